@@ -1,0 +1,19 @@
+export { canonicalJson, type Json } from './canonical.ts';
+export type { Allowed, Decision, Denied } from './decision.ts';
+export {
+  CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
+  type ErrorCode, type ErrorContext, type Problem,
+} from './errors.ts';
+export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog } from './evidence.ts';
+export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
+export { isBelow, Level, LEVELS } from './level.ts';
+export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
+export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
+export { Policy } from './policy.ts';
+export { RunRequest } from './request.ts';
+export type { RunResult } from './result.ts';
+export {
+  IsolationSpec, NAMESPACES, SandboxId, Seccomp,
+  type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule,
+} from './spec.ts';
+export { stateDir, statePaths, type StatePaths } from './state.ts';

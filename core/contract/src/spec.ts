@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { Level } from './level.ts';
+import { Limits } from './limits.ts';
+
+export const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'] as const;
+export type Namespace = (typeof NAMESPACES)[number];
+
+/**
+ * What can be mounted. No variant holds a host path, a device or a socket: the launcher alone knows where an
+ * image or the init binary lies on the host, so no request can name a place outside.
+ */
+export type Mount =
+  | { readonly kind: 'proc' }
+  | { readonly kind: 'dev' }
+  | { readonly kind: 'pts' }
+  | { readonly kind: 'init' }
+  | { readonly kind: 'usr' }
+  | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number };
+
+export interface Rlimit {
+  readonly name: 'core' | 'fsize' | 'memlock' | 'msgqueue' | 'nofile' | 'nproc' | 'sigpending' | 'stack';
+  readonly value: number;
+}
+
+/** One rule of the system call filter. Several rules for one call are alternatives. */
+export interface SeccompRule {
+  readonly names: readonly string[];
+  /** Conditions on arguments that must all hold. None: the call is allowed whatever its arguments. */
+  readonly when?: readonly SeccompCondition[];
+  /** What to do. Default: allow. */
+  readonly errno?: number;
+  readonly why: string;
+}
+
+export interface SeccompCondition {
+  readonly argument: number;
+  readonly operator: 'equal' | 'masked-equal' | 'not-equal';
+  readonly value: number;
+  /** For masked-equal: the bits that are compared. */
+  readonly mask?: number;
+}
+
+export interface Seccomp {
+  readonly defaultErrno: number;
+  readonly rules: readonly SeccompRule[];
+}
+
+/** Everything that isolates one sandbox, as data. Compiled from a decision; turned into an OCI config by the launcher. */
+export interface IsolationSpec {
+  readonly id: string;
+  readonly level: Level;
+  readonly image: 'host';
+  readonly hostname: string;
+  /** Identity inside; the launcher maps it to a host uid that no other sandbox has. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  readonly namespaces: readonly Namespace[];
+  readonly capabilities: readonly string[];
+  readonly noNewPrivileges: boolean;
+  readonly readOnlyRoot: boolean;
+  readonly seccomp: Seccomp;
+  /** Whether pid 1 confines writing to the writable mounts by Landlock. False where the kernel is the sandbox's own. */
+  readonly landlock: boolean;
+  readonly mounts: readonly Mount[];
+  readonly maskedPaths: readonly string[];
+  readonly readOnlyPaths: readonly string[];
+  readonly rlimits: readonly Rlimit[];
+  readonly limits: Limits;
+}
+
+const Condition: z.ZodType<SeccompCondition> = z.strictObject({
+  argument: z.int().min(0).max(5),
+  operator: z.enum(['equal', 'masked-equal', 'not-equal']),
+  value: z.int().min(0),
+  mask: z.int().min(0).exactOptional(),
+});
+
+export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
+  defaultErrno: z.int().min(1).max(133),
+  rules: z.array(
+    z.strictObject({
+      names: z.array(z.string().regex(/^[a-z0-9_]+$/)).min(1),
+      when: z.array(Condition).exactOptional(),
+      errno: z.int().min(1).max(133).exactOptional(),
+      why: z.string().min(10),
+    }),
+  ),
+});
+
+const Mount: z.ZodType<Mount> = z.union([
+  z.strictObject({ kind: z.enum(['proc', 'dev', 'pts', 'init', 'usr']) }) as z.ZodType<Mount>,
+  z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
+]);
+
+export const SandboxId: z.ZodType<string> = z.string().regex(/^sbx-[0-9a-z]{16}$/);
+
+export const IsolationSpec: z.ZodType<IsolationSpec> = z.strictObject({
+  id: SandboxId,
+  level: Level,
+  image: z.literal('host'),
+  hostname: z.string().regex(/^[a-z0-9-]{1,63}$/),
+  user: z.strictObject({ uid: z.int().min(1).max(65_533), gid: z.int().min(1).max(65_533) }),
+  namespaces: z.array(z.enum(NAMESPACES)),
+  capabilities: z.array(z.string()),
+  noNewPrivileges: z.boolean(),
+  readOnlyRoot: z.boolean(),
+  seccomp: Seccomp,
+  landlock: z.boolean(),
+  mounts: z.array(Mount),
+  maskedPaths: z.array(z.string()),
+  readOnlyPaths: z.array(z.string()),
+  rlimits: z.array(
+    z.strictObject({ name: z.enum(['core', 'fsize', 'memlock', 'msgqueue', 'nofile', 'nproc', 'sigpending', 'stack']), value: z.int().min(0) }),
+  ),
+  limits: Limits,
+});

@@ -1,0 +1,88 @@
+import { connect, type Socket } from 'node:net';
+import { CaissonError } from '@caisson/contract/errors';
+import { encodeFrame, FrameReader, type Frame, type FrameKind } from './frame.ts';
+
+export interface ChannelEvents {
+  /** A JSON message. What it holds is untrusted until it is parsed by a schema. */
+  onMessage(message: unknown): void;
+  /** Raw bytes of a stream; an empty stdin frame is its end. */
+  onBytes?(kind: Exclude<FrameKind, 'message'>, stream: number, bytes: Buffer): void;
+  /** Called once. The error is set when the peer broke the protocol or the socket failed. */
+  onClose?(error: Error | undefined): void;
+}
+
+/** One connection between two processes of Caisson. */
+export class Channel implements Disposable {
+  readonly #socket: Socket;
+  readonly #reader = new FrameReader();
+  readonly #events: ChannelEvents;
+  #failure: Error | undefined;
+
+  constructor(socket: Socket, events: ChannelEvents) {
+    this.#socket = socket;
+    this.#events = events;
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('error', (error) => (this.#failure ??= error));
+    socket.on('close', () => events.onClose?.(this.#failure));
+  }
+
+  #read(chunk: Buffer): void {
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#dispatch(frame);
+    } catch (error) {
+      this.#failure = error as Error;
+      this.#socket.destroy();
+    }
+  }
+
+  #dispatch({ kind, stream, payload }: Frame): void {
+    if (this.#socket.destroyed) return;
+    if (kind !== 'message') return this.#events.onBytes?.(kind, stream, payload);
+    let message: unknown;
+    try {
+      message = JSON.parse(payload.toString('utf8'));
+    } catch {
+      throw new CaissonError('FRAME_INVALID', { detail: 'a message is not JSON' });
+    }
+    this.#events.onMessage(message);
+  }
+
+  get closed(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  send(message: unknown): void {
+    if (!this.closed) this.#socket.write(encodeFrame('message', 0, Buffer.from(JSON.stringify(message))));
+  }
+
+  /** Resolves when the peer has taken enough for more to be sent, or is gone. */
+  async sendBytes(kind: Exclude<FrameKind, 'message'>, stream: number, bytes: Uint8Array): Promise<void> {
+    if (this.closed || this.#socket.write(encodeFrame(kind, stream, bytes))) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done).on('close', done);
+    });
+  }
+
+  /** Sends what is queued, then closes. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}
+
+/** Connects to a Unix socket. @throws CaissonError DAEMON_UNREACHABLE */
+export async function connectChannel(path: string, events: ChannelEvents): Promise<Channel> {
+  const socket = connect(path);
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', (cause) => reject(new CaissonError('DAEMON_UNREACHABLE', { socket: path }, { cause })));
+  });
+  return new Channel(socket, events);
+}

@@ -1,0 +1,4 @@
+export { answer, Caller, type Verbs } from './call.ts';
+export { Channel, connectChannel, type ChannelEvents } from './channel.ts';
+export { encodeFrame, FRAME_KINDS, FrameReader, PAYLOAD_MAX, type Frame, type FrameKind } from './frame.ts';
+export { listenUnix, type Listening } from './listen.ts';

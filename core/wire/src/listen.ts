@@ -1,0 +1,45 @@
+import { chmodSync, chownSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+
+export interface Listening extends AsyncDisposable {
+  readonly connections: ReadonlySet<Socket>;
+}
+
+/**
+ * Listens on a Unix socket. The file's mode is 0600 and its owner the one peer that may connect: access to the
+ * socket is the authority to speak. A socket file left by a dead process is replaced.
+ */
+export async function listenUnix(
+  path: string,
+  { owner, group }: { readonly owner?: number | undefined; readonly group?: number | undefined },
+  onConnection: (socket: Socket) => void,
+): Promise<Listening> {
+  const connections = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    connections.add(socket);
+    socket.on('close', () => connections.delete(socket));
+    onConnection(socket);
+  });
+  rmSync(path, { force: true });
+  const before = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
+  } finally {
+    process.umask(before);
+  }
+  if (group !== undefined) {
+    chownSync(path, -1, group);
+    chmodSync(path, 0o660);
+  }
+  if (owner !== undefined) chownSync(path, owner, -1);
+  return {
+    connections,
+    async [Symbol.asyncDispose]() {
+      for (const socket of connections) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
