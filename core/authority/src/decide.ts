@@ -1,0 +1,52 @@
+import { isBelow, LIMIT_NAMES, type Decision, type Denied, type Policy, type RunRequest } from '@caisson/contract';
+import { fillLimits } from './limits.ts';
+
+type Check = (request: RunRequest, policy: Policy) => Denied | null;
+
+const checks: readonly Check[] = [levelMinimum, limitMaximum];
+
+/** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
+export function decide(request: RunRequest, policy: Policy): Decision {
+  for (const check of checks) {
+    const denied = check(request, policy);
+    if (denied !== null) return denied;
+  }
+  const level = request.level ?? policy.levels.default;
+  return {
+    effect: 'allow',
+    rule: 'within-policy',
+    reason: `level ${level} is not below ${policy.levels.minimum} and no limit is above its maximum`,
+    level,
+    limits: fillLimits(request.limits ?? {}, policy),
+  };
+}
+
+function levelMinimum(request: RunRequest, { levels: { default: usual, minimum } }: Policy): Denied | null {
+  const asked = request.level ?? usual;
+  if (!isBelow(asked, minimum)) return null;
+  return {
+    effect: 'deny',
+    rule: 'level-minimum',
+    reason: `level ${asked} is below ${minimum}, the minimum of the policy`,
+    wouldAllow: `level ${minimum}`,
+    code: 'LEVEL_BELOW_POLICY',
+    context: { asked, minimum },
+  };
+}
+
+function limitMaximum(request: RunRequest, policy: Policy): Denied | null {
+  for (const limit of LIMIT_NAMES) {
+    const asked = request.limits?.[limit] ?? policy.limits.default[limit];
+    const allowed = policy.limits.maximum[limit];
+    if (asked <= allowed) continue;
+    return {
+      effect: 'deny',
+      rule: 'limit-maximum',
+      reason: `${limit} of ${asked} is more than the ${allowed} that the policy allows`,
+      wouldAllow: `${limit} of at most ${allowed}`,
+      code: 'LIMIT_EXCEEDS_POLICY',
+      context: { limit, asked, allowed },
+    };
+  }
+  return null;
+}

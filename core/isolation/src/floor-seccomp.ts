@@ -1,0 +1,51 @@
+import type { Seccomp, SeccompRule } from '@caisson/contract';
+
+/** Calls that no sandbox gets, whatever its arguments: each has led or leads out of one. */
+const FORBIDDEN: ReadonlySet<string> = new Set([
+  // Mounts and roots.
+  'chroot', 'fsconfig', 'fsmount', 'fsopen', 'fspick', 'mount', 'mount_setattr', 'move_mount', 'open_tree', 'pivot_root', 'umount', 'umount2',
+  // Other namespaces.
+  'setns', 'unshare',
+  // Other processes' memory and descriptors.
+  'kcmp', 'pidfd_getfd', 'process_madvise', 'process_mrelease', 'process_vm_readv', 'process_vm_writev', 'ptrace',
+  // Files without a path.
+  'lookup_dcookie', 'name_to_handle_at', 'open_by_handle_at',
+  // Kernel interfaces whose defects have been the way out, again and again.
+  'add_key', 'bpf', 'io_uring_enter', 'io_uring_register', 'io_uring_setup', 'keyctl', 'modify_ldt', 'perf_event_open', 'request_key',
+  'userfaultfd', 'vmsplice',
+  // The machine itself.
+  'acct', 'adjtimex', 'clock_adjtime', 'clock_settime', 'create_module', 'delete_module', 'finit_module', 'init_module', 'ioperm', 'iopl',
+  'kexec_file_load', 'kexec_load', 'nfsservctl', 'quotactl', 'quotactl_fd', 'reboot', 'settimeofday', 'stime', 'swapoff', 'swapon', 'syslog',
+  'vhangup',
+  // Its flags lie in memory, where a filter cannot see them.
+  'clone3',
+]);
+
+/** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
+const CLONE_NEW = 0x7e020080;
+
+/** What is wrong with a system call filter, in words; empty for a filter that is not below the floor. */
+export function filterViolations({ rules }: Seccomp): readonly string[] {
+  return rules.flatMap((rule) => [...shapeViolations(rule), ...(rule.errno === undefined ? allowViolations(rule) : [])]);
+}
+
+function shapeViolations({ names, when = [] }: SeccompRule): readonly string[] {
+  const subject = names.join(', ');
+  const distinct = new Set(when.map(({ argument }) => argument)).size;
+  return [
+    // Runtimes disagree on two conditions for one argument: runc reads them as alternatives.
+    ...(distinct < when.length ? [`the filter compares one argument of ${subject} twice`] : []),
+    ...(when.some(({ operator, mask }) => operator === 'masked-equal' && !mask) ? [`the filter masks ${subject} with nothing`] : []),
+  ];
+}
+
+function allowViolations(rule: SeccompRule): readonly string[] {
+  const forbidden = rule.names.filter((name) => FORBIDDEN.has(name)).map((name) => `the filter allows ${name}`);
+  const cloneIsOpen = rule.names.includes('clone') && !refusesNewNamespaces(rule);
+  return cloneIsOpen ? [...forbidden, 'the filter allows clone to make namespaces'] : forbidden;
+}
+
+function refusesNewNamespaces({ when = [] }: SeccompRule): boolean {
+  return when.some(({ argument, operator, value, mask = 0 }) =>
+    argument === 0 && operator === 'masked-equal' && (mask & CLONE_NEW) === CLONE_NEW && (value & CLONE_NEW) === 0);
+}

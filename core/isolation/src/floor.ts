@@ -1,0 +1,118 @@
+import type { IsolationSpec, Limits, Mount } from '@caisson/contract';
+import { filterViolations } from './floor-seccomp.ts';
+
+/**
+ * The floor is written out here and shares no list with `compile`: the launcher trusts neither the process that
+ * compiled a spec nor the code that did.
+ */
+const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'];
+const MOUNTS = ['proc', 'dev', 'pts', 'tmpfs /dev/shm', 'usr', 'init', 'tmpfs /tmp', 'tmpfs /workspace'];
+const MASKED = [
+  '/proc/acpi', '/proc/cmdline', '/proc/config.gz', '/proc/interrupts', '/proc/iomem', '/proc/ioports', '/proc/kallsyms', '/proc/kcore',
+  '/proc/key-users', '/proc/keys', '/proc/kmsg', '/proc/kpagecgroup', '/proc/kpagecount', '/proc/kpageflags', '/proc/modules',
+  '/proc/pagetypeinfo', '/proc/sched_debug', '/proc/schedstat', '/proc/scsi', '/proc/slabinfo', '/proc/softirqs', '/proc/sysrq-trigger',
+  '/proc/timer_list', '/proc/vmallocinfo', '/proc/zoneinfo', '/sys/firmware',
+];
+const READ_ONLY = ['/proc/bus', '/proc/driver', '/proc/fs', '/proc/irq', '/proc/sys'];
+const RLIMITS: Readonly<Record<string, (limits: Limits) => number>> = {
+  core: () => 0,
+  fsize: ({ workspaceBytes, tmpBytes }) => Math.max(workspaceBytes, tmpBytes),
+  memlock: () => 65_536,
+  msgqueue: () => 0,
+  nofile: ({ openFiles }) => openFiles,
+  nproc: ({ pids }) => pids,
+  sigpending: () => 4096,
+  stack: () => 8_388_608,
+};
+
+type Check = (spec: IsolationSpec) => readonly string[];
+
+const checks: readonly Check[] = [identity, namespaces, privileges, filter, landlock, mounts, paths, rlimits, limits];
+
+/**
+ * Everything in which a spec is weaker than any sandbox may be, in words; empty for a spec that may be launched.
+ * The launcher asks before each launch, whoever the spec comes from.
+ */
+export function belowFloor(spec: IsolationSpec): readonly string[] {
+  return checks.flatMap((check) => check(spec));
+}
+
+function identity({ user: { uid, gid } }: IsolationSpec): readonly string[] {
+  return [...(uid >= 1 ? [] : ['it runs as root']), ...(gid >= 1 ? [] : ['it runs in the group of root'])];
+}
+
+function namespaces(spec: IsolationSpec): readonly string[] {
+  return lacking(NAMESPACES, spec.namespaces).map((name) => `the ${name} namespace is shared`);
+}
+
+function privileges(spec: IsolationSpec): readonly string[] {
+  return [
+    ...spec.capabilities.map((name) => `it holds the capability ${name}`),
+    ...(spec.noNewPrivileges ? [] : ['it may gain privileges']),
+  ];
+}
+
+function filter({ seccomp }: IsolationSpec): readonly string[] {
+  return [
+    ...(seccomp.defaultErrno >= 1 ? [] : ['the filter refuses without an error']),
+    ...(seccomp.rules.length > 0 ? [] : ['the filter is empty']),
+    ...filterViolations(seccomp),
+  ];
+}
+
+function landlock(spec: IsolationSpec): readonly string[] {
+  return spec.landlock || spec.level !== 'container' ? [] : ['Landlock is off on the kernel of the host'];
+}
+
+function labelOf(mount: Mount): string {
+  return mount.kind === 'tmpfs' ? `tmpfs ${mount.at}` : mount.kind;
+}
+
+function mounts(spec: IsolationSpec): readonly string[] {
+  const found = spec.mounts.map(labelOf);
+  // The order counts: a later mount hides what lies below it.
+  const fixed = found.length === MOUNTS.length && found.every((label, index) => label === MOUNTS[index]);
+  const room: Readonly<Record<string, number>> = {
+    '/dev/shm': spec.limits.memoryBytes,
+    '/tmp': spec.limits.tmpBytes,
+    '/workspace': spec.limits.workspaceBytes,
+  };
+  return [
+    ...(spec.readOnlyRoot ? [] : ['the root is writable']),
+    ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${MOUNTS.join(', ')}`]),
+    ...spec.mounts.flatMap((mount) => {
+      if (mount.kind !== 'tmpfs') return [];
+      const sized = within(mount.bytes, room[mount.at] ?? 0) && within(mount.inodes, spec.limits.inodes);
+      return sized ? [] : [`${mount.at} is not held to its size`];
+    }),
+  ];
+}
+
+function paths(spec: IsolationSpec): readonly string[] {
+  return [
+    ...lacking(MASKED, spec.maskedPaths).map((path) => `${path} is not masked`),
+    ...lacking(READ_ONLY, spec.readOnlyPaths).map((path) => `${path} is not read-only`),
+  ];
+}
+
+function rlimits(spec: IsolationSpec): readonly string[] {
+  return Object.entries(RLIMITS).flatMap(([name, most]) => {
+    const values = spec.rlimits.filter((rlimit) => rlimit.name === name).map(({ value }) => value);
+    const held = values.length === 1 && values.every((value) => value <= most(spec.limits));
+    return held ? [] : [`the rlimit ${name} is not one value of at most ${most(spec.limits)}`];
+  });
+}
+
+function limits(spec: IsolationSpec): readonly string[] {
+  const unlimited = Object.entries(spec.limits).filter(([name, value]) => !(value > 0 || (name === 'outputBytes' && value === 0)));
+  return unlimited.map(([name]) => `the limit ${name} is not positive`);
+}
+
+function lacking(required: readonly string[], found: readonly string[]): readonly string[] {
+  return required.filter((item) => !found.includes(item));
+}
+
+/** Above 0, because 0 means "without a limit" to tmpfs (tmpfs(5), size and nr_inodes). */
+function within(value: number, most: number): boolean {
+  return value > 0 && value <= most;
+}

@@ -1,0 +1,9 @@
+import { NAMESPACES } from '@caisson/contract';
+import type { Mechanism } from './mechanism.ts';
+
+/** Every kind is private. The time namespace is not: it would only shift clocks, which isolates nothing. */
+export const namespaces: Mechanism<'namespaces' | 'hostname'> = () => ({
+  namespaces: NAMESPACES,
+  /** The same in every sandbox, so that builds inside are repeatable and the host's name stays unknown. */
+  hostname: 'caisson',
+});

@@ -1,0 +1,152 @@
+import type { IsolationSpec, Mount } from '@caisson/contract';
+import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
+
+/** Where a sandbox lies on the host. The launcher alone knows; nothing in a request or spec can name these paths. */
+export interface Placement {
+  /** Prepared root directory: empty mount points and a synthetic /etc. */
+  readonly rootfs: string;
+  /** The static init binary. */
+  readonly initPath: string;
+  /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */
+  readonly hostUid: number;
+  readonly hostGid: number;
+  readonly cgroupsPath: string;
+  /** Whether the kernel accounts swap, so that it can be limited to none. */
+  readonly swapAccounting: boolean;
+  /** Machine architecture as in `process.arch`. */
+  readonly arch: string;
+}
+
+interface OciMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+interface OciIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
+}
+
+/** The part of an OCI `config.json` that Caisson writes (OCI runtime spec 1.0.2, config.md and config-linux.md). */
+export interface OciConfig {
+  readonly ociVersion: '1.0.2';
+  readonly process: {
+    readonly terminal: false;
+    readonly user: { readonly uid: number; readonly gid: number };
+    readonly args: readonly string[];
+    readonly env: readonly string[];
+    readonly cwd: string;
+    readonly capabilities: Readonly<Record<'bounding' | 'effective' | 'inheritable' | 'permitted' | 'ambient', readonly string[]>>;
+    readonly rlimits: readonly { readonly type: string; readonly hard: number; readonly soft: number }[];
+    readonly noNewPrivileges: boolean;
+  };
+  readonly root: { readonly path: string; readonly readonly: boolean };
+  readonly hostname: string;
+  readonly mounts: readonly OciMount[];
+  readonly linux: {
+    readonly uidMappings: readonly OciIdMapping[];
+    readonly gidMappings: readonly OciIdMapping[];
+    readonly namespaces: readonly { readonly type: string }[];
+    readonly cgroupsPath: string;
+    readonly resources: {
+      readonly memory: { readonly limit: number; readonly swap?: number };
+      readonly cpu: { readonly quota: number; readonly period: number };
+      readonly pids: { readonly limit: number };
+      readonly devices: readonly { readonly allow: false; readonly access: 'rwm' }[];
+    };
+    readonly maskedPaths: readonly string[];
+    readonly readonlyPaths: readonly string[];
+    readonly seccomp: OciSeccomp;
+  };
+}
+
+const CPU_PERIOD_US = 100_000;
+
+/** The spec at its place on this host, for any OCI runtime. */
+export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: false,
+      user: { uid: spec.user.uid, gid: spec.user.gid },
+      args: ['/.caisson/init'],
+      env: ['PATH=/usr/bin'],
+      cwd: '/',
+      capabilities: {
+        bounding: spec.capabilities,
+        effective: spec.capabilities,
+        inheritable: spec.capabilities,
+        permitted: spec.capabilities,
+        ambient: spec.capabilities,
+      },
+      rlimits: spec.rlimits.map(({ name, value }) => ({ type: `RLIMIT_${name.toUpperCase()}`, hard: value, soft: value })),
+      noNewPrivileges: spec.noNewPrivileges,
+    },
+    root: { path: placement.rootfs, readonly: spec.readOnlyRoot },
+    hostname: spec.hostname,
+    mounts: spec.mounts.map((mount) => toOciMount(mount, spec, placement)),
+    linux: {
+      uidMappings: idMappings(spec.user.uid, placement.hostUid),
+      gidMappings: idMappings(spec.user.gid, placement.hostGid),
+      namespaces: spec.namespaces.map((type) => ({ type })),
+      cgroupsPath: placement.cgroupsPath,
+      resources: {
+        memory: {
+          limit: spec.limits.memoryBytes,
+          // In OCI, swap is memory plus swap: equal numbers mean none (config-linux.md, "Memory").
+          ...(placement.swapAccounting ? { swap: spec.limits.memoryBytes } : {}),
+        },
+        cpu: { quota: (spec.limits.cpuMillis * CPU_PERIOD_US) / 1000, period: CPU_PERIOD_US },
+        pids: { limit: spec.limits.pids },
+        // The runtime adds the six harmless nodes that it makes in /dev itself (config-linux.md, "Default Devices").
+        devices: [{ allow: false, access: 'rwm' }],
+      },
+      maskedPaths: spec.maskedPaths,
+      readonlyPaths: spec.readOnlyPaths,
+      seccomp: toOciSeccomp(spec.seccomp, placement.arch),
+    },
+  };
+}
+
+/** Root inside must exist for the runtime to set up mounts, but nothing runs as it and it owns nothing on the host. */
+function idMappings(inside: number, host: number): readonly OciIdMapping[] {
+  return [
+    { containerID: 0, hostID: host, size: 1 },
+    { containerID: inside, hostID: host + 1, size: 1 },
+  ];
+}
+
+function toOciMount(mount: Mount, { user }: IsolationSpec, { initPath }: Placement): OciMount {
+  switch (mount.kind) {
+    case 'proc':
+      return { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] };
+    case 'dev':
+      return { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] };
+    case 'pts':
+      // Without the usual gid=5: that group is not mapped inside.
+      return { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] };
+    case 'usr':
+      return readOnlyBind('/usr', '/usr');
+    case 'init':
+      return readOnlyBind(initPath, '/.caisson/init');
+    case 'tmpfs': {
+      const options = [...tmpfsOptions(mount.at, user), `size=${mount.bytes}`, `nr_inodes=${mount.inodes}`];
+      return { destination: mount.at, type: 'tmpfs', source: 'tmpfs', options };
+    }
+  }
+}
+
+function readOnlyBind(source: string, destination: string): OciMount {
+  return { destination, type: 'bind', source, options: ['bind', 'ro', 'nosuid', 'nodev'] };
+}
+
+function tmpfsOptions(at: '/dev/shm' | '/tmp' | '/workspace', user: IsolationSpec['user']): readonly string[] {
+  switch (at) {
+    case '/dev/shm': return ['nosuid', 'noexec', 'nodev', 'mode=1777'];
+    case '/tmp': return ['nosuid', 'nodev', 'mode=1777'];
+    case '/workspace': return ['nosuid', 'nodev', 'mode=0700', `uid=${user.uid}`, `gid=${user.gid}`];
+  }
+}

@@ -1,0 +1,16 @@
+import { KIB, MIB } from '@caisson/contract';
+import type { Mechanism } from './mechanism.ts';
+
+/** Per-process limits (getrlimit(2)). They stop what cgroups do not count: descriptors, locked memory, queued signals. */
+export const rlimits: Mechanism<'rlimits'> = ({ decision: { limits } }) => ({
+  rlimits: [
+    { name: 'core', value: 0 }, // a core file would copy memory into the workspace
+    { name: 'fsize', value: Math.max(limits.workspaceBytes, limits.tmpBytes) },
+    { name: 'memlock', value: 64 * KIB }, // what a key agent needs; more would pin host memory
+    { name: 'msgqueue', value: 0 }, // POSIX message queues are not in the filter either
+    { name: 'nofile', value: limits.openFiles },
+    { name: 'nproc', value: limits.pids }, // a second wall behind the pids cgroup
+    { name: 'sigpending', value: 4096 }, // queued signals and POSIX timers live in kernel memory
+    { name: 'stack', value: 8 * MIB }, // the usual value: thread libraries take it as their default stack
+  ],
+});

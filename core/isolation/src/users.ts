@@ -1,0 +1,7 @@
+import type { Mechanism } from './mechanism.ts';
+
+/**
+ * One unprivileged identity inside. On the host it is a uid that no other sandbox has, so that neither files nor
+ * signals nor per-user resource counts are shared.
+ */
+export const users: Mechanism<'user'> = () => ({ user: { uid: 1000, gid: 1000 } });
