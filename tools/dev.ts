@@ -1,0 +1,39 @@
+import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { runGate } from './ok.ts';
+import { runTests } from './test.ts';
+import { writeGenerated } from './generate.ts';
+
+const HELP = `Usage: ./dev COMMAND
+
+  test [PATTERN…]  run the tests whose file path contains a pattern (all without one);
+                   a pattern that no path contains selects tests by name
+  ok               the gate: types, lint, dead code, generated files, native code, architecture
+  generate         write the generated files under api/
+  bench [NAME…]    measure, beside the peers that are here; raw data goes to bench/results/
+  setup            look again at everything that the first start sets up
+`;
+
+/** Runs one command of ./dev; resolves to its exit status. */
+async function dev(root: string, command: string | undefined, rest: readonly string[]): Promise<number> {
+  switch (command) {
+    case 'test': return runTests(root, rest);
+    case 'ok': return runGate(root);
+    case 'generate':
+      for (const path of writeGenerated(root)) process.stdout.write(`wrote ${path}\n`);
+      return 0;
+    case 'bench': return spawnSync(process.execPath, [join(root, 'bench/main.ts'), ...rest], { stdio: 'inherit' }).status ?? 1;
+    case 'setup': return 0;
+    case undefined:
+    case 'help':
+    case '--help':
+    case '-h':
+      process.stdout.write(HELP);
+      return 0;
+    default:
+      process.stderr.write(`error: no command ${command}\nhint: ./dev shows what there is\n`);
+      return 2;
+  }
+}
+
+process.exitCode = await dev(join(import.meta.dirname, '..'), process.argv[2], process.argv.slice(3));
