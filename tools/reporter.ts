@@ -88,7 +88,14 @@ function noteFail(progress: Progress, data: TestEvent['data']): string {
   const noise = progress.noise === '' ? '' : `  it wrote:\n${indent(progress.noise)}`;
   progress.noise = '';
   const cause = data.details?.error?.cause ?? data.details?.error;
-  return `FAIL  ${title(progress, data)}\n${indent(inspect(cause, { depth: 6 }))}${noise}`;
+  return `FAIL  ${title(progress, data)}\n${indent(explain(cause))}${noise}`;
+}
+
+/** Message and stack of what was thrown and of its causes, without the frames of the test runner. */
+function explain(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return inspect(thrown, { depth: 6 });
+  const own = (thrown.stack ?? thrown.message).split('\n').filter((line) => !/^ +at .*node:internal/.test(line)).join('\n');
+  return thrown.cause === undefined ? own : `${own}\ncaused by: ${explain(thrown.cause)}`;
 }
 
 function noteFileStart(progress: Progress): string {
