@@ -124,7 +124,8 @@ static void detach_stdio(void) {
   if (null > 2) close(null);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--host-facts") == 0) return print_host_facts();
   static struct reader control = {.fd = CONTROL_FD}, data = {.fd = DATA_FD};
   if (prctl(PR_SET_DUMPABLE, 0) != 0) die(70);
   if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0 || fcntl(DATA_FD, F_SETFD, FD_CLOEXEC) != 0) die(70);

@@ -60,6 +60,9 @@ _Noreturn void die(int code);
 /* hello.c: reports what pid 1 sees from inside, as NUL-separated name/value pairs. */
 void send_hello(int landlock_abi);
 
+/* facts.c */
+int print_host_facts(void);
+
 /* landlock.c: denies writing outside the writable mounts to this process and all it starts.
  * Returns the Landlock ABI version in force, 0 where the kernel offers none, -1 on failure. */
 int landlock_confine(void);

@@ -28,7 +28,7 @@ const TABLE = {
   EVIDENCE_DAMAGED: { what: 'the evidence log is damaged at entry {index}: {detail}', fix: 'keep the file as it is and restore a good copy; Caisson does not write after damage' },
   DAEMON_UNREACHABLE: { what: 'nothing answers at {socket}', fix: 'start it with ./caisson up' },
   DAEMON_START_FAILED: { what: 'Caisson did not start: {detail}', fix: 'read {log}' },
-  DAEMON_RUNNING: { what: 'Caisson is already up in {dir} (pid {pid})', fix: 'use it, stop it with ./caisson down, or name another CAISSON_DIR' },
+  DAEMON_RUNNING: { what: 'Caisson is already up in {dir}', fix: 'use it, stop it with ./caisson down, or name another CAISSON_DIR' },
   STATE_DIR_INVALID: { what: 'the state directory {dir} cannot be used: {detail}', fix: 'name another with CAISSON_DIR' },
   FRAME_INVALID: { what: 'a process sent bytes that are not a valid frame: {detail}', fix: 'update both sides to the same version' },
   SANDBOX_LOST: { what: 'the sandbox ended before its command did: {detail}', fix: 'look at the outcome in ./caisson audit tail; do not assume that the command did or did not finish' },

@@ -1,4 +1,5 @@
 export { canonicalJson, type Json } from './canonical.ts';
+export { CLIENT_STDIN_WINDOW, type ControlStatus, type FromControl, type ProcessStatus, type SupervisorStatus, type ToControl } from './control.ts';
 export type { Allowed, Decision, Denied } from './decision.ts';
 export {
   CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
@@ -16,4 +17,4 @@ export {
   IsolationSpec, NAMESPACES, SandboxId, Seccomp,
   type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule,
 } from './spec.ts';
-export { stateDir, statePaths, type StatePaths } from './state.ts';
+export { instanceId, statePaths, type StatePaths } from './state.ts';

@@ -19,7 +19,10 @@ export interface RunResult {
   };
   readonly decision: Decision;
   readonly digests: {
+    /** SHA-256 over `salt` and the canonical request: what the log holds, so that it gives no guess away. */
     readonly request: string;
+    /** 32 random bytes, hex. Only the caller has them; with them the caller can prove what was asked. */
+    readonly salt: string;
     readonly policy: string;
     readonly spec: string | null;
   };

@@ -1,36 +1,57 @@
-/** Where an instance of Caisson keeps things; every path is below `dir`, the value of CAISSON_DIR. */
+/**
+ * Where an instance of Caisson keeps things. What must outlive a reboot is below `dir`, the value of CAISSON_DIR;
+ * sockets, bundles and images are below `run`: Unix socket paths are limited to 107 bytes, and the uids of
+ * sandboxes must be able to pass through every folder above an image, whatever the modes above `dir`.
+ */
 export interface StatePaths {
   readonly dir: string;
+  readonly run: string;
   readonly policy: string;
   readonly evidence: string;
+  readonly log: string;
   readonly controlSocket: string;
   readonly launcherSocket: string;
   readonly scribeSocket: string;
-  readonly supervisorPid: string;
-  readonly log: string;
+  readonly supervisorSocket: string;
   readonly sandboxes: string;
   readonly images: string;
+  readonly runtimes: string;
 }
 
-export function statePaths(dir: string): StatePaths {
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly uid: number;
+  /** Resolves a path to an absolute one. */
+  readonly resolve: (path: string) => string;
+}
+
+/** FNV-1a, 64 bits: names an instance by its state directory; it keeps no secret and needs no strength. */
+export function instanceId(dir: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const unit of dir) hash = BigInt.asUintN(64, (hash ^ BigInt(unit.codePointAt(0) ?? 0)) * 0x100000001b3n);
+  return hash.toString(16).padStart(16, '0');
+}
+
+/** The paths of the instance that the environment names by CAISSON_DIR; by default that of the user. */
+export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
+  const named = env['CAISSON_DIR'];
+  const home = env['HOME'] ?? '/';
+  const ownState = uid === 0 ? '/var/lib/caisson' : `${env['XDG_STATE_HOME'] || `${home}/.local/state`}/caisson`;
+  const dir = resolve(named === undefined || named === '' ? ownState : named);
+  const ownRun = uid === 0 ? '/run/caisson' : `${env['XDG_RUNTIME_DIR'] || `/tmp/caisson-${uid}`}/caisson`;
+  const run = `${ownRun}/${instanceId(dir)}`;
   return {
     dir,
+    run,
     policy: `${dir}/policy.json`,
     evidence: `${dir}/evidence`,
-    controlSocket: `${dir}/run/control/control.sock`,
-    launcherSocket: `${dir}/run/launcher/launcher.sock`,
-    scribeSocket: `${dir}/run/scribe/scribe.sock`,
-    supervisorPid: `${dir}/run/supervisor.json`,
     log: `${dir}/log/caisson.log`,
-    sandboxes: `${dir}/sandboxes`,
-    images: `${dir}/images`,
+    controlSocket: `${run}/control/control.sock`,
+    launcherSocket: `${run}/launcher/launcher.sock`,
+    scribeSocket: `${run}/scribe/scribe.sock`,
+    supervisorSocket: `${run}/supervisor.sock`,
+    sandboxes: `${run}/sandboxes`,
+    images: `${run}/images`,
+    runtimes: `${run}/runtimes`,
   };
-}
-
-/** The state directory that the environment names: CAISSON_DIR, or the default of the user. */
-export function stateDir(env: Readonly<Record<string, string | undefined>>, uid: number): string {
-  const named = env['CAISSON_DIR'];
-  if (named !== undefined && named !== '') return named;
-  if (uid === 0) return '/var/lib/caisson';
-  return `${env['XDG_STATE_HOME'] ?? `${env['HOME'] ?? '/tmp'}/.local/state`}/caisson`;
 }

@@ -1,0 +1,85 @@
+import { spawn } from 'node:child_process';
+import { CaissonError } from '@caisson/contract/errors';
+import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
+import { Caller } from '@caisson/wire';
+import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
+import { showBytes } from './quantity.ts';
+
+/** Starts the daemon: in the foreground until a signal or `down`, or in the background. */
+export async function up(flags: { readonly detach?: boolean }, home: string): Promise<number> {
+  const paths = instancePaths();
+  if (flags.detach === true) {
+    const pid = await startDetached(paths, home);
+    process.stderr.write(`caisson: up in ${paths.dir} (pid ${pid})\n`);
+    return 0;
+  }
+  const child = spawn(process.execPath, daemonArguments(home), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, CAISSON_HOME: home, CAISSON_DIR: paths.dir },
+  });
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  process.on('SIGINT', () => undefined); // the terminal sends it to the child as well
+  child.on('message', (word: { readonly ready?: true; readonly problem?: { readonly code: string; readonly message: string; readonly hint: string } }) => {
+    if (word.ready === true) process.stderr.write(`caisson: up in ${paths.dir}; Ctrl-C stops it\n`);
+    else if (word.problem !== undefined) process.stderr.write(`caisson: ${word.problem.code}: ${word.problem.message}\nhint: ${word.problem.hint}\n`);
+  });
+  return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+}
+
+/** Stops the daemon and returns when everything of it is gone. Nothing to stop is no error. */
+export async function down(): Promise<number> {
+  const paths = instancePaths();
+  using supervisor = new Caller(paths.supervisorSocket);
+  const { pid } = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null ?? { pid: 0 };
+  if (pid === 0) {
+    process.stderr.write(`caisson: nothing is up in ${paths.dir}\n`);
+    return 0;
+  }
+  await supervisor.call('down', null).catch(unreachableIsNull);
+  while (alive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+  process.stderr.write(`caisson: down in ${paths.dir}\n`);
+  return 0;
+}
+
+function unreachableIsNull(error: unknown): null {
+  if (error instanceof CaissonError && error.code === 'DAEMON_UNREACHABLE') return null;
+  throw error;
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Shows the processes, the host and the levels. Exit status 0 when everything is up, 3 when nothing is. */
+export async function status(flags: { readonly json?: boolean }): Promise<number> {
+  const paths = instancePaths();
+  using supervisor = new Caller(paths.supervisorSocket);
+  const processes = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null;
+  const reply = await askControl(paths, { type: 'status' }).catch(unreachableIsNull);
+  const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control })}\n`);
+  else process.stdout.write(describe(paths.dir, processes, control));
+  return processes !== null && control !== null ? 0 : 3;
+}
+
+function describe(dir: string, processes: SupervisorStatus | null, control: ControlStatus | null): string {
+  if (processes === null) return `nothing is up in ${dir}; start it with ./caisson up\n`;
+  const lines = [`up in ${dir} since ${new Date(processes.startedMs).toISOString()}`];
+  for (const { name, pid, uid, restarts } of [{ name: 'supervisor', pid: processes.pid, uid: process.getuid?.() ?? 0, restarts: 0 }, ...processes.processes]) {
+    lines.push(`  ${name.padEnd(11)} pid ${String(pid).padEnd(8)} uid ${uid}${restarts > 0 ? `  restarted ${restarts} times` : ''}`);
+  }
+  if (control === null) return `${lines.join('\n')}\ncontrol does not answer\n`;
+  const { host } = control;
+  lines.push(`host  kernel ${host.kernel}, cgroup ${host.cgroup.mode}${host.cgroup.writable ? '' : ' (not writable)'}, Landlock ABI ${host.landlockAbi}${host.rootless ? ', rootless' : ''}, swap ${showBytes(host.swapBytes)}`);
+  for (const [level, missing] of Object.entries(host.missing)) {
+    const runtimes = host.runtimes.filter((runtime) => ({ host: 'container', own: 'gvisor', 'virtual-machine': 'microvm' })[runtime.guestKernel] === level);
+    lines.push(`level ${level.padEnd(10)} ${missing === null ? runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') : `not here: ${missing.what} (${missing.how})`}`);
+  }
+  lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? 'empty' : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,126 @@
+import { Command, CommanderError, Option } from 'commander';
+import { CaissonError, problemOf } from '@caisson/contract/errors';
+import { EXIT } from '@caisson/contract/light';
+import type { RunFlags } from './run.ts';
+
+const OVERVIEW = `
+Runs commands of AI agents in sandboxes that hold, and keeps a record of every one.
+Data goes to stdout, everything else to stderr. CAISSON_DIR names the state directory
+(default /var/lib/caisson for root); two directories are two instances side by side.`;
+
+const RUN_HELP = `
+The command gets a fresh sandbox: no network, no host files but a read-only /usr, its own
+uid, and 256 MiB of scratch in /workspace. Everything after -- is the command, as it is.
+
+Exit status: the command's own, or 124 time is up, 137 out of memory, 127 no such program,
+126 not executable, 125 refused or failed by Caisson, 123 unknown (look at audit tail).
+
+Examples:
+  ./caisson run -- uname -a
+  ./caisson run --timeout 5s --memory 256Mi -- python3 -c 'print(6*7)'
+  ./caisson run --level gvisor --json -- id
+  tar c src | ./caisson run --stdin -- sh -c 'tar x && ls src'`;
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** The commands. Each loads its own code when it is called, because `run` must start in milliseconds. */
+function build(home: string, finish: (status: number) => void): Command {
+  const program = new Command('caisson').description(OVERVIEW.trim()).helpCommand(true).enablePositionalOptions();
+  program.exitOverride().configureOutput({ outputError: () => undefined });
+
+  program
+    .command('run')
+    .summary('run one command in a fresh sandbox')
+    .usage('[options] -- COMMAND [ARGUMENT…]')
+    .argument('<command...>', 'program and arguments')
+    .passThroughOptions()
+    .addOption(new Option('--level <level>', 'kernel surface: container, gvisor or microvm (default: the policy’s)').choices(['container', 'gvisor', 'microvm']))
+    .option('--timeout <duration>', 'wall time, such as 30s (default 60s)')
+    .option('--cpu-time <duration>', 'CPU time of everything in the sandbox')
+    .option('--memory <size>', 'memory, such as 512Mi; no swap (default 512Mi)')
+    .option('--pids <n>', 'processes and threads (default 50)')
+    .option('--cpus <n>', 'cores, such as 0.5 (default 1)')
+    .option('--output-limit <size>', 'bytes returned of stdout, and of stderr (default 16Mi)')
+    .option('--workspace <size>', 'size of /workspace (default 256Mi)')
+    .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
+    .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
+    .option('--stdin', 'pass stdin on to the command (default: it reads end of file)')
+    .option('--json', 'print one object instead of the streams: exit, reason, level, digests, usage, decision, evidence, timings')
+    .addHelpText('after', RUN_HELP)
+    .action(async (argv: readonly string[], flags: RunFlags) => finish(await (await import('./run.ts')).run(argv, flags, home)));
+
+  program
+    .command('up')
+    .summary('start the daemon (run does it by itself)')
+    .option('--detach', 'return when it is ready and leave it running')
+    .action(async (flags: { readonly detach?: boolean }) => finish(await (await import('./instance.ts')).up(flags, home)));
+  program.command('down').summary('stop the daemon and everything it runs').action(async () => finish(await (await import('./instance.ts')).down()));
+  program
+    .command('status')
+    .summary('show processes, host and levels')
+    .option('--json', 'print one object')
+    .action(async (flags: { readonly json?: boolean }) => finish(await (await import('./instance.ts')).status(flags)));
+  program
+    .command('doctor')
+    .summary('measure the host, then attack every available level from inside')
+    .option('--json', 'print one object')
+    .option('--level <level>', 'attack this level only')
+    .action(async (flags: { readonly json?: boolean; readonly level?: string }) => finish(await (await import('./doctor-command.ts')).doctorCommand(flags, home)));
+  program.command('demo').summary('show the main job in half a minute').action(async () => finish(await (await import('./demo.ts')).demo(home)));
+  addAudit(program, finish);
+  program
+    .command('completion')
+    .summary('print a completion script: source <(./caisson completion bash)')
+    .argument('<shell>', 'bash or zsh')
+    .action(async (shell: string) => finish((await import('./completion.ts')).completion(shell, program)));
+  return program;
+}
+
+function addAudit(program: Command, finish: (status: number) => void): void {
+  const audit = program.command('audit').summary('read and check the record');
+  audit
+    .command('tail')
+    .summary('print the last entries')
+    .option('-n, --lines <n>', 'how many', '10')
+    .option('-f, --follow', 'go on printing as entries come')
+    .option('--json', 'print entries as they stand in the log')
+    .action(async (flags: { readonly lines: string; readonly follow?: boolean; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).tail(flags)));
+  audit
+    .command('verify')
+    .summary('check the chain of hashes, without the daemon')
+    .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
+    .option('--json', 'print one object')
+    .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
+}
+
+/** Exit status of a usage error: `run` keeps to its own vocabulary, so that it cannot be mistaken for the command's. */
+function usageStatus(argv: readonly string[]): number {
+  return argv[0] === 'run' ? EXIT.caisson : 2;
+}
+
+export async function main(argv: readonly string[], home: string): Promise<void> {
+  const program = build(home, (status) => (process.exitCode = status));
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    process.exitCode = fail(error, argv);
+  }
+}
+
+function fail(error: unknown, argv: readonly string[]): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    const detail = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    return say(new CaissonError('USAGE', { detail: detail === '(outputHelp)' ? 'a command is missing' : detail }), usageStatus(argv));
+  }
+  const status = error instanceof CaissonError && error.code === 'USAGE' ? usageStatus(argv) : EXIT.caisson;
+  return say(error, status);
+}
+
+function say(error: unknown, status: number): number {
+  const { code, message, hint } = problemOf(error);
+  process.stderr.write(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
+  return status;
+}

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CaissonError, Policy, problem, Seccomp, type HostFacts, type StatePaths } from '@caisson/contract';
+import { parsePolicy } from '@caisson/authority';
+import { remoteLog } from '@caisson/evidence';
+import { remoteFacts, remoteLaunch } from '@caisson/runtime';
+import { reconcile, sha256, type Rooms } from '@caisson/sandbox';
+import { listenUnix } from '@caisson/wire';
+import { identities, self } from './identity.ts';
+import { dropTo, log } from './lifetime.ts';
+import { serveClient } from './serve-client.ts';
+
+/** Longest that a stopping control waits for its calls to be cancelled and put on record. */
+const DRAIN_MS = 5_000;
+
+/** The process that clients talk to: it decides and keeps the order of a call, and can touch neither kernel nor log. */
+export async function openControl(paths: StatePaths, home: string): Promise<AsyncDisposable> {
+  const policy = readPolicy(paths, home);
+  const seccomp = Seccomp.parse(JSON.parse(readFileSync(`${home}/profiles/seccomp/default.json`, 'utf8')));
+  dropTo(identities(paths.dir, self()).control);
+
+  const evidence = remoteLog(paths.scribeSocket);
+  let facts: Promise<HostFacts> | undefined;
+  const rooms: Rooms = {
+    policy,
+    seccomp,
+    evidence,
+    host({ again }) {
+      if (again || facts === undefined) facts = remoteFacts(paths.launcherSocket, again);
+      const asked = facts;
+      asked.catch(() => (facts = undefined));
+      return asked;
+    },
+    launch: (spec, options) => remoteLaunch(paths.launcherSocket, spec, options),
+    now: () => performance.now(),
+    randomBytes,
+  };
+  for (const id of await reconcile(evidence, 'Caisson stopped before the call was over')) log('reconciled', { sandbox: id });
+  await rooms.host({ again: false });
+
+  const calls = new Map<string, Promise<void>>();
+  const stopping = new AbortController();
+  const listening = await listenUnix(paths.controlSocket, {}, (socket: Socket) => serveClient(socket, rooms, calls, stopping.signal));
+  return {
+    async [Symbol.asyncDispose]() {
+      stopping.abort(new CaissonError('CANCELLED', { detail: 'Caisson is stopping' }));
+      await Promise.race([Promise.allSettled(calls.values()), delay(DRAIN_MS)]);
+      await listening[Symbol.asyncDispose]();
+      evidence[Symbol.dispose]();
+    },
+  };
+}
+
+/** The host's policy file, or the policy that Caisson ships where there is none. */
+function readPolicy(paths: StatePaths, home: string): { readonly value: Policy; readonly sha256: string } {
+  const shipped = `${home}/profiles/policies/default.json`;
+  const own = readIfThere(paths.policy);
+  const text = own ?? readFileSync(shipped, 'utf8');
+  return { value: parsePolicy(text, own === null ? shipped : paths.policy), sha256: sha256(text) };
+}
+
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw CaissonError.from(problem('POLICY_INVALID', { path, detail: (error as Error).message }));
+  }
+}

@@ -1,0 +1,44 @@
+import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
+import { hideUnifiedCgroup, openDrivers, prepareHostImage, probeHost, serveLauncher, uidBase, type LauncherRoom } from '@caisson/runtime';
+import { listenUnix } from '@caisson/wire';
+import { identities, self } from './identity.ts';
+import { log } from './lifetime.ts';
+
+/** The one process with privilege: it makes sandboxes from specs that pass its own floor, and listens to control only. */
+export async function openLauncher(paths: StatePaths, home: string): Promise<AsyncDisposable> {
+  const native = `${home}/build/native`;
+  const rootless = self().uid !== 0;
+  const probe = { extraPath: [native], initBinary: `${native}/caisson-init`, without: [] };
+  if (!rootless) await hideUnifiedCgroup();
+  const image = await prepareHostImage(paths.images, probe.initBinary).catch((cause: unknown) => {
+    throw new CaissonError('DAEMON_START_FAILED', { detail: `the image host cannot be made: ${String(cause)}`, log: paths.log });
+  });
+  const instance = instanceId(paths.dir);
+  const drivers = openDrivers({
+    image,
+    sandboxes: paths.sandboxes,
+    runtimes: paths.runtimes,
+    cgroupParent: `/caisson/${instance}`,
+    uidBase: uidBase(instance),
+  });
+
+  let facts = await probeHost(probe);
+  for (const driver of drivers.of(facts).values()) {
+    for (const id of await driver.sweep()) log('swept', { sandbox: id });
+  }
+  const room: LauncherRoom = {
+    async facts(again) {
+      if (again) facts = await probeHost(probe);
+      return facts;
+    },
+    driver: (name) => drivers.of(facts).get(name),
+  };
+  const owner = rootless ? undefined : identities(paths.dir, self()).control.uid;
+  const listening = await listenUnix(paths.launcherSocket, { owner }, (socket) => serveLauncher(socket, room));
+  return {
+    async [Symbol.asyncDispose]() {
+      await listening[Symbol.asyncDispose]();
+      await drivers.settled();
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import { resolve } from 'node:path';
+import { CaissonError, problemOf, statePaths } from '@caisson/contract';
+import { openControl } from './control.ts';
+import { identities, self } from './identity.ts';
+import { openLauncher } from './launcher.ts';
+import { dropTo, live, log, type Word } from './lifetime.ts';
+import { runScribe } from './scribe.ts';
+import { Supervisor } from './supervisor.ts';
+
+const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
+const paths = statePaths({ env: process.env, uid: self().uid, resolve });
+
+/** The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. */
+async function openScribe(): Promise<AsyncDisposable> {
+  process.chdir(paths.evidence);
+  const { scribe } = identities(paths.dir, self());
+  dropTo(scribe);
+  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid });
+}
+
+async function supervise(): Promise<void> {
+  const say = (word: Word): void => void (process.connected && process.send?.(word));
+  const signalled = new Promise<void>((done) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => done());
+  });
+  const supervisor = new Supervisor(paths, import.meta.filename);
+  try {
+    await supervisor.start();
+  } catch (error) {
+    say({ problem: problemOf(error) });
+    log('failed', { message: problemOf(error).message });
+    process.exit(1);
+  }
+  say({ ready: true });
+  await Promise.race([signalled, supervisor.asked]);
+  await supervisor[Symbol.asyncDispose]();
+  process.exit();
+}
+
+switch (process.argv[2]) {
+  case 'supervisor': await supervise(); break;
+  case 'control': await live(() => openControl(paths, home)); break;
+  case 'launcher': await live(() => openLauncher(paths, home)); break;
+  case 'scribe': await live(openScribe); break;
+  default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });
+}

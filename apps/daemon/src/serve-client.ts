@@ -1,0 +1,77 @@
+import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import {
+  CaissonError, CLIENT_STDIN_WINDOW, problemOf, RunRequest, type FromControl, type ToControl,
+} from '@caisson/contract';
+import { open, type Rooms } from '@caisson/sandbox';
+import { Channel } from '@caisson/wire';
+import { StdinQueue } from './stdin-queue.ts';
+
+const ToControl: z.ZodType<ToControl> = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('run'), request: RunRequest as z.ZodType<RunRequest> }),
+  z.strictObject({ type: z.literal('status') }),
+]);
+
+/** Serves one client connection: at most one run, which is cancelled when the client goes away or Caisson stops. */
+export function serveClient(socket: Socket, rooms: Rooms, calls: Map<string, Promise<void>>, stopping: AbortSignal): void {
+  const gone = new AbortController();
+  const stdin = new StdinQueue(CLIENT_STDIN_WINDOW, (bytes) => send({ type: 'stdin-taken', bytes }));
+  const key = crypto.randomUUID();
+  const channel: Channel = new Channel(socket, {
+    onMessage: (message) => {
+      if (calls.has(key)) throw new CaissonError('FRAME_INVALID', { detail: 'a second request on one connection' });
+      calls.set(key, perform(message).finally(() => calls.delete(key)));
+    },
+    onBytes: (kind, _stream, bytes) => {
+      if (kind !== 'stdin') throw new CaissonError('FRAME_INVALID', { detail: 'bytes that are not stdin' });
+      stdin.push(bytes);
+    },
+    onClose: () => {
+      gone.abort(new CaissonError('CANCELLED', { detail: 'the caller went away' }));
+      stdin.push(Buffer.alloc(0));
+    },
+  });
+  const send = (message: FromControl): void => channel.send(message);
+
+  async function perform(message: unknown): Promise<void> {
+    try {
+      send(await answerTo(parse(message)));
+    } catch (error) {
+      send({ type: 'problem', problem: problemOf(error) });
+    }
+    channel.end();
+  }
+
+  async function answerTo(message: ToControl): Promise<FromControl> {
+    switch (message.type) {
+      case 'run': return { type: 'result', result: await run(message.request) };
+      case 'status': return { type: 'status', status: await status() };
+    }
+  }
+
+  function run(request: RunRequest): ReturnType<typeof open> {
+    const client = {
+      name: 'operator',
+      signal: AbortSignal.any([gone.signal, stopping]),
+      stdin: stdin.chunks(),
+      write: async (stream: 'stdout' | 'stderr', bytes: Buffer) => channel.sendBytes(stream, 1, bytes),
+    };
+    return open(request, client, rooms);
+  }
+
+  async function status(): Promise<Extract<FromControl, { type: 'status' }>['status']> {
+    const head = await Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]);
+    const others = [...calls.keys()].filter((other) => other !== key);
+    return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, calls: others };
+  }
+}
+
+/** @throws CaissonError REQUEST_INVALID naming the field. */
+function parse(message: unknown): ToControl {
+  const parsed = ToControl.safeParse(message);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = (issue?.path ?? []).filter((part) => part !== 'request').join('.');
+  throw new CaissonError('REQUEST_INVALID', { detail: `${field === '' ? 'request' : field}: ${issue?.message ?? 'malformed'}` });
+}

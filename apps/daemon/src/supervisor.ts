@@ -1,0 +1,180 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CaissonError, instanceId, type StatePaths, type SupervisorStatus } from '@caisson/contract';
+import { answer, Channel, listenUnix } from '@caisson/wire';
+import { identities, self, type Identities } from './identity.ts';
+import { log, type Word } from './lifetime.ts';
+
+/** Started in this order and stopped in reverse: nothing runs before its record can be written. */
+const ROLES = ['scribe', 'launcher', 'control'] as const;
+type Role = (typeof ROLES)[number];
+
+/** Pause before a process that died is started again; doubles up to the longest. */
+const RESTART_MS = 50;
+const RESTART_LONGEST_MS = 5_000;
+/** A process that has run this long has recovered. */
+const STEADY_MS = 30_000;
+/** Longest from start to ready, and from SIGTERM to the end. */
+const READY_MS = 30_000;
+const STOP_MS = 10_000;
+
+interface Supervised {
+  readonly role: Role;
+  child: ChildProcess;
+  restarts: number;
+  startedMs: number;
+}
+
+/** Starts the processes of an instance, restarts those that die, and stops them all when it is disposed of or asked to. */
+export class Supervisor implements AsyncDisposable {
+  readonly #paths: StatePaths;
+  readonly #main: string;
+  readonly #ids: Identities;
+  readonly #startedMs = Date.now();
+  readonly #supervised = new Map<Role, Supervised>();
+  readonly #asked = Promise.withResolvers<void>();
+  readonly #closers = new AsyncDisposableStack();
+  #stopping = false;
+
+  constructor(paths: StatePaths, main: string) {
+    this.#paths = paths;
+    this.#main = main;
+    this.#ids = identities(paths.dir, self());
+  }
+
+  /** Resolves when somebody asked by `down`. */
+  get asked(): Promise<void> {
+    return this.#asked.promise;
+  }
+
+  /** @throws CaissonError DAEMON_RUNNING, STATE_DIR_INVALID, or what a process said that could not start. */
+  async start(): Promise<void> {
+    try {
+      this.#closers.use(await takeLock(this.#paths));
+      this.#makeFolders();
+      for (const role of ROLES) await this.#startRole(role, 0);
+      this.#closers.use(
+        await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
+          const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(this.#verbs, message, channel) });
+        }),
+      );
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  readonly #verbs = {
+    status: async (): Promise<SupervisorStatus> => ({
+      pid: process.pid,
+      dir: this.#paths.dir,
+      startedMs: this.#startedMs,
+      processes: [...this.#supervised.values()].map(({ role, child, restarts }) => ({ name: role, pid: child.pid ?? 0, uid: this.#ids[role].uid, restarts })),
+    }),
+    down: async (): Promise<null> => {
+      setImmediate(() => this.#asked.resolve());
+      return null;
+    },
+  };
+
+  #makeFolders(): void {
+    const { dir, run } = this.#paths;
+    const { control, scribe } = this.#ids;
+    try {
+      const above = run.slice(0, run.lastIndexOf('/'));
+      for (const path of [dir, above, run]) mkdirSync(path, { recursive: true, mode: 0o711 });
+      for (const path of [dir, above]) if (lstatSync(path).uid !== self().uid) throw new Error(`${path} belongs to another user`);
+      folder(`${dir}/log`, 0o700, self());
+      folder(`${dir}/evidence`, 0o700, scribe);
+      folder(`${run}/control`, 0o700, control);
+      folder(`${run}/scribe`, 0o750, scribe);
+      folder(`${run}/launcher`, 0o711, self());
+      folder(`${run}/images`, 0o711, self());
+    } catch (cause) {
+      throw new CaissonError('STATE_DIR_INVALID', { dir, detail: (cause as Error).message }, { cause });
+    }
+  }
+
+  async #startRole(role: Role, restarts: number): Promise<void> {
+    const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment() });
+    const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
+    this.#supervised.set(role, supervised);
+    child.on('exit', (code, signal) => void this.#onExit(supervised, `${signal ?? code}`));
+    const word = await firstWord(child, role, this.#paths.log);
+    if ('problem' in word) throw CaissonError.from(word.problem);
+    log('ready', { role, pid: child.pid ?? 0 });
+  }
+
+  /** The launcher gets a mount namespace of its own, so that what it hides from its runtimes stays as it is on the host. */
+  #command(role: Role): [string, string[]] {
+    const own = [process.execPath, '--disable-warning=ExperimentalWarning', this.#main, role];
+    const argv = role === 'launcher' && self().uid === 0 ? ['unshare', '--mount', '--propagation', 'slave', ...own] : own;
+    return [argv[0] ?? '', argv.slice(1)];
+  }
+
+  #environment(): NodeJS.ProcessEnv {
+    const passed = ['PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME'];
+    return Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
+  }
+
+  async #onExit(supervised: Supervised, how: string): Promise<void> {
+    if (this.#stopping || this.#supervised.get(supervised.role) !== supervised) return;
+    log('died', { role: supervised.role, how });
+    const restarts = Date.now() - supervised.startedMs > STEADY_MS ? 1 : supervised.restarts + 1;
+    await delay(Math.min(RESTART_MS * 2 ** (restarts - 1), RESTART_LONGEST_MS));
+    if (this.#stopping) return;
+    await this.#startRole(supervised.role, restarts).catch((error: Error) => log('restart failed', { role: supervised.role, message: error.message }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true;
+    for (const role of ROLES.toReversed()) {
+      const child = this.#supervised.get(role)?.child;
+      if (child !== undefined) await stop(child);
+    }
+    await this.#closers.disposeAsync();
+    if (this.#supervised.size > 0) rmSync(this.#paths.run, { recursive: true, force: true });
+  }
+}
+
+function folder(path: string, mode: number, owner: { readonly uid: number; readonly gid: number }): void {
+  mkdirSync(path, { recursive: true, mode });
+  chmodSync(path, mode);
+  if (self().uid === 0) chownSync(path, owner.uid, owner.gid);
+}
+
+/** An abstract Unix address is held by one process at a time and freed by the kernel when that process ends. */
+async function takeLock(paths: StatePaths): Promise<AsyncDisposable> {
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', () => reject(new CaissonError('DAEMON_RUNNING', { dir: paths.dir })));
+    server.listen(`\0caisson-${self().uid}-${instanceId(paths.dir)}`, resolve);
+  });
+  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
+}
+
+function firstWord(child: ChildProcess, role: Role, logPath: string): Promise<Word> {
+  return new Promise((resolve, reject) => {
+    const failed = (detail: string): void => reject(new CaissonError('DAEMON_START_FAILED', { detail: `${role} ${detail}`, log: logPath }));
+    const timer = setTimeout(() => {
+      failed(`was not ready within ${READY_MS} ms`);
+      child.kill('SIGKILL');
+    }, READY_MS);
+    child.once('message', (word) => resolve(word as Word));
+    child.once('error', (error) => failed(error.message));
+    child.once('exit', (code, signal) => failed(`ended with ${signal ?? code} before it was ready`));
+    child.once('message', () => clearTimeout(timer));
+    child.once('exit', () => clearTimeout(timer));
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  await ended;
+  clearTimeout(timer);
+}

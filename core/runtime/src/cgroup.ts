@@ -1,0 +1,105 @@
+import { access, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { HostFacts, Usage } from '@caisson/contract';
+
+/** Where the kernel keeps one sandbox's control group: one folder under v2, one per controller under v1. */
+export interface Cgroup {
+  readonly folders: readonly string[];
+  readonly mode: HostFacts['cgroup']['mode'];
+  readonly path: string;
+  readonly root: string;
+}
+
+export const CGROUP_ROOT = '/sys/fs/cgroup';
+
+/** @param path Absolute within the hierarchy, such as `/caisson/x/sbx-…`. */
+export function cgroupAt(path: string, host: HostFacts['cgroup'], root: string = CGROUP_ROOT): Cgroup {
+  const roots = host.mode === 'v2' ? [root] : host.controllers.map((controller) => `${root}/${controller}`);
+  return { folders: roots.map((folder) => `${folder}${path}`), mode: host.mode, path, root };
+}
+
+async function readText(path: string): Promise<string | null> {
+  return readFile(path, 'utf8').catch(() => null);
+}
+
+function wholeNumber(text: string | null): number | null {
+  return text !== null && /^\d+\s*$/.test(text) ? Number(text) : null;
+}
+
+function field(text: string | null, name: string): number | null {
+  const match = text === null ? null : new RegExp(`^${name} (\\d+)$`, 'm').exec(text);
+  return match === null ? null : Number(match[1]);
+}
+
+/** Reads what the group has used. Fields that this kernel does not keep are null. */
+export async function readUsage(group: Cgroup): Promise<Usage> {
+  const at = (controller: string, file: string): Promise<string | null> =>
+    readText(group.mode === 'v2' ? `${group.root}${group.path}/${file}` : `${group.root}/${controller}${group.path}/${file}`);
+  if (group.mode === 'v2') {
+    const cpuUs = field(await at('', 'cpu.stat'), 'usage_usec');
+    return {
+      cpuMs: cpuUs === null ? null : Math.round(cpuUs / 1000),
+      memoryPeakBytes: wholeNumber(await at('', 'memory.peak')),
+      pidsPeak: wholeNumber(await at('', 'pids.peak')),
+      oomKills: field(await at('', 'memory.events'), 'oom_kill'),
+    };
+  }
+  const cpuNs = wholeNumber(await at('cpuacct', 'cpuacct.usage'));
+  return {
+    cpuMs: cpuNs === null ? null : Math.round(cpuNs / 1e6),
+    memoryPeakBytes: wholeNumber(await at('memory', 'memory.max_usage_in_bytes')),
+    pidsPeak: wholeNumber(await at('pids', 'pids.peak')),
+    oomKills: field(await at('memory', 'memory.oom_control'), 'oom_kill'),
+  };
+}
+
+/** CPU time used so far, in milliseconds; null when the group is gone. */
+export async function readCpuMs(group: Cgroup): Promise<number | null> {
+  return (await readUsage(group)).cpuMs;
+}
+
+async function members(group: Cgroup): Promise<readonly number[]> {
+  const lists = await Promise.all(group.folders.map((folder) => readText(`${folder}/cgroup.procs`)));
+  const pids = lists.flatMap((list) => (list ?? '').split('\n')).filter((line) => line !== '').map(Number);
+  return [...new Set(pids)];
+}
+
+/**
+ * Kills every process of the group and resolves when none is left. A process that the group lists is in it now, so
+ * no pid from an older reading is ever signalled.
+ *
+ * @returns false when processes are still there after `patienceMs`.
+ */
+export async function killAll(group: Cgroup, patienceMs = 5_000): Promise<boolean> {
+  const until = Date.now() + patienceMs;
+  for (let pauseMs = 0; ; pauseMs = Math.min(pauseMs + 1, 20)) {
+    const pids = await members(group);
+    if (pids.length === 0) return true;
+    if (Date.now() > until) return false;
+    if (group.mode === 'v2') await writeFile(`${group.folders[0]}/cgroup.kill`, '1').catch(() => undefined);
+    for (const pid of pids) signalIfAlive(pid);
+    await delay(pauseMs);
+  }
+}
+
+function signalIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone already
+  }
+}
+
+/** Removes the group's folders. A folder is busy for a moment after its last process has ended. */
+export async function removeCgroup(group: Cgroup): Promise<void> {
+  for (const folder of group.folders) {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      if (await rmdir(folder).then(() => true, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')) break;
+      await delay(2 * attempt);
+    }
+  }
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(() => true, () => false);
+}

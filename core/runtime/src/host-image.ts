@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { chmod, copyFile, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+/**
+ * The image `host`: an empty root whose /usr is the host's, mounted read-only, and whose /etc is made here. Of the
+ * host's own /etc only what programs need to run is copied: loader cache, alternatives, CA certificates, time zone.
+ */
+const ACCOUNTS = [
+  { name: 'root', id: 0, home: '/', shell: '/usr/sbin/nologin' },
+  { name: 'agent', id: 1000, home: '/workspace', shell: '/bin/sh' },
+  { name: 'nobody', id: 65_534, home: '/', shell: '/usr/sbin/nologin' },
+] as const;
+
+const FILES: Readonly<Record<string, string>> = {
+  'etc/passwd': ACCOUNTS.map(({ name, id, home, shell }) => `${name}:x:${id}:${id}:${name}:${home}:${shell}\n`).join(''),
+  'etc/group': ACCOUNTS.map(({ name, id }) => `${name === 'nobody' ? 'nogroup' : name}:x:${id}:\n`).join(''),
+  'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
+  'etc/hostname': 'caisson\n',
+  'etc/resolv.conf': '',
+  'etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+};
+
+const FOLDERS = ['.caisson', 'dev', 'etc', 'home', 'mnt', 'opt', 'proc', 'root', 'run', 'srv', 'sys', 'tmp', 'usr', 'var/tmp', 'var/lib', 'var/log', 'workspace'];
+const LINKS = { bin: 'usr/bin', sbin: 'usr/sbin', lib: 'usr/lib', lib64: 'usr/lib64', 'etc/mtab': '/proc/mounts', 'etc/os-release': '../usr/lib/os-release' };
+const COPIED = ['etc/ld.so.cache', 'etc/ld.so.conf', 'etc/alternatives', 'etc/ssl/certs', 'etc/localtime', 'etc/timezone', 'etc/debian_version', 'etc/mime.types', 'etc/protocols', 'etc/services'];
+
+export interface HostImage {
+  readonly rootfs: string;
+  readonly initPath: string;
+}
+
+/** Makes the image and the copy of pid 1 under `images`; an image of an earlier start is replaced as a whole. */
+export async function prepareHostImage(images: string, initBinary: string): Promise<HostImage> {
+  const rootfs = `${images}/host`;
+  const fresh = `${images}/host.new`;
+  await rm(fresh, { recursive: true, force: true });
+  for (const folder of FOLDERS) await mkdir(`${fresh}/${folder}`, { recursive: true });
+  for (const [name, target] of Object.entries(LINKS)) await symlink(target, `${fresh}/${name}`);
+  for (const name of COPIED) await copyFromHost(name, fresh);
+  for (const [name, text] of Object.entries(FILES)) await writeFile(`${fresh}/${name}`, text);
+  await writeFile(`${fresh}/.caisson/init`, '');
+  await rm(rootfs, { recursive: true, force: true });
+  await rename(fresh, rootfs);
+  const initPath = `${images}/init`;
+  await copyFile(initBinary, `${initPath}.new`);
+  await chmod(`${initPath}.new`, 0o755);
+  await rename(`${initPath}.new`, initPath);
+  return { rootfs, initPath };
+}
+
+async function copyFromHost(name: string, root: string): Promise<void> {
+  try {
+    await cp(`/${name}`, `${root}/${name}`, { recursive: true, verbatimSymlinks: true, errorOnExist: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+const run = promisify(execFile);
+
+/**
+ * crun before 1.9 refuses a hybrid cgroup mount. Called in the launcher's private mount namespace, this takes the
+ * `unified` mount out of its sight; the host keeps it.
+ */
+export async function hideUnifiedCgroup(): Promise<void> {
+  const mounts = await readFile('/proc/self/mounts', 'utf8');
+  if (!/ \/sys\/fs\/cgroup\/unified cgroup2 /.test(mounts)) return;
+  await run('umount', ['/sys/fs/cgroup/unified']);
+}

@@ -1,0 +1,83 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Limits, Usage } from '@caisson/contract';
+import { killAll, readCpuMs, readUsage, type Cgroup } from './cgroup.ts';
+import type { Exec, ExecEnd, ExecEvents, ExecReport, Machine, ProcessSpec } from './driver.ts';
+import type { Hello } from './hello.ts';
+import type { Lanes } from './lanes.ts';
+
+/** How often the CPU time of a sandbox is read. */
+const CPU_CHECK_MS = 100;
+
+export interface OciMachineParts {
+  readonly runtime: string;
+  readonly hello: Hello;
+  readonly lanes: Lanes;
+  readonly group: Cgroup;
+  readonly limits: Limits;
+  /** Starts the clean-up of files and cgroups, once. */
+  release(): void;
+}
+
+/** A sandbox that an OCI runtime started. Time limits are enforced here, outside it and next to the kernel. */
+export class OciMachine implements Machine {
+  readonly runtime: string;
+  readonly hello: Hello;
+  readonly #parts: OciMachineParts;
+  #timedOut: 'wall' | 'cpu' | undefined;
+  #closing: Promise<Usage> | undefined;
+
+  constructor(parts: OciMachineParts) {
+    this.runtime = parts.runtime;
+    this.hello = parts.hello;
+    this.#parts = parts;
+  }
+
+  spawn(command: ProcessSpec, events: ExecEvents): Exec {
+    const exec = this.#parts.lanes.spawn(command, events);
+    const over = new AbortController();
+    const wall = setTimeout(() => void this.#expire('wall'), this.#parts.limits.wallMs);
+    void this.#watchCpu(over.signal);
+    const done = exec.done.then((report) => {
+      clearTimeout(wall);
+      over.abort();
+      return this.#explain(report);
+    });
+    return { ...exec, done };
+  }
+
+  /** Killing everything is what ends an expired exec; its report then says `lost`, and this says why. */
+  async #expire(limit: 'wall' | 'cpu'): Promise<void> {
+    this.#timedOut ??= limit;
+    await killAll(this.#parts.group);
+  }
+
+  async #watchCpu(over: AbortSignal): Promise<void> {
+    while (!over.aborted) {
+      await delay(CPU_CHECK_MS, undefined, { signal: over, ref: false }).catch(() => undefined);
+      if (over.aborted) return;
+      const usedMs = await readCpuMs(this.#parts.group);
+      if (usedMs !== null && usedMs > this.#parts.limits.cpuMs) return this.#expire('cpu');
+    }
+  }
+
+  #explain(report: ExecReport): ExecReport {
+    const limit = this.#timedOut;
+    if (limit === undefined) return report;
+    const end: ExecEnd = { kind: 'timed-out', limit };
+    return { ...report, end };
+  }
+
+  close(): Promise<Usage> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<Usage> {
+    await killAll(this.#parts.group);
+    const usage = await readUsage(this.#parts.group);
+    this.#parts.lanes.destroy();
+    await this.#parts.lanes.gone;
+    this.#parts.release();
+    return usage;
+  }
+}

@@ -1,0 +1,159 @@
+import { CaissonError, HostFacts, isErrorCode, type IsolationSpec, type Usage } from '@caisson/contract';
+import { connectChannel, type Channel } from '@caisson/wire';
+import type { Exec, ExecEvents, ExecReport, Machine, OutputStream, ProcessSpec } from './driver.ts';
+import type { Hello } from './hello.ts';
+import { FromLauncher, parseMessage, type ToLauncher } from './messages.ts';
+import { inOrder } from './serial.ts';
+
+/** Stdin bytes of one exec that may be under way to the launcher. */
+const STDIN_UNDER_WAY = 256 * 1024;
+
+interface RemoteExec {
+  readonly events: ExecEvents;
+  readonly received: { stdout: number; stderr: number };
+  stdinUnderWay: number;
+  wakeStdin: (() => void) | undefined;
+  finish(report: ExecReport): void;
+}
+
+/** Measures the host through the launcher. */
+export async function remoteFacts(socketPath: string, again: boolean): Promise<HostFacts> {
+  const { promise, resolve, reject } = Promise.withResolvers<FromLauncher>();
+  using channel = await connectChannel(socketPath, {
+    onMessage: (message) => resolve(parseMessage(FromLauncher, message)),
+    onClose: (error) => reject(error ?? new CaissonError('DAEMON_UNREACHABLE', { socket: socketPath })),
+  });
+  channel.send({ type: 'facts', again } satisfies ToLauncher);
+  const reply = await promise;
+  if (reply.type === 'problem') throw asError(reply.problem);
+  if (reply.type !== 'facts') throw new CaissonError('FRAME_INVALID', { detail: `${reply.type} instead of facts` });
+  return parseMessage(HostFacts, reply.facts);
+}
+
+function asError({ code, message, hint }: { readonly code: string; readonly message: string; readonly hint: string }): CaissonError {
+  return isErrorCode(code) ? CaissonError.from({ code, message, hint }) : new CaissonError('INTERNAL', { detail: message });
+}
+
+/** Starts a sandbox through the launcher. The sandbox lives no longer than the connection that this opens. */
+export async function remoteLaunch(socketPath: string, spec: IsolationSpec, { signal }: { readonly signal: AbortSignal }): Promise<Machine> {
+  const machine = new RemoteMachine();
+  await machine.open(socketPath, spec, signal);
+  return machine;
+}
+
+class RemoteMachine implements Machine {
+  runtime = '';
+  hello!: Hello;
+  #channel!: Channel;
+  readonly #execs = new Map<number, RemoteExec>();
+  readonly #launched = Promise.withResolvers<Extract<FromLauncher, { type: 'launched' }>>();
+  readonly #closed = Promise.withResolvers<Usage>();
+  #nextExec = 1;
+  #lost: string | undefined;
+  #closing = false;
+
+  async open(socketPath: string, spec: IsolationSpec, signal: AbortSignal): Promise<void> {
+    this.#closed.promise.catch(() => undefined);
+    this.#channel = await connectChannel(socketPath, {
+      onMessage: (message) => this.#receive(parseMessage(FromLauncher, message)),
+      onBytes: (kind, exec, bytes) => this.#output(kind as OutputStream, exec, bytes),
+      onClose: (error) => this.#onClose(error),
+    });
+    const abort = (): void => this.#launched.reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      if (signal.aborted) abort();
+      this.#say({ type: 'launch', spec });
+      const { runtime, hello } = await this.#launched.promise;
+      this.runtime = runtime;
+      this.hello = hello;
+    } catch (error) {
+      this.#channel[Symbol.dispose]();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #say(message: ToLauncher): void {
+    this.#channel.send(message);
+  }
+
+  #receive(message: FromLauncher): void {
+    switch (message.type) {
+      case 'launched': return this.#launched.resolve(message);
+      case 'problem': return this.#fail(asError(message.problem));
+      case 'report': return this.#execs.get(message.exec)?.finish(message.report);
+      case 'stdin-taken': return this.#stdinTaken(message.exec, message.bytes);
+      case 'closed': return this.#closed.resolve(message.usage);
+      case 'facts': throw new CaissonError('FRAME_INVALID', { detail: 'facts that nobody asked for' });
+    }
+  }
+
+  #fail(error: CaissonError): void {
+    this.#launched.reject(error);
+    this.#closed.reject(error);
+  }
+
+  #onClose(error: Error | undefined): void {
+    this.#lost = error?.message ?? 'the launcher went away';
+    const gone = new CaissonError('SANDBOX_LOST', { detail: this.#lost });
+    this.#fail(gone);
+    for (const exec of this.#execs.values()) exec.finish({ end: { kind: 'lost', detail: this.#lost }, written: exec.received });
+  }
+
+  #output(stream: OutputStream, id: number, bytes: Buffer): void {
+    const exec = this.#execs.get(id);
+    if (exec === undefined) return;
+    exec.received[stream] += bytes.length;
+    void exec.events.onOutput(stream, bytes).then(() => this.#say({ type: 'taken', exec: id, bytes: bytes.length }));
+  }
+
+  #stdinTaken(id: number, bytes: number): void {
+    const exec = this.#execs.get(id);
+    if (exec === undefined) return;
+    exec.stdinUnderWay -= bytes;
+    exec.wakeStdin?.();
+  }
+
+  spawn(command: ProcessSpec, events: ExecEvents): Exec {
+    const id = this.#nextExec++;
+    const { promise: done, resolve } = Promise.withResolvers<ExecReport>();
+    const exec: RemoteExec = {
+      events,
+      received: { stdout: 0, stderr: 0 },
+      stdinUnderWay: 0,
+      wakeStdin: undefined,
+      finish: (report) => {
+        this.#execs.delete(id);
+        exec.wakeStdin?.();
+        resolve(report);
+      },
+    };
+    this.#execs.set(id, exec);
+    if (this.#lost !== undefined) exec.finish({ end: { kind: 'lost', detail: this.#lost }, written: exec.received });
+    else this.#say({ type: 'spawn', exec: id, process: command });
+    const ordered = inOrder();
+    return {
+      done,
+      writeStdin: (bytes) => ordered(() => this.#writeStdin(id, exec, bytes)),
+      endStdin: () => ordered(() => this.#channel.sendBytes('stdin', id, Buffer.alloc(0))),
+      signal: (signal) => this.#say({ type: 'signal', exec: id, signal }),
+    };
+  }
+
+  async #writeStdin(id: number, exec: RemoteExec, bytes: Buffer): Promise<void> {
+    while (exec.stdinUnderWay > STDIN_UNDER_WAY && this.#execs.has(id)) {
+      await new Promise<void>((resolve) => (exec.wakeStdin = resolve));
+    }
+    if (bytes.length === 0 || !this.#execs.has(id)) return;
+    exec.stdinUnderWay += bytes.length;
+    await this.#channel.sendBytes('stdin', id, bytes);
+  }
+
+  async close(): Promise<Usage> {
+    if (!this.#closing) this.#say({ type: 'close' });
+    this.#closing = true;
+    return this.#closed.promise;
+  }
+}

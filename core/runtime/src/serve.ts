@@ -1,0 +1,122 @@
+import type { Socket } from 'node:net';
+import { CaissonError, problem, problemOf, type HostFacts, type IsolationSpec } from '@caisson/contract';
+import { belowFloor, chooseRuntime } from '@caisson/isolation';
+import { Channel } from '@caisson/wire';
+import type { Driver, Exec, Machine, OutputStream } from './driver.ts';
+import { parseMessage, ToLauncher, type FromLauncher } from './messages.ts';
+
+export interface LauncherRoom {
+  /** What the host can do; `again` measures it anew. */
+  facts(again: boolean): Promise<HostFacts>;
+  /** The driver of the runtime with this name. */
+  driver(name: string): Driver | undefined;
+}
+
+interface Outstanding {
+  readonly bytes: number;
+  taken(): void;
+}
+
+/**
+ * Serves one connection of control. It holds at most one sandbox, and the sandbox lives no longer than the connection:
+ * when control goes away, whatever the reason, the sandbox is closed.
+ */
+export function serveLauncher(socket: Socket, room: LauncherRoom): void {
+  const execs = new Map<number, { readonly exec: Exec; readonly outstanding: Outstanding[] }>();
+  const gone = new AbortController();
+  let machine: Machine | undefined;
+  let launching = false;
+
+  const channel: Channel = new Channel(socket, {
+    onMessage: (message) => void receive(parseMessage(ToLauncher, message)),
+    onBytes: (_kind, id, bytes) => void feed(id, bytes),
+    onClose: () => {
+      gone.abort(new CaissonError('CANCELLED', { detail: 'control went away' }));
+      for (const { outstanding } of execs.values()) for (const { taken } of outstanding) taken();
+      void machine?.close();
+    },
+  });
+  const send = (message: FromLauncher): void => channel.send(message);
+
+  async function receive(message: ToLauncher): Promise<void> {
+    try {
+      await perform(message);
+    } catch (error) {
+      send({ type: 'problem', problem: problemOf(error) });
+    }
+  }
+
+  async function perform(message: ToLauncher): Promise<void> {
+    switch (message.type) {
+      case 'facts': return send({ type: 'facts', facts: await room.facts(message.again) });
+      case 'launch': return launch(message.spec);
+      case 'spawn': return spawn(message);
+      case 'signal': return execs.get(message.exec)?.exec.signal(message.signal);
+      case 'taken': return take(message.exec, message.bytes);
+      case 'close': return close();
+    }
+  }
+
+  async function launch(spec: IsolationSpec): Promise<void> {
+    if (launching) throw new CaissonError('FRAME_INVALID', { detail: 'a second sandbox on one connection' });
+    launching = true;
+    const violations = belowFloor(spec);
+    if (violations.length > 0) throw new CaissonError('FLOOR_VIOLATED', { violations: violations.join('; ') });
+    const facts = await room.facts(false);
+    const runtime = chooseRuntime(spec.level, facts);
+    const driver = runtime === null ? undefined : room.driver(runtime.name);
+    if (driver === undefined) throw unavailable(spec, facts);
+    const started = await driver.launch(spec, { signal: gone.signal });
+    machine = started;
+    if (gone.signal.aborted) await started.close();
+    send({ type: 'launched', runtime: started.runtime, hello: started.hello });
+  }
+
+  function spawn({ exec: id, process }: Extract<ToLauncher, { type: 'spawn' }>): void {
+    if (machine === undefined || execs.has(id)) throw new CaissonError('FRAME_INVALID', { detail: 'a spawn out of place' });
+    const outstanding: Outstanding[] = [];
+    const exec = machine.spawn(process, {
+      onOutput: (stream, bytes) => pass(id, stream, bytes, outstanding),
+    });
+    execs.set(id, { exec, outstanding });
+    void exec.done.then((report) => {
+      execs.delete(id);
+      send({ type: 'report', exec: id, report });
+    });
+  }
+
+  /** Resolves when control has handed the bytes on, which is what pid 1's window waits for. */
+  function pass(id: number, stream: OutputStream, bytes: Buffer, outstanding: Outstanding[]): Promise<void> {
+    void channel.sendBytes(stream, id, bytes);
+    return new Promise((resolve) => (channel.closed ? resolve() : outstanding.push({ bytes: bytes.length, taken: resolve })));
+  }
+
+  function take(id: number, bytes: number): void {
+    const outstanding = execs.get(id)?.outstanding ?? [];
+    for (let left = bytes; left > 0; ) {
+      const first = outstanding.shift();
+      if (first === undefined) return;
+      left -= first.bytes;
+      first.taken();
+    }
+  }
+
+  async function feed(id: number, bytes: Buffer): Promise<void> {
+    const exec = execs.get(id)?.exec;
+    if (exec === undefined) return;
+    if (bytes.length === 0) return exec.endStdin();
+    await exec.writeStdin(bytes);
+    send({ type: 'stdin-taken', exec: id, bytes: bytes.length });
+  }
+
+  async function close(): Promise<void> {
+    if (machine === undefined) throw new CaissonError('FRAME_INVALID', { detail: 'nothing to close' });
+    send({ type: 'closed', usage: await machine.close() });
+    channel.end();
+  }
+}
+
+function unavailable(spec: IsolationSpec, facts: HostFacts): CaissonError {
+  const missing = facts.missing[spec.level] ?? { what: 'no runtime fits', how: 'run ./caisson doctor' };
+  return CaissonError.from(problem('LEVEL_UNAVAILABLE', { level: spec.level, missing: missing.what, how: missing.how }));
+}

@@ -1,0 +1,5 @@
+export { attest } from './attest.ts';
+export { endingOf } from './ending.ts';
+export { open } from './open.ts';
+export { reconcile, sha256 } from './record.ts';
+export type { Client, Rooms } from './rooms.ts';

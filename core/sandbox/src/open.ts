@@ -1,0 +1,133 @@
+import {
+  canonicalJson, exitStatus, problem, problemOf, reasonFor, type Allowed, type Decision, type Ending, type EntryDraft, type IsolationSpec,
+  type Json, type Problem, type Receipt, type RunRequest, type RunResult, type Usage,
+} from '@caisson/contract';
+import { decide } from '@caisson/authority';
+import { compile, type Refusal } from '@caisson/isolation';
+import type { ExecReport, Machine } from '@caisson/runtime';
+import { attest } from './attest.ts';
+import { denied, endingOf, failed, refused } from './ending.ts';
+import { Output } from './output.ts';
+import { commitment, intentEntry, outcomeEntry, sha256 } from './record.ts';
+import type { Client, Rooms } from './rooms.ts';
+import { stream } from './stream.ts';
+import { startTimings, type Timings } from './timings.ts';
+
+const NOTHING_USED: Usage = { cpuMs: null, memoryPeakBytes: null, pidsPeak: null, oomKills: null };
+const NOTHING_WRITTEN: ExecReport['written'] = { stdout: 0, stderr: 0 };
+
+/** What carrying out an allowed call came to. */
+interface Conclusion {
+  readonly ending: Ending;
+  readonly usage: Usage;
+  readonly written: ExecReport['written'];
+  readonly level: Omit<RunResult['level'], 'requested'>;
+  readonly spec: string | null;
+}
+
+const NOT_STARTED = { usage: NOTHING_USED, written: NOTHING_WRITTEN, level: { delivered: null, runtime: null, kernel: null }, spec: null };
+
+/**
+ * One call, start to end: decide → intent → compile → launch → attest → stream → outcome → release. It never throws:
+ * whatever goes wrong is the call's ending, and everything that was opened is closed on every path.
+ */
+export async function open(request: RunRequest, client: Client, rooms: Rooms): Promise<RunResult> {
+  const timings = startTimings(rooms.now);
+  const id = `sbx-${BigInt(`0x${rooms.randomBytes(10).toString('hex')}`).toString(36).padStart(16, '0').slice(-16)}`;
+  const salt = rooms.randomBytes(32).toString('hex');
+  const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
+  const output = new Output(client);
+
+  const decision = decide(request, rooms.policy.value);
+  timings.mark('decide');
+
+  const intent = await appendOrProblem(rooms, intentEntry(id, client.name, request, decision, digests));
+  timings.mark('intent');
+
+  const conclusion = await conclude();
+  const result = {
+    id,
+    exit: conclusion.ending.kind === 'unknown' ? ('unknown' as const) : exitStatus(conclusion.ending),
+    reason: reasonFor(conclusion.ending),
+    ending: conclusion.ending,
+    level: { requested: requestedLevel(request, decision, rooms), ...conclusion.level },
+    decision,
+    digests: { ...digests, spec: conclusion.spec },
+    usage: conclusion.usage,
+    output: output.counts(conclusion.written),
+  };
+  if ('problem' in intent) return { ...result, evidence: { intent: null, outcome: null }, timings: timings.all() };
+
+  const outcome = await appendOrProblem(rooms, outcomeEntry({ ...result, timings: {} }));
+  timings.mark('outcome');
+  if (!('problem' in outcome)) return { ...result, evidence: { intent: intent.receipt, outcome: outcome.receipt }, timings: timings.all() };
+  // What happened cannot be put on record: the caller must not take it for a governed success.
+  const ending: Ending = { kind: 'unknown', detail: `${reasonFor(result.ending)}, but its outcome is not on record: ${outcome.problem.message}` };
+  return { ...result, exit: 'unknown', reason: reasonFor(ending), ending, evidence: { intent: intent.receipt, outcome: null }, timings: timings.all() };
+
+  async function conclude(): Promise<Conclusion> {
+    if ('problem' in intent) return { ending: refused(intent.problem), ...NOT_STARTED };
+    if (decision.effect === 'deny') return { ending: denied(decision), ...NOT_STARTED };
+    return carryOut({ id, request, decision, client, output, timings }, rooms);
+  }
+}
+
+interface Call {
+  readonly id: string;
+  readonly request: RunRequest;
+  readonly decision: Allowed;
+  readonly client: Client;
+  readonly output: Output;
+  readonly timings: Timings;
+}
+
+async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
+  const { client, timings } = call;
+  let machine: Machine | undefined;
+  let known: Pick<Conclusion, 'level' | 'spec'> = { level: NOT_STARTED.level, spec: null };
+  try {
+    const spec = await compileFor(call, rooms);
+    if ('refused' in spec) return { ending: refused(spec.refused), ...NOT_STARTED };
+    known = { ...known, spec: sha256(canonicalJson(spec as unknown as Json)) };
+    timings.mark('compile');
+
+    machine = await rooms.launch(spec, { signal: client.signal });
+    timings.mark('launch');
+
+    const { delivered, findings } = attest(spec, machine.hello, await rooms.host({ again: false }), machine.runtime);
+    known = { ...known, level: { delivered, runtime: machine.runtime, kernel: machine.hello.kernel } };
+    timings.mark('attest');
+    if (delivered === null) return { ...NOT_STARTED, ...known, ending: failed(problem('ATTESTATION_FAILED', { findings: findings.join('; ') })) };
+
+    const report = await stream({ ...call, limits: call.decision.limits }, machine);
+    timings.mark('run');
+    const usage = await machine.close().catch(() => NOTHING_USED);
+    timings.mark('close');
+    const ending: Ending = client.signal.aborted ? cancelled() : endingOf(report.end, usage, call.decision.limits, call.request);
+    return { ending, usage, written: report.written, ...known };
+  } catch (error) {
+    return { ...NOT_STARTED, ...known, ending: client.signal.aborted ? cancelled() : failed(problemOf(error)) };
+  } finally {
+    await machine?.close().catch(() => undefined);
+  }
+}
+
+/** A level that is missing may have become available since the host was measured: gVisor may have been built. */
+async function compileFor({ id, decision }: Call, rooms: Rooms): Promise<IsolationSpec | Refusal> {
+  const first = compile({ id, decision, host: await rooms.host({ again: false }), seccomp: rooms.seccomp });
+  if (!('refused' in first) || first.refused.code !== 'LEVEL_UNAVAILABLE') return first;
+  return compile({ id, decision, host: await rooms.host({ again: true }), seccomp: rooms.seccomp });
+}
+
+function cancelled(): Ending {
+  return { kind: 'cancelled', detail: problem('CANCELLED', { detail: 'the caller went away' }).message };
+}
+
+/** No evidence, no effect: a failure to append is a value that the caller of this function must deal with. */
+async function appendOrProblem(rooms: Rooms, draft: EntryDraft): Promise<{ readonly receipt: Receipt } | { readonly problem: Problem }> {
+  return rooms.evidence.append(draft).then((receipt) => ({ receipt }), (error: unknown) => ({ problem: problemOf(error) }));
+}
+
+function requestedLevel(request: RunRequest, decision: Decision, rooms: Rooms): RunResult['level']['requested'] {
+  return decision.effect === 'allow' ? decision.level : (request.level ?? rooms.policy.value.levels.default);
+}

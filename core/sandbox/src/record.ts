@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import {
+  canonicalJson, exitStatus, type Decision, type EntryDraft, type Json, type OutputCount, type RunRequest, type RunResult,
+} from '@caisson/contract';
+import type { Rooms } from './rooms.ts';
+
+const SOURCE = 'control';
+
+export function sha256(...parts: readonly (string | Buffer)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+}
+
+/** Identifies a value without giving away a guess at it: whoever lacks the salt cannot try candidates. */
+export function commitment(salt: string, value: Json): string {
+  return sha256('caisson-commitment-v1\n', salt, '\n', canonicalJson(value));
+}
+
+/** What is about to be done, or refused. Arguments and values of variables may be secrets: only commitments are recorded. */
+export function intentEntry(id: string, caller: string, request: RunRequest, decision: Decision, digests: RunResult['digests']): EntryDraft {
+  const { effect, rule, reason } = decision;
+  return {
+    kind: 'intent',
+    source: SOURCE,
+    subject: id,
+    body: {
+      caller,
+      program: programName(request),
+      arguments: request.argv.length - 1,
+      variables: Object.keys(request.env ?? {}).length,
+      request: digests.request,
+      policy: digests.policy,
+      decision: { effect, rule, reason },
+      level: decision.effect === 'allow' ? decision.level : null,
+      limits: decision.effect === 'allow' ? { ...decision.limits } : null,
+    },
+  };
+}
+
+/** The program's name is recorded as it is: it is what an auditor looks for, and no place for a secret. */
+function programName(request: RunRequest): string {
+  return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
+}
+
+export function outcomeEntry(result: Omit<RunResult, 'evidence'>): EntryDraft {
+  const { id, ending, level, digests, usage, output } = result;
+  const count = (stream: OutputCount): Json => ({
+    written: stream.written,
+    returned: stream.returned,
+    commitment: commitment(digests.salt, stream.sha256),
+  });
+  return {
+    kind: 'outcome',
+    source: SOURCE,
+    subject: id,
+    body: {
+      ending: wellFormed({ ...ending }),
+      exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
+      level: { ...level },
+      spec: digests.spec,
+      usage: { ...usage },
+      stdout: count(output.stdout),
+      stderr: count(output.stderr),
+    },
+  };
+}
+
+/** Text of a runtime or kernel may hold anything; the log holds well-formed text of bounded length. */
+function wellFormed(value: { readonly [name: string]: string | number }): Json {
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, typeof field === 'string' ? field.toWellFormed().slice(0, 4_000) : field]));
+}
+
+/** Gives every intent that has no outcome the outcome `unknown`. Called when no call is under way. */
+export async function reconcile(evidence: Rooms['evidence'], detail: string): Promise<readonly string[]> {
+  const subjects = await evidence.openIntents();
+  for (const subject of subjects) {
+    await evidence.append({ kind: 'outcome', source: SOURCE, subject, body: { ending: { kind: 'unknown', detail }, exit: 'unknown' } });
+  }
+  return subjects;
+}

@@ -1,0 +1,54 @@
+import type { Limits, RunRequest } from '@caisson/contract';
+import type { Exec, ExecReport, Machine } from '@caisson/runtime';
+import type { Output } from './output.ts';
+import type { Client } from './rooms.ts';
+
+interface Streamed {
+  readonly request: RunRequest;
+  readonly limits: Limits;
+  readonly client: Client;
+  readonly output: Output;
+}
+
+/** Runs the command and passes its streams on until it has ended. */
+export async function stream({ request, limits, client, output }: Streamed, machine: Machine): Promise<ExecReport> {
+  const stdin = request.stdin === true;
+  const exec = machine.spawn(
+    {
+      argv: request.argv,
+      env: environment(request),
+      cwd: request.cwd ?? '/workspace',
+      stdin,
+      outputBytes: limits.outputBytes,
+    },
+    { onOutput: (name, bytes) => output.write(name, bytes) },
+  );
+  const close = (): void => void machine.close().catch(() => undefined);
+  client.signal.addEventListener('abort', close, { once: true });
+  if (client.signal.aborted) close();
+  try {
+    if (stdin) void feed(client, exec);
+    return await exec.done;
+  } finally {
+    client.signal.removeEventListener('abort', close);
+  }
+}
+
+async function feed(client: Client, exec: Exec): Promise<void> {
+  for await (const bytes of client.stdin) await exec.writeStdin(bytes);
+  await exec.endStdin();
+}
+
+/** The whole environment of a command: nothing of the host's is inherited. */
+function environment(request: RunRequest): readonly string[] {
+  const base = {
+    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME: '/workspace',
+    USER: 'agent',
+    LOGNAME: 'agent',
+    LANG: 'C.UTF-8',
+    TMPDIR: '/tmp',
+    SHELL: '/bin/sh',
+  };
+  return Object.entries({ ...base, ...request.env }).map(([name, value]) => `${name}=${value}`);
+}
