@@ -1,0 +1,42 @@
+import type { EntryKind, Receipt } from '@caisson/contract';
+
+/** How many closed subjects are remembered, the latest first to stay. A repeated append comes within seconds. */
+export const CLOSED_WINDOW = 4096;
+
+/**
+ * What a log says so far about intents and outcomes. Every open intent is kept, and the last CLOSED_WINDOW closed
+ * subjects: memory does not grow with the log, and beyond the window a subject counts as never seen.
+ */
+export interface Ledger {
+  readonly open: Map<string, Receipt>;
+  readonly closed: Map<string, Readonly<Record<'intent' | 'outcome', Receipt>>>;
+}
+
+export function emptyLedger(): Ledger {
+  return { open: new Map(), closed: new Map() };
+}
+
+/** The receipt of the intent or outcome that the log already has of this subject. */
+export function recall(ledger: Ledger, kind: EntryKind, subject: string): Receipt | undefined {
+  if (kind === 'lifecycle') return undefined;
+  const open = kind === 'intent' ? ledger.open.get(subject) : undefined;
+  return open ?? ledger.closed.get(subject)?.[kind];
+}
+
+/** Why an entry of this kind and subject cannot come next. The writer and every verifier ask this same question. */
+export function objection(ledger: Ledger, kind: EntryKind, subject: string): string | undefined {
+  if (recall(ledger, kind, subject) !== undefined) return `is a second ${kind} of ${subject}`;
+  if (kind === 'outcome' && !ledger.open.has(subject)) return `is an outcome of ${subject}, which has no intent`;
+  return undefined;
+}
+
+/** Enters what `objection` let pass. */
+export function enter(ledger: Ledger, kind: EntryKind, subject: string, receipt: Receipt): void {
+  if (kind === 'intent') ledger.open.set(subject, receipt);
+  const intent = ledger.open.get(subject);
+  if (kind !== 'outcome' || intent === undefined) return;
+  ledger.open.delete(subject);
+  ledger.closed.set(subject, { intent, outcome: receipt });
+  const [oldest] = ledger.closed.keys();
+  if (ledger.closed.size > CLOSED_WINDOW && oldest !== undefined) ledger.closed.delete(oldest);
+}
