@@ -48,9 +48,10 @@ export function parseLine(bytes: Buffer): Line | Refused {
   }
   if (!hasFields(record, ['entry', 'hash', 'prev'])) return { bad: 'has other fields than entry, hash and prev' };
   const { hash, prev } = record;
+  if (typeof prev !== 'string' || !/^[0-9a-f]{64}$/.test(prev)) return { bad: 'its prev is not a hash' };
   const entry = parseEntry(record['entry']);
   if ('bad' in entry) return entry;
-  const encoded = encodeLine(entry, String(prev));
+  const encoded = encodeLine(entry, prev);
   if (hash !== encoded.line.hash) return { bad: 'its hash is not the hash of what it says' };
   if (!bytes.equals(Buffer.from(encoded.text))) return { bad: 'is not in canonical form' };
   return encoded.line;

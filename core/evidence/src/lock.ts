@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { CaissonError } from '@caisson/contract';
 
 /** What flock(1) exits with when another holds the lock, in util-linux and busybox alike. */
@@ -21,6 +22,6 @@ export async function lockDirectory(directory: FileHandle, dir: string): Promise
   const [status] = (await once(child, 'exit').catch((cause: unknown) => {
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `flock (of util-linux) cannot be run: ${(cause as Error).message}` }, { cause });
   })) as [number | null];
-  if (status === HELD) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `another scribe writes in ${dir}` });
-  if (status !== 0) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `${dir} cannot be locked (flock exited with ${status})` });
+  if (status === HELD) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `another scribe writes in ${resolve(dir)}` });
+  if (status !== 0) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `${resolve(dir)} cannot be locked (flock exited with ${status})` });
 }

@@ -1,0 +1,114 @@
+import { CaissonError, canonicalJson, printable, problemOf, Receipt, type Entry, type Json, type StatePaths } from '@caisson/contract';
+import { readEntries, verifyLog, type Verification } from '@caisson/evidence';
+
+export interface TailOptions {
+  /** How many of the last entries to show. */
+  readonly lines: number;
+  /** Whether to go on showing entries as they are recorded, until `signal` ends it. */
+  readonly follow: boolean;
+  /** One JSON object per line: entry, hash, prev. */
+  readonly json: boolean;
+  readonly out: (text: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Shows the end of the log. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED */
+export async function auditTail(paths: StatePaths, { lines, follow, json, out, signal }: TailOptions): Promise<void> {
+  for await (const { entry, hash, prev } of readEntries(paths.evidence, { last: lines, follow, signal })) {
+    out(json ? `${terminalJson({ entry: { ...entry }, hash, prev })}\n` : `${entryText(entry)}\n`);
+  }
+}
+
+function entryText({ index, timeMs, kind, source, subject, body }: Entry): string {
+  const words = [new Date(timeMs).toISOString(), `#${index}`, kind, terminalWord(source), terminalWord(subject), terminalJson(body)];
+  return words.join('  ');
+}
+
+export interface VerifyOptions {
+  /** A head that was kept elsewhere, as INDEX:HASH. */
+  readonly head?: string | undefined;
+  readonly json: boolean;
+  readonly out: (text: string) => void;
+  /** Where a usage error is told. Default: the standard error. */
+  readonly err?: (text: string) => void;
+}
+
+/** What no reading of the log alone can show. */
+const NOT_SHOWN = [
+  'who wrote it: entries are chained, not signed, and whoever can write the directory can write a whole new chain',
+  'a cut end: entries missing from the end, or the whole log, are noticed only against a head kept elsewhere',
+  'that the times are right: they are what the clock of this machine said',
+] as const;
+
+/**
+ * Checks the log and says what was checked and what that cannot show.
+ *
+ * @returns the exit status: 0 good, 1 bad evidence, 2 a head that is not INDEX:HASH.
+ * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
+ */
+export async function auditVerify(paths: StatePaths, { head, json, out, err = toStderr }: VerifyOptions): Promise<number> {
+  const known = head === undefined ? undefined : parseHead(head);
+  if (known === null) {
+    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail: `--head ${head} is not INDEX:HASH, as audit verify prints it` }));
+    err(`error: ${message} (${code})\nhint: ${hint}\n`);
+    return 2;
+  }
+  const result = await verifyLog(paths.evidence, { head: known });
+  const good = result.bad === null && result.knownHead !== 'missing';
+  out(json ? `${terminalJson({ ...asJson(result), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, good));
+  return good ? 0 : 1;
+}
+
+function toStderr(text: string): void {
+  process.stderr.write(text);
+}
+
+function parseHead(text: string): Receipt | null {
+  const [, index, hash] = /^(0|[1-9][0-9]*):([0-9a-f]{64})$/.exec(text) ?? [];
+  const head = Receipt.safeParse({ index: Number(index), hash });
+  return head.success ? head.data : null;
+}
+
+function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
+}
+
+function verificationText(paths: StatePaths, result: Verification, good: boolean): string {
+  const { entries, head, bad, openIntents, unfinishedBytes, knownHead } = result;
+  const rows = [
+    ['log', printable(paths.evidence)],
+    ['entries', `${entries} good, each chained to the one before it, from the first on`],
+    ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
+    ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
+    ['intents', intentsText(openIntents)],
+    ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
+    ['known head', knownHeadText(knownHead, head)],
+    ['verdict', good ? 'good, as far as this can show' : 'BAD'],
+  ] as const;
+  const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
+  return `${table}\nThis does not show:\n${NOT_SHOWN.map((text) => `- ${text}\n`).join('')}`;
+}
+
+function intentsText(open: readonly string[]): string {
+  if (open.length === 0) return 'every one checked has its outcome';
+  const noun = open.length === 1 ? 'has' : 'have';
+  return `${open.length} ${noun} no outcome (under way, or lost): ${open.map(terminalWord).join(' ')}`;
+}
+
+function knownHeadText(knownHead: Verification['knownHead'], head: Receipt | null): string {
+  if (knownHead === 'found') return 'found: nothing up to it was changed, removed or added';
+  if (knownHead === 'missing') return 'MISSING: the log was cut, rolled back or rewritten, or the head is of another log';
+  if (head === null) return 'not given';
+  return `not given; keep the head above on another machine and ask later with --head ${head.index}:${head.hash.slice(0, 8)}…`;
+}
+
+/** JSON of one line that cannot drive a terminal or reorder what it shows: such characters stand as their JSON escapes. */
+function terminalJson(value: Json): string {
+  return canonicalJson(value).replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (found) =>
+    found.split('').map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
+  );
+}
+
+function terminalWord(text: string): string {
+  return terminalJson(text).slice(1, -1);
+}

@@ -1,0 +1,49 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { statePaths, type CaissonError, type EntryDraft, type EntryKind, type Json, type Receipt, type StatePaths } from '@caisson/contract';
+import { openFileLog } from '@caisson/evidence';
+
+/** An empty directory that goes away with the test. */
+export function tempDir(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'caisson-evidence-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** The paths of an instance of its own, all in a directory that goes away with the test. */
+export function tempPaths(t: TestContext): StatePaths {
+  const dir = tempDir(t);
+  return statePaths({ env: { CAISSON_DIR: join(dir, 'state'), XDG_RUNTIME_DIR: dir }, uid: 1, resolve: (path) => path });
+}
+
+export function draft(kind: EntryKind, subject: string, body: Json = { command: ['true'] }): EntryDraft {
+  return { kind, source: 'control', subject, body };
+}
+
+/** A clock that starts at a fixed time and gives one millisecond more each time. */
+export function ticking(): () => number {
+  let timeMs = 1_700_000_000_000;
+  return () => timeMs++;
+}
+
+/** A closed log of `calls` intents, each followed by its outcome; resolves to its head. */
+export async function writeCalls(dir: string, calls: number, now: () => number = ticking()): Promise<Receipt> {
+  await using log = await openFileLog({ dir, now });
+  let head: Receipt = { index: -1, hash: '' };
+  for (let call = 0; call < calls; call++) {
+    await log.append(draft('intent', `sbx-${call}`));
+    head = await log.append(draft('outcome', `sbx-${call}`, { exit: call }));
+  }
+  return head;
+}
+
+export const logPath = (dir: string): string => join(dir, 'log.jsonl');
+export const logLines = (dir: string): string[] => readFileSync(logPath(dir), 'utf8').split('\n').slice(0, -1);
+export const putLines = (dir: string, lines: readonly string[]): void => writeFileSync(logPath(dir), lines.map((line) => `${line}\n`).join(''));
+
+/** For assert.rejects: a CaissonError of this code whose message matches. */
+export function problem(code: CaissonError['code'], message: RegExp = /./): (error: unknown) => boolean {
+  return (error) => (error as CaissonError).code === code && message.test((error as CaissonError).message);
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { test } from 'node:test';
+import { openFileLog, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
+import { Caller, listenUnix } from '@caisson/wire';
+import { runScribe } from '../../apps/daemon/src/scribe.ts';
+import { draft, problem, tempDir, tempPaths, ticking } from './given.ts';
+
+test('a remote log appends, lists open intents and gives the head of the scribe', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using log = remoteLog(paths.scribeSocket);
+  assert.equal(await log.head(), null);
+  const intent = await log.append(draft('intent', 'sbx-0'));
+  assert.equal(intent.index, 0);
+  assert.deepEqual(await log.openIntents(), ['sbx-0']);
+  assert.deepEqual(await log.append(draft('intent', 'sbx-0')), intent);
+  const outcome = await log.append(draft('outcome', 'sbx-0'));
+  assert.deepEqual(await log.head(), outcome);
+  assert.deepEqual(await log.openIntents(), []);
+});
+
+test('the socket of the scribe is for its own user, or for the group of its peers', async (t) => {
+  const paths = tempPaths(t);
+  await (await runScribe(paths))[Symbol.asyncDispose]();
+  {
+    await using _ = await runScribe(paths);
+    assert.equal(statSync(paths.scribeSocket).mode & 0o777, 0o600);
+  }
+  const group = process.getgid?.() ?? 0;
+  await using _ = await runScribe(paths, { peerGroup: group });
+  const { mode, gid } = statSync(paths.scribeSocket);
+  assert.deepEqual([mode & 0o777, gid], [0o660, group]);
+});
+
+test('what the scribe refuses reaches the caller with its code and the field at fault', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using log = remoteLog(paths.scribeSocket);
+  await assert.rejects(log.append(draft('outcome', 'sbx-0')), problem('REQUEST_INVALID', /sbx-0 has no intent/));
+  await assert.rejects(log.append({ ...draft('intent', 'sbx-0'), extra: 1 } as never), problem('REQUEST_INVALID', /extra/));
+  await assert.rejects(log.append(draft('intent', 'sbx-0', { cpus: 0.5 })), problem('REQUEST_INVALID', /integers only/));
+});
+
+test('the scribe has no verb but append, openIntents and head, and refuses parameters it does not know', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  await using idle = await openFileLog({ dir: tempDir(t), now: ticking() });
+  assert.deepEqual(Object.keys(scribeVerbs(idle)).sort(), ['append', 'head', 'openIntents']);
+  using caller = new Caller(paths.scribeSocket);
+  for (const verb of ['remove', 'truncate', 'constructor', '__proto__']) {
+    await assert.rejects(caller.call(verb, {}), problem('FRAME_INVALID', /no verb/));
+  }
+  for (const parameters of [{ of: 'sbx-0' }, null, 'all', [1]]) {
+    await assert.rejects(caller.call('head', parameters), problem('REQUEST_INVALID', /empty object/));
+    await assert.rejects(caller.call('openIntents', parameters), problem('REQUEST_INVALID', /empty object/));
+    await assert.rejects(caller.call('append', parameters), problem('REQUEST_INVALID'));
+  }
+});
+
+test('a peer that sends what is not a call loses its connection, and the others keep theirs', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using log = remoteLog(paths.scribeSocket);
+  await log.append(draft('intent', 'sbx-0'));
+  for (const bytes of [Buffer.alloc(64, 0xff), frame('[]'), frame('null'), frame('{'), frame('{"call":"x","verb":"head"}')]) {
+    const peer = connect(paths.scribeSocket);
+    peer.write(bytes);
+    await new Promise((resolve) => peer.on('close', resolve).resume());
+  }
+  assert.equal((await log.append(draft('outcome', 'sbx-0'))).index, 1);
+});
+
+function frame(text: string): Buffer {
+  const header = Buffer.alloc(9);
+  header.writeUInt32LE(Buffer.byteLength(text), 0);
+  return Buffer.concat([header, Buffer.from(text)]);
+}
+
+test('a second scribe on the same directory is refused, and the first goes on answering', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  await assert.rejects(runScribe(paths), problem('EVIDENCE_UNAVAILABLE', /another scribe/));
+  using log = remoteLog(paths.scribeSocket);
+  assert.equal((await log.append(draft('intent', 'sbx-0'))).index, 0);
+});
+
+test('a scribe that cannot listen gives up the log again', async (t) => {
+  const paths = tempPaths(t);
+  mkdirSync(paths.scribeSocket, { recursive: true });
+  await assert.rejects(runScribe(paths));
+  await (await openFileLog({ dir: paths.evidence, now: ticking() }))[Symbol.asyncDispose]();
+});
+
+test('calls go on over restarts of the scribe, and no intent or outcome is recorded twice', async (t) => {
+  const paths = tempPaths(t);
+  using log = remoteLog(paths.scribeSocket);
+  let scribe = await runScribe(paths);
+  const calls = Array.from({ length: 300 }, async (_, call) => {
+    await new Promise((resolve) => setTimeout(resolve, call));
+    await log.append(draft('intent', `sbx-${call}`));
+    await log.append(draft('outcome', `sbx-${call}`));
+  });
+  for (let restart = 0; restart < 4; restart++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await scribe[Symbol.asyncDispose]();
+    scribe = await runScribe(paths);
+  }
+  await Promise.all(calls);
+  await scribe[Symbol.asyncDispose]();
+  const { bad, entries, openIntents } = await verifyLog(paths.evidence);
+  assert.deepEqual([bad, entries, openIntents], [null, 600, []]);
+});
+
+test('without a scribe every call fails with EVIDENCE_UNAVAILABLE, after the time it was given and not much later', async (t) => {
+  const { scribeSocket } = tempPaths(t);
+  using log = remoteLog(scribeSocket, { giveUpAfterMs: 200 });
+  for (const call of [() => log.append(draft('intent', 'sbx-0')), () => log.head(), () => log.openIntents()]) {
+    const startMs = performance.now();
+    await assert.rejects(call(), problem('EVIDENCE_UNAVAILABLE', /no scribe answers at/));
+    const tookMs = performance.now() - startMs;
+    assert.ok(tookMs >= 195 && tookMs < 2000, `${tookMs} ms`);
+  }
+});
+
+test('a remote log that is disposed ends its calls at once', async (t) => {
+  const { scribeSocket } = tempPaths(t);
+  const log = remoteLog(scribeSocket, { giveUpAfterMs: 60_000 });
+  const append = log.append(draft('intent', 'sbx-0'));
+  setTimeout(() => log[Symbol.dispose](), 50);
+  await assert.rejects(append, problem('EVIDENCE_UNAVAILABLE', /closed/));
+  await assert.rejects(log.head(), problem('EVIDENCE_UNAVAILABLE', /closed/));
+});
+
+test('an answer that is not a receipt is refused', async (t) => {
+  const { scribeSocket } = tempPaths(t);
+  mkdirSync(dirname(scribeSocket), { recursive: true });
+  await using _ = await listenUnix(scribeSocket, {}, (socket) => {
+    let call = 0;
+    socket.on('data', () => socket.write(frame(JSON.stringify({ call: call++, ok: { index: 0, hash: 'yes' } }))));
+  });
+  using log = remoteLog(scribeSocket);
+  await assert.rejects(log.append(draft('intent', 'sbx-0')), problem('FRAME_INVALID', /not a receipt/));
+  await assert.rejects(log.head(), problem('FRAME_INVALID', /not a receipt/));
+  await assert.rejects(log.openIntents(), problem('FRAME_INVALID', /not a list/));
+});
