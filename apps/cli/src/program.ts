@@ -3,6 +3,8 @@ import { CaissonError, problemOf } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
 import type { RunFlags } from './run.ts';
 
+const VERSION = '0.1.0';
+
 const OVERVIEW = `
 Runs commands of AI agents in sandboxes that hold, and keeps a record of every one.
 Data goes to stdout, everything else to stderr. CAISSON_DIR names the state directory
@@ -27,7 +29,7 @@ function collect(value: string, before: readonly string[] = []): readonly string
 
 /** The commands. Each loads its own code when it is called, because `run` must start in milliseconds. */
 function build(home: string, finish: (status: number) => void): Command {
-  const program = new Command('caisson').description(OVERVIEW.trim()).helpCommand(true).enablePositionalOptions();
+  const program = new Command('caisson').description(OVERVIEW.trim()).version(VERSION, '--version').helpCommand(true).enablePositionalOptions();
   program.exitOverride().configureOutput({ outputError: () => undefined });
 
   program
@@ -95,9 +97,13 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
 }
 
-/** Exit status of a usage error: `run` keeps to its own vocabulary, so that it cannot be mistaken for the command's. */
-function usageStatus(argv: readonly string[]): number {
-  return argv[0] === 'run' ? EXIT.caisson : 2;
+/**
+ * Exit status when no command's own status is at hand. `run` keeps to 125, so that it cannot be mistaken for the
+ * command's; `audit` uses 1 for bad evidence only.
+ */
+function failureStatus(argv: readonly string[], usage: boolean): number {
+  if (argv[0] === 'run') return EXIT.caisson;
+  return usage || argv[0] === 'audit' ? 2 : 1;
 }
 
 export async function main(argv: readonly string[], home: string): Promise<void> {
@@ -113,10 +119,9 @@ function fail(error: unknown, argv: readonly string[]): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const detail = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-    return say(new CaissonError('USAGE', { detail: detail === '(outputHelp)' ? 'a command is missing' : detail }), usageStatus(argv));
+    return say(new CaissonError('USAGE', { detail: detail === '(outputHelp)' ? 'a command is missing' : detail }), failureStatus(argv, true));
   }
-  const status = error instanceof CaissonError && error.code === 'USAGE' ? usageStatus(argv) : EXIT.caisson;
-  return say(error, status);
+  return say(error, failureStatus(argv, error instanceof CaissonError && error.code === 'USAGE'));
 }
 
 function say(error: unknown, status: number): number {
