@@ -3,10 +3,14 @@ import { mkdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
-import { openFileLog, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
+import type { StatePaths } from '@caisson/contract';
+import { openFileLog, openScribe, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
 import { Caller, listenUnix } from '@caisson/wire';
-import { runScribe } from '../../apps/daemon/src/scribe.ts';
 import { draft, problem, tempDir, tempPaths, ticking } from './given.ts';
+
+function runScribe({ evidence, scribeSocket }: StatePaths, { peerGroup }: { readonly peerGroup?: number } = {}): Promise<AsyncDisposable> {
+  return openScribe({ dir: evidence, socketPath: scribeSocket, now: ticking(), peerGroup });
+}
 
 test('a remote log appends, lists open intents and gives the head of the scribe', async (t) => {
   const paths = tempPaths(t);

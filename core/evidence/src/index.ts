@@ -5,5 +5,6 @@ export { CLOSED_WINDOW } from './ledger.ts';
 export { openFileLog, type FileLogOptions } from './open.ts';
 export { readEntries, type ReadOptions } from './read.ts';
 export { remoteLog, type RemoteLogOptions } from './remote-log.ts';
+export { openScribe, type ScribeOptions } from './scribe.ts';
 export { scribeVerbs } from './serve.ts';
 export { verifyLog, type Verification } from './verify.ts';

@@ -1,0 +1,31 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { answer, Channel, listenUnix } from '@caisson/wire';
+import { openFileLog, type FileLogOptions } from './open.ts';
+import { scribeVerbs } from './serve.ts';
+
+export interface ScribeOptions extends FileLogOptions {
+  readonly socketPath: string;
+  /** Group whose members may connect besides the scribe's own user. Default: nobody else. */
+  readonly peerGroup?: number | undefined;
+}
+
+/**
+ * Opens the log and answers for it on a socket. Disposing it drops the connections first, so that a caller sees a
+ * scribe that went away and asks the next one, then finishes what was begun and closes the log.
+ *
+ * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
+ */
+export async function openScribe({ socketPath, peerGroup, ...log }: ScribeOptions): Promise<AsyncDisposable> {
+  await using opened = new AsyncDisposableStack();
+  const verbs = scribeVerbs(opened.use(await openFileLog(log)));
+  // The lock of the log is held from here on, so a socket file that is there belongs to no living scribe.
+  mkdirSync(dirname(socketPath), { recursive: true, mode: 0o750 });
+  const listening = await listenUnix(socketPath, { group: peerGroup }, (socket) => {
+    const channel: Channel = new Channel(socket, {
+      onMessage: (message) => void answer(verbs, message, channel).catch(() => channel[Symbol.dispose]()),
+    });
+  });
+  opened.use(listening);
+  return opened.move();
+}
