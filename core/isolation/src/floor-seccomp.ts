@@ -24,6 +24,9 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
 /** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
 const CLONE_NEW = 0x7e020080;
 
+/** AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK. AF_VSOCK, for one, reaches the hypervisor whatever the network namespace. */
+const SOCKET_FAMILIES: readonly number[] = [1, 2, 10, 16];
+
 /** What is wrong with a system call filter, in words; empty for a filter that is not below the floor. */
 export function filterViolations({ rules }: Seccomp): readonly string[] {
   return rules.flatMap((rule) => [...shapeViolations(rule), ...(rule.errno === undefined ? allowViolations(rule) : [])]);
@@ -42,10 +45,19 @@ function shapeViolations({ names, when = [] }: SeccompRule): readonly string[] {
 function allowViolations(rule: SeccompRule): readonly string[] {
   const forbidden = rule.names.filter((name) => FORBIDDEN.has(name)).map((name) => `the filter allows ${name}`);
   const cloneIsOpen = rule.names.includes('clone') && !refusesNewNamespaces(rule);
-  return cloneIsOpen ? [...forbidden, 'the filter allows clone to make namespaces'] : forbidden;
+  const socketIsOpen = rule.names.includes('socket') && !namesFamily(rule);
+  return [
+    ...forbidden,
+    ...(cloneIsOpen ? ['the filter allows clone to make namespaces'] : []),
+    ...(socketIsOpen ? ['the filter allows sockets of families that no namespace confines'] : []),
+  ];
 }
 
 function refusesNewNamespaces({ when = [] }: SeccompRule): boolean {
   return when.some(({ argument, operator, value, mask = 0 }) =>
     argument === 0 && operator === 'masked-equal' && (mask & CLONE_NEW) === CLONE_NEW && (value & CLONE_NEW) === 0);
+}
+
+function namesFamily({ when = [] }: SeccompRule): boolean {
+  return when.some(({ argument, operator, value }) => argument === 0 && operator === 'equal' && SOCKET_FAMILIES.includes(value));
 }

@@ -1,5 +1,6 @@
-import { CaissonError, type Seccomp, type SeccompCondition } from '@caisson/contract';
+import { CaissonError, type Level, type Seccomp, type SeccompCondition } from '@caisson/contract';
 
+type Action = 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO' | 'SCMP_ACT_TRACE';
 type Operator = 'SCMP_CMP_EQ' | 'SCMP_CMP_NE' | 'SCMP_CMP_MASKED_EQ';
 
 interface OciCondition {
@@ -16,7 +17,7 @@ export interface OciSeccomp {
   readonly architectures: readonly string[];
   readonly syscalls: readonly {
     readonly names: readonly string[];
-    readonly action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
+    readonly action: Action;
     readonly errnoRet?: number;
     readonly args?: readonly OciCondition[];
   }[];
@@ -28,8 +29,10 @@ export interface OciSeccomp {
  */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'SCMP_ARCH_X86_64', arm64: 'SCMP_ARCH_AARCH64' };
 
+const ENOSYS = 38;
+
 /** @throws CaissonError LAUNCH_FAILED for an architecture that the filter is not written for. */
-export function toOciSeccomp({ defaultErrno, rules }: Seccomp, arch: string): OciSeccomp {
+export function toOciSeccomp({ defaultErrno, rules }: Seccomp, { arch, level }: { readonly arch: string; readonly level: Level }): OciSeccomp {
   const architecture = ARCHITECTURES[arch];
   if (architecture === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: `there is no system call filter for ${arch}` });
   return {
@@ -38,10 +41,18 @@ export function toOciSeccomp({ defaultErrno, rules }: Seccomp, arch: string): Oc
     architectures: [architecture],
     syscalls: rules.map(({ names, when, errno }) => ({
       names,
-      ...(errno === undefined ? { action: 'SCMP_ACT_ALLOW' } : { action: 'SCMP_ACT_ERRNO', errnoRet: errno }),
+      ...toOciAction(errno, level),
       ...(when === undefined ? {} : { args: when.map(toOciCondition) }),
     })),
   };
+}
+
+function toOciAction(errno: number | undefined, level: Level): { readonly action: Action; readonly errnoRet?: number } {
+  if (errno === undefined) return { action: 'SCMP_ACT_ALLOW' };
+  // gVisor answers EPERM whatever errnoRet says. A call that is handed to a tracer fails with ENOSYS where there is
+  // none (seccomp(2), SECCOMP_RET_TRACE), and there is none: no sandbox has ptrace.
+  if (level === 'gvisor' && errno === ENOSYS) return { action: 'SCMP_ACT_TRACE' };
+  return { action: 'SCMP_ACT_ERRNO', errnoRet: errno };
 }
 
 function toOciCondition({ argument, operator, value, mask }: SeccompCondition): OciCondition {

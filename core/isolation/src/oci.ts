@@ -3,7 +3,10 @@ import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
 
 /** Where a sandbox lies on the host. The launcher alone knows; nothing in a request or spec can name these paths. */
 export interface Placement {
-  /** Prepared root directory: empty mount points and a synthetic /etc. */
+  /**
+   * Prepared root directory: empty mount points and a synthetic /etc. Its /tmp MUST have mode 1777 and its
+   * /workspace 0700, because runc 1.1 gives a tmpfs the mode of the directory below it.
+   */
   readonly rootfs: string;
   /** The static init binary. */
   readonly initPath: string;
@@ -106,7 +109,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
       },
       maskedPaths: spec.maskedPaths,
       readonlyPaths: spec.readOnlyPaths,
-      seccomp: toOciSeccomp(spec.seccomp, placement.arch),
+      seccomp: toOciSeccomp(spec.seccomp, { arch: placement.arch, level: spec.level }),
     },
   };
 }
