@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, closeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { CaissonError, isErrorCode, type Problem } from '@caisson/contract/errors';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CaissonError, isErrorCode, type ErrorCode, type Problem } from '@caisson/contract/errors';
 import { CLIENT_STDIN_WINDOW, statePaths, type FromControl, type RunRequest, type RunResult, type StatePaths, type ToControl } from '@caisson/contract/light';
 import { connectChannel, type Channel } from '@caisson/wire';
 
@@ -45,12 +46,19 @@ export async function runCommand(paths: StatePaths, request: RunRequest, { signa
       wake?.();
     },
   });
-  signal.addEventListener('abort', () => {
+  const abort = (): void => {
     reject(new CaissonError('CANCELLED', { detail: 'interrupted' }));
     channel[Symbol.dispose]();
-  }, { once: true });
+  };
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
   channel.send({ type: 'run', request } satisfies ToControl);
-  if (stdin !== undefined) void feed(channel, stdin);
+  if (stdin !== undefined) {
+    feed(channel, stdin).catch((error: Error) => {
+      reject(error);
+      channel[Symbol.dispose]();
+    });
+  }
   const result = await promise;
   await writing;
   return result;
@@ -127,19 +135,28 @@ export function daemonArguments(home: string): string[] {
   return ['--disable-warning=ExperimentalWarning', `${home}/apps/daemon/src/main.ts`, 'supervisor'];
 }
 
-/** Does `use`; when nothing answers, starts the daemon first. */
+/** Longest that the daemon of another caller may take to answer, and the pause between two attempts. */
+const START_MS = 30_000;
+const RETRY_MS = 50;
+
+/** Does `use`; when nothing answers, starts the daemon first. Of several callers that find none up, one starts it. */
 export async function withDaemon<T>(paths: StatePaths, home: string, use: () => Promise<T>): Promise<T> {
-  try {
-    return await use();
-  } catch (error) {
-    if (!(error instanceof CaissonError) || error.code !== 'DAEMON_UNREACHABLE') throw error;
+  for (const giveUpAtMs = performance.now() + START_MS; ; ) {
+    try {
+      return await use();
+    } catch (error) {
+      if (!hasCode(error, 'DAEMON_UNREACHABLE') || performance.now() > giveUpAtMs) throw error;
+    }
+    try {
+      const pid = await startDetached(paths, home);
+      process.stderr.write(`caisson: started in ${paths.dir} (pid ${pid}); stop it with ./caisson down\n`);
+    } catch (error) {
+      if (!hasCode(error, 'DAEMON_RUNNING')) throw error;
+      await delay(RETRY_MS); // it is up but does not answer yet
+    }
   }
-  try {
-    const pid = await startDetached(paths, home);
-    process.stderr.write(`caisson: started in ${paths.dir} (pid ${pid}); stop it with ./caisson down\n`);
-  } catch (error) {
-    // Somebody else has just started it.
-    if (!(error instanceof CaissonError) || error.code !== 'DAEMON_RUNNING') throw error;
-  }
-  return use();
+}
+
+function hasCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof CaissonError && error.code === code;
 }

@@ -108,6 +108,9 @@ function failureStatus(argv: readonly string[], usage: boolean): number {
 
 export async function main(argv: readonly string[], home: string): Promise<void> {
   const program = build(home, (status) => (process.exitCode = status));
+  // Nobody reads what we print any more, so there is nothing left to do; a call under way is cancelled by our end.
+  process.stdout.on('error', () => process.exit(failureStatus(argv, false)));
+  process.stderr.on('error', () => undefined);
   try {
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {

@@ -70,6 +70,8 @@ export async function run(argv: readonly string[], flags: RunFlags, home: string
     return exitStatus(result.ending);
   } catch (error) {
     return endWithout(error, flags.json === true);
+  } finally {
+    if (flags.stdin === true) process.stdin.destroy(); // the command may have ended before its input did
   }
 }
 
