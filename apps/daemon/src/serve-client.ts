@@ -73,5 +73,6 @@ function parse(message: unknown): ToControl {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = (issue?.path ?? []).filter((part) => part !== 'request').join('.');
-  throw new CaissonError('REQUEST_INVALID', { detail: `${field === '' ? 'request' : field}: ${issue?.message ?? 'malformed'}` });
+  const what = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
+  throw new CaissonError('REQUEST_INVALID', { detail: `${field === '' ? 'request' : field}: ${what ?? 'malformed'}` });
 }

@@ -7,13 +7,13 @@ import { answer, Channel, listenUnix } from '@caisson/wire';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
 
-/** Started in this order and stopped in reverse: nothing runs before its record can be written. */
+/** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
 const ROLES = ['scribe', 'launcher', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Pause before a process that died is started again; doubles up to the longest. */
 const RESTART_MS = 50;
-const RESTART_LONGEST_MS = 5_000;
+const RESTART_LONGEST_MS = 1_000;
 /** A process that has run this long has recovered. */
 const STEADY_MS = 30_000;
 /** Longest from start to ready, and from SIGTERM to the end. */
@@ -31,6 +31,7 @@ interface Supervised {
 export class Supervisor implements AsyncDisposable {
   readonly #paths: StatePaths;
   readonly #main: string;
+  readonly #home: string;
   readonly #ids: Identities;
   readonly #startedMs = Date.now();
   readonly #supervised = new Map<Role, Supervised>();
@@ -38,9 +39,10 @@ export class Supervisor implements AsyncDisposable {
   readonly #closers = new AsyncDisposableStack();
   #stopping = false;
 
-  constructor(paths: StatePaths, main: string) {
+  constructor(paths: StatePaths, main: string, home: string) {
     this.#paths = paths;
     this.#main = main;
+    this.#home = home;
     this.#ids = identities(paths.dir, self());
   }
 
@@ -54,10 +56,11 @@ export class Supervisor implements AsyncDisposable {
     try {
       this.#closers.use(await takeLock(this.#paths));
       this.#makeFolders();
-      for (const role of ROLES) await this.#startRole(role, 0);
+      await Promise.all([this.#startRole('scribe', 0), this.#startRole('launcher', 0)]);
+      await this.#startRole('control', 0);
       this.#closers.use(
         await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
-          const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(this.#verbs, message, channel) });
+          const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(this.#verbs, message, channel).catch(() => channel[Symbol.dispose]()) });
         }),
       );
     } catch (error) {
@@ -116,7 +119,8 @@ export class Supervisor implements AsyncDisposable {
 
   #environment(): NodeJS.ProcessEnv {
     const passed = ['PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME'];
-    return Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
+    const own = Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
+    return { ...own, NODE_COMPILE_CACHE: `${this.#home}/build/compile-cache` };
   }
 
   async #onExit(supervised: Supervised, how: string): Promise<void> {
