@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import { problem, type Denied, type Ending, type Limits, type Problem, type RunRequest, type Usage } from '@caisson/contract';
+import { errorRow, problem, type Denied, type Ending, type Limits, type Problem, type RunRequest, type Usage } from '@caisson/contract';
 import type { ExecEnd } from '@caisson/runtime';
 
 const SIGKILL = 9;
@@ -34,14 +34,20 @@ function notStarted({ stage, errno }: Extract<ExecEnd, { kind: 'not-started' }>,
   return { kind: 'not-started', code: 'COMMAND_NOT_EXECUTABLE', detail: problem('COMMAND_NOT_EXECUTABLE', { command, detail }).message };
 }
 
-export function refused({ code, message }: Problem): Ending {
-  return { kind: 'refused', code, detail: message };
+export function refused(why: Problem): Ending {
+  return { kind: 'refused', code: why.code, detail: detailOf(why) };
 }
 
 export function denied(decision: Denied): Ending {
-  return refused(problem(decision.code, decision.context));
+  const { code, message } = problem(decision.code, decision.context);
+  return { kind: 'refused', code, detail: message };
 }
 
-export function failed({ code, message }: Problem): Ending {
-  return { kind: 'failed', code, detail: message };
+export function failed(why: Problem): Ending {
+  return { kind: 'failed', code: why.code, detail: detailOf(why) };
+}
+
+/** A hint that depends on the host is part of the detail; any other follows from the code. */
+function detailOf({ code, message, hint }: Problem): string {
+  return errorRow(code).fix.includes('{') ? `${message} (${hint})` : message;
 }
