@@ -6,7 +6,7 @@ import { CaissonError, Policy, problem, Seccomp, type HostFacts, type StatePaths
 import { parsePolicy } from '@caisson/authority';
 import { remoteLog } from '@caisson/evidence';
 import { remoteFacts, remoteLaunch } from '@caisson/runtime';
-import { reconcile, sha256, type Rooms } from '@caisson/sandbox';
+import { Doubts, reconcile, sha256, type Rooms } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
@@ -23,10 +23,12 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
 
   const evidence = remoteLog(paths.scribeSocket);
   let facts: Promise<HostFacts> | undefined;
+  const doubts = new Doubts(evidence);
   const rooms: Rooms = {
     policy,
     seccomp,
     evidence,
+    doubts,
     host({ again }) {
       if (again || facts === undefined) facts = remoteFacts(paths.launcherSocket, again);
       const asked = facts;
@@ -48,6 +50,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
       stopping.abort(new CaissonError('CANCELLED', { detail: 'Caisson is stopping' }));
       await Promise.race([Promise.allSettled(calls.values()), delay(DRAIN_MS)]);
       await listening[Symbol.asyncDispose]();
+      doubts[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },
   };

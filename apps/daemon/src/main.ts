@@ -23,7 +23,7 @@ async function supervise(): Promise<void> {
   const signalled = new Promise<void>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => done());
   });
-  const supervisor = new Supervisor(paths, import.meta.filename);
+  const supervisor = new Supervisor(paths, import.meta.filename, home);
   try {
     await supervisor.start();
   } catch (error) {

@@ -119,10 +119,18 @@ export class OciDriver implements Driver {
   async #release(placed: Placed, slot: number | null): Promise<void> {
     const gone = await killAll(placed.group);
     await run(this.facts.path, this.#dialect.remove(this.#invocation(placed))).catch(() => undefined);
+    await this.#removeState(placed);
     await removeCgroup(placed.group);
     if (!gone) return; // the uid and the folder stay taken: the next sweep tries again
     await rm(placed.bundle, { recursive: true, force: true });
     if (slot !== null) this.#ground.slots.give(slot);
+  }
+
+  /** A runtime that was killed half-way may not know its own sandbox; its files all carry the sandbox's id. */
+  async #removeState(placed: Placed): Promise<void> {
+    const { stateDir, id } = this.#invocation(placed);
+    const names = await readdir(stateDir).catch(() => []);
+    for (const name of names.filter((each) => each.includes(id))) await rm(`${stateDir}/${name}`, { recursive: true, force: true });
   }
 
   #releaseLater(placed: Placed, slot: number): void {

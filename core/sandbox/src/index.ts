@@ -1,4 +1,5 @@
 export { attest } from './attest.ts';
+export { Doubts } from './doubts.ts';
 export { endingOf } from './ending.ts';
 export { open } from './open.ts';
 export { reconcile, sha256 } from './record.ts';

@@ -16,6 +16,9 @@ import { startTimings, type Timings } from './timings.ts';
 const NOTHING_USED: Usage = { cpuMs: null, memoryPeakBytes: null, pidsPeak: null, oomKills: null };
 const NOTHING_WRITTEN: ExecReport['written'] = { stdout: 0, stderr: 0 };
 
+type Unrecorded = Omit<RunResult, 'evidence' | 'timings'>;
+type Appended = { readonly receipt: Receipt } | { readonly problem: Problem };
+
 /** What carrying out an allowed call came to. */
 interface Conclusion {
   readonly ending: Ending;
@@ -45,9 +48,9 @@ export async function open(request: RunRequest, client: Client, rooms: Rooms): P
   timings.mark('intent');
 
   const conclusion = await conclude();
-  const result = {
+  const result: Unrecorded = {
     id,
-    exit: conclusion.ending.kind === 'unknown' ? ('unknown' as const) : exitStatus(conclusion.ending),
+    exit: conclusion.ending.kind === 'unknown' ? 'unknown' : exitStatus(conclusion.ending),
     reason: reasonFor(conclusion.ending),
     ending: conclusion.ending,
     level: { requested: requestedLevel(request, decision, rooms), ...conclusion.level },
@@ -56,20 +59,25 @@ export async function open(request: RunRequest, client: Client, rooms: Rooms): P
     usage: conclusion.usage,
     output: output.counts(conclusion.written),
   };
-  if ('problem' in intent) return { ...result, evidence: { intent: null, outcome: null }, timings: timings.all() };
-
-  const outcome = await appendOrProblem(rooms, outcomeEntry({ ...result, timings: {} }));
+  const entry = outcomeEntry(result);
+  const outcome = 'problem' in intent ? intent : await appendOrProblem(rooms, entry);
   timings.mark('outcome');
-  if (!('problem' in outcome)) return { ...result, evidence: { intent: intent.receipt, outcome: outcome.receipt }, timings: timings.all() };
-  // What happened cannot be put on record: the caller must not take it for a governed success.
-  const ending: Ending = { kind: 'unknown', detail: `${reasonFor(result.ending)}, but its outcome is not on record: ${outcome.problem.message}` };
-  return { ...result, exit: 'unknown', reason: reasonFor(ending), ending, evidence: { intent: intent.receipt, outcome: null }, timings: timings.all() };
+  if ('problem' in outcome) rooms.doubts.add(entry);
+  return withEvidence(result, intent, outcome, timings.all());
 
   async function conclude(): Promise<Conclusion> {
     if ('problem' in intent) return { ending: refused(intent.problem), ...NOT_STARTED };
     if (decision.effect === 'deny') return { ending: denied(decision), ...NOT_STARTED };
     return carryOut({ id, request, decision, client, output, timings }, rooms);
   }
+}
+
+/** No evidence, no success: what happened but is not on record is unknown to whoever relies on the record. */
+function withEvidence(result: Unrecorded, intent: Appended, outcome: Appended, timings: RunResult['timings']): RunResult {
+  if ('problem' in intent) return { ...result, evidence: { intent: null, outcome: null }, timings };
+  if ('receipt' in outcome) return { ...result, evidence: { intent: intent.receipt, outcome: outcome.receipt }, timings };
+  const ending: Ending = { kind: 'unknown', detail: `${result.reason}, but its outcome is not on record: ${outcome.problem.message}` };
+  return { ...result, exit: 'unknown', reason: reasonFor(ending), ending, evidence: { intent: intent.receipt, outcome: null }, timings };
 }
 
 interface Call {
@@ -124,7 +132,7 @@ function cancelled(): Ending {
 }
 
 /** No evidence, no effect: a failure to append is a value that the caller of this function must deal with. */
-async function appendOrProblem(rooms: Rooms, draft: EntryDraft): Promise<{ readonly receipt: Receipt } | { readonly problem: Problem }> {
+async function appendOrProblem(rooms: Rooms, draft: EntryDraft): Promise<Appended> {
   return rooms.evidence.append(draft).then((receipt) => ({ receipt }), (error: unknown) => ({ problem: problemOf(error) }));
 }
 

@@ -43,7 +43,7 @@ function programName(request: RunRequest): string {
   return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
 }
 
-export function outcomeEntry(result: Omit<RunResult, 'evidence'>): EntryDraft {
+export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): EntryDraft {
   const { id, ending, level, digests, usage, output } = result;
   const count = (stream: OutputCount): Json => ({
     written: stream.written,

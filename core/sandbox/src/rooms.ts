@@ -1,4 +1,4 @@
-import type { EvidenceLog, HostFacts, IsolationSpec, Policy, Seccomp } from '@caisson/contract';
+import type { EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Policy, Seccomp } from '@caisson/contract';
 import type { Machine, OutputStream } from '@caisson/runtime';
 
 /** Everything a call needs of the other rooms. */
@@ -6,6 +6,8 @@ export interface Rooms {
   readonly policy: { readonly value: Policy; readonly sha256: string };
   readonly seccomp: Seccomp;
   readonly evidence: EvidenceLog;
+  /** Takes an outcome that the log could not take now. */
+  readonly doubts: { add(outcome: EntryDraft): void };
   /** What the host can do; `again` measures it anew. */
   host(options: { readonly again: boolean }): Promise<HostFacts>;
   launch(spec: IsolationSpec, options: { readonly signal: AbortSignal }): Promise<Machine>;

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { verifyLog } from '@caisson/evidence';
+import type { Level } from '@caisson/contract';
+import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { settledLeftovers } from './leftovers.ts';
+
+/** From before the intent to after the outcome: a container call takes about 40 ms, a gVisor call about 120 ms. */
+const DELAYS_MS: Readonly<Record<string, readonly number[]>> = {
+  container: [0, 2, 5, 9, 14, 20, 27, 35, 45, 60],
+  gvisor: [5, 25, 50, 75, 100, 130],
+};
+
+async function kill(caisson: Caisson, role: string): Promise<void> {
+  const { processes, pid } = await caisson.status();
+  process.kill(role === 'supervisor' ? pid : (processes.find(({ name }) => name === role)?.pid ?? 0), 'SIGKILL');
+}
+
+async function answersAgain(caisson: Caisson): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const ran = await caisson.run({ argv: ['true'] }).catch(() => null);
+    if (ran?.result.exit === 0) return;
+    assert.ok(attempt < 200, 'the instance did not recover within 10 s');
+    await delay(50);
+  }
+}
+
+async function everyIntentHasAnOutcome(caisson: Caisson): Promise<void> {
+  const verified = await verifyLog(caisson.paths.evidence, {});
+  assert.equal(verified.bad, null);
+  assert.deepEqual(verified.openIntents, []);
+}
+
+for (const role of ['scribe', 'launcher', 'control']) {
+  for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {
+    test(`kill -9 of ${role} at any step of a ${level} call leaves nothing behind and no intent without an outcome`, async (t) => {
+      if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+      await using caisson = await startCaisson();
+      if (!(await caisson.levels()).includes(level)) return t.skip(`level ${level} is not available here`);
+      for (const delayMs of DELAYS_MS[level] ?? []) {
+        const call = caisson.run({ argv: ['sh', '-c', 'sleep 0.01; echo done'], level }).catch((error: Error) => error);
+        await delay(delayMs);
+        await kill(caisson, role);
+        await call;
+        await answersAgain(caisson);
+        assert.deepEqual(await settledLeftovers(caisson.paths), [], `left after ${delayMs} ms`);
+        await everyIntentHasAnOutcome(caisson);
+      }
+    });
+  }
+}
+
+test('kill -9 of the supervisor ends every process, and the next start finds nothing left and closes every intent', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
+  try {
+    for (const delayMs of [0, 10, 20, 35]) {
+      const caisson = await startCaisson({ dir });
+      const { processes } = await caisson.status();
+      const call = caisson.run({ argv: ['sleep', '5'] }).catch((error: Error) => error);
+      await delay(delayMs);
+      await kill(caisson, 'supervisor');
+      await call;
+      for (const { pid, name } of processes) await gone(pid, name);
+    }
+    await using caisson = await startCaisson({ dir });
+    await answersAgain(caisson);
+    assert.deepEqual(await settledLeftovers(caisson.paths), []);
+    await everyIntentHasAnOutcome(caisson);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('kill -9 of all processes at once leaves nothing that the next start does not remove', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
+  try {
+    for (const level of ['container', 'gvisor'] as const) {
+      const caisson = await startCaisson({ dir });
+      if (!(await caisson.levels()).includes(level)) {
+        await caisson[Symbol.asyncDispose]();
+        continue;
+      }
+      const { processes, pid } = await caisson.status();
+      const call = caisson.run({ argv: ['sleep', '5'], level }).catch((error: Error) => error);
+      await delay(200);
+      for (const each of [pid, ...processes.map((one) => one.pid)]) process.kill(each, 'SIGKILL');
+      await call;
+      for (const each of processes) await gone(each.pid, each.name);
+    }
+    await using caisson = await startCaisson({ dir });
+    assert.deepEqual(await settledLeftovers(caisson.paths), []);
+    await everyIntentHasAnOutcome(caisson);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('kill -9 of pid 1 of a sandbox, from outside, ends the call as unknown and never as success', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  await using caisson = await startCaisson();
+  const call = caisson.run({ argv: ['sleep', '5'] });
+  const pid = await pidOneOf(caisson);
+  process.kill(pid, 'SIGKILL');
+  const { result } = await call;
+  assert.equal(result.exit, 'unknown');
+  assert.equal(result.ending.kind, 'unknown');
+  assert.deepEqual(await settledLeftovers(caisson.paths), []);
+});
+
+test('down while calls run cancels them, records it and leaves nothing', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
+  try {
+    const caisson = await startCaisson({ dir });
+    const calls = [1, 2, 3].map(() => caisson.run({ argv: ['sleep', '30'] }).catch((error: Error) => error));
+    await delay(300);
+    await caisson[Symbol.asyncDispose]();
+    await Promise.all(calls);
+    assert.deepEqual(await settledLeftovers(caisson.paths), []);
+    const verified = await verifyLog(caisson.paths.evidence, {});
+    assert.deepEqual(verified.openIntents, []);
+    assert.equal(readdirSync(caisson.paths.dir).includes('evidence'), true);
+    assert.match(readFileSync(`${caisson.paths.evidence}/log.jsonl`, 'utf8'), /"kind":"cancelled"/);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+async function gone(pid: number, name: string): Promise<void> {
+  for (let attempt = 0; attempt < 400; attempt++) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await delay(25);
+  }
+  assert.fail(`${name} (pid ${pid}) is still there`);
+}
+
+async function pidOneOf(caisson: Caisson): Promise<number> {
+  const group = `/sys/fs/cgroup/pids/caisson`;
+  for (let attempt = 0; attempt < 200; attempt++) {
+    for (const instance of readdirSync(group)) {
+      if (!caisson.paths.run.endsWith(instance)) continue;
+      for (const id of readdirSync(`${group}/${instance}`).filter((name) => name.startsWith('sbx-'))) {
+        const pids = readFileSync(`${group}/${instance}/${id}/cgroup.procs`, 'utf8').trim().split('\n').map(Number);
+        const first = pids.find((pid) => pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/.caisson/init'));
+        if (first !== undefined && pids.length > 1) return first;
+      }
+    }
+    await delay(10);
+  }
+  return assert.fail('no sandbox appeared');
+}
