@@ -38,15 +38,26 @@ function watched(calls: string[], faults: Faults = {}): (file: FileHandle) => Di
 test('an append resolves only after a write and a sync, in this order', async (t) => {
   const calls: string[] = [];
   await using log = await openFileLog({ dir: tempDir(t), now: ticking(), disk: watched(calls) });
+  calls.length = 0;
   for (let call = 0; call < 5; call++) {
     await log.append(draft('intent', `sbx-${call}`));
     assert.deepEqual(calls.splice(0), ['write', 'sync']);
   }
 });
 
+test('a log is not open before what a killed writer left in it is durable', async (t) => {
+  const dir = tempDir(t);
+  const calls: string[] = [];
+  await using log = await openFileLog({ dir, now: ticking(), disk: watched(calls) });
+  assert.deepEqual(calls, ['sync']);
+  await log[Symbol.asyncDispose]();
+  await assert.rejects(openFileLog({ dir, now: ticking(), disk: watched([], { sync: failing('EIO') }) }), problem('EVIDENCE_UNAVAILABLE', /EIO/));
+});
+
 test('an append that is not synced has not resolved', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const disk = (file: FileHandle): Disk => ({ ...watched([])(file), sync: () => gate.promise });
+  const syncs = [Promise.resolve(), gate.promise];
+  const disk = (file: FileHandle): Disk => ({ ...watched([])(file), sync: async () => syncs.shift() });
   await using log = await openFileLog({ dir: tempDir(t), now: ticking(), disk });
   const append = log.append(draft('intent', 'sbx-0'));
   const first = await Promise.race([append, new Promise((resolve) => setTimeout(resolve, 50, 'waiting'))]);
@@ -120,8 +131,9 @@ test('when a failed write cannot be undone, every append rejects until the log i
 test('after a sync that failed nothing is written, because a second sync could succeed without the bytes', async (t) => {
   const dir = tempDir(t);
   const calls: string[] = [];
-  const faults: Faults = { sync: failing('EIO') };
+  const faults: Faults = {};
   await using log = await openFileLog({ dir, now: ticking(), disk: watched(calls, faults) });
+  faults.sync = failing('EIO');
   await assert.rejects(log.append(draft('intent', 'sbx-0')), problem('EVIDENCE_UNAVAILABLE', /EIO/));
   delete faults.sync;
   calls.length = 0;
@@ -131,12 +143,12 @@ test('after a sync that failed nothing is written, because a second sync could s
 
 test('an outcome that waits for its intent falls with it', async (t) => {
   const dir = tempDir(t);
-  const faults: Faults = { write: failing('ENOSPC') };
-  await using log = await openFileLog({ dir, now: ticking(), disk: watched([], faults) });
+  let writes = 0;
+  await using log = await openFileLog({ dir, now: ticking(), disk: watched([], { write: () => (writes++ === 0 ? failing('ENOSPC')() : undefined) }) });
   const pair = await Promise.allSettled([log.append(draft('intent', 'sbx-0')), log.append(draft('outcome', 'sbx-0'))]);
   assert.deepEqual(pair.map(({ status }) => status), ['rejected', 'rejected']);
-  delete faults.write;
   await assert.rejects(log.append(draft('outcome', 'sbx-0')), problem('REQUEST_INVALID', /no intent/));
+  assert.equal((await verifyLog(dir)).entries, 0);
 });
 
 test('a clock that gives no time rejects the append and nothing else', async (t) => {
@@ -161,7 +173,8 @@ test('a log that is closed finishes what it has begun and refuses the rest', asy
 
 test('more bytes than may wait are refused while the disk hangs, so that memory stays bounded', async (t) => {
   const gate = Promise.withResolvers<void>();
-  const disk = (file: FileHandle): Disk => ({ ...watched([])(file), sync: () => gate.promise });
+  const syncs = [Promise.resolve(), gate.promise];
+  const disk = (file: FileHandle): Disk => ({ ...watched([])(file), sync: async () => syncs.shift() });
   await using log = await openFileLog({ dir: tempDir(t), now: ticking(), disk });
   const large = 'x'.repeat(256 * 1024 - 2);
   const appends = Promise.allSettled(Array.from({ length: 200 }, (_, call) => log.append(draft('intent', `sbx-${call}`, large))));

@@ -34,8 +34,9 @@ export async function openFileLog({ dir, now, disk = diskOf }: FileLogOptions): 
     if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
     if (scan.tail.length > 0) await setTailAside(file, scan, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
-    await file.datasync();
-    return new FileLog({ ...scan, now, disk: disk(file), resources: opened.move() });
+    const appendTo = disk(file);
+    await appendTo.sync();
+    return new FileLog({ ...scan, now, disk: appendTo, resources: opened.move() });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
