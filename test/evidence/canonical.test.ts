@@ -57,3 +57,8 @@ test('canonical JSON refuses what is not JSON', () => {
     assert.throws(() => canonicalJson(value as Json), TypeError);
   }
 });
+
+test('two names that NFC makes equal are refused, and names are sorted after NFC', () => {
+  assert.throws(() => canonicalJson({ 'e\u0301': 1, '\u00e9': 2 }), TypeError);
+  assert.equal(canonicalJson({ 'e\u0301': 1, z: 2 }), '{"z":2,"\u00e9":1}');
+});

@@ -8,10 +8,10 @@ import type { Level } from '@caisson/contract';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { settledLeftovers } from './leftovers.ts';
 
-/** From before the intent to after the outcome: a container call takes about 40 ms, a gVisor call about 120 ms. */
+/** From before the intent to after the outcome: a container call takes about 30 ms, a gVisor call about 120 ms. */
 const DELAYS_MS: Readonly<Record<string, readonly number[]>> = {
-  container: [0, 2, 5, 9, 14, 20, 27, 35, 45, 60],
-  gvisor: [5, 25, 50, 75, 100, 130],
+  container: [0, 3, 8, 15, 25, 40],
+  gvisor: [15, 50, 80, 120],
 };
 
 async function kill(caisson: Caisson, role: string): Promise<void> {

@@ -7,11 +7,11 @@ export type Word = { readonly ready: true } | { readonly problem: Problem };
  * Runs one of Caisson's processes: opens it, says that it is ready, and closes it when the supervisor asks by SIGTERM
  * or is gone. A process that cannot open says why and ends with 1.
  */
-export async function live(open: () => Promise<AsyncDisposable>): Promise<void> {
+export async function live(open: () => Promise<AsyncDisposable>, { orphanedMs = 0 }: { readonly orphanedMs?: number } = {}): Promise<void> {
   const stop = Promise.withResolvers<void>();
   process.once('SIGTERM', () => stop.resolve());
   process.once('SIGINT', () => undefined); // a terminal's Ctrl-C goes to the supervisor, which then asks
-  process.once('disconnect', () => stop.resolve());
+  process.once('disconnect', () => setTimeout(stop.resolve, orphanedMs));
   try {
     const opened = await open();
     say({ ready: true });

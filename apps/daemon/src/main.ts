@@ -10,6 +10,9 @@ import { Supervisor } from './supervisor.ts';
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
 const paths = statePaths({ env: process.env, uid: self().uid, resolve });
 
+/** When the supervisor dies, control cancels its calls and puts that on record: the scribe waits for it. */
+const LAST_WORDS_MS = 1_000;
+
 /** The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. */
 async function openScribe(): Promise<AsyncDisposable> {
   process.chdir(paths.evidence);
@@ -41,6 +44,6 @@ switch (process.argv[2]) {
   case 'supervisor': await supervise(); break;
   case 'control': await live(() => openControl(paths, home)); break;
   case 'launcher': await live(() => openLauncher(paths, home)); break;
-  case 'scribe': await live(openScribe); break;
+  case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });
 }

@@ -5,7 +5,7 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
  * The one text for a value: keys sorted by code unit (RFC 8785 §3.2.3), no white space, NFC strings,
  * `undefined` fields left out. Two equal values give equal bytes, so a digest of the text identifies the value.
  *
- * @throws TypeError for numbers that are not safe integers, lone surrogates and anything that is not JSON.
+ * @throws TypeError for numbers that are not safe integers, lone surrogates, names that NFC makes equal, and anything that is not JSON.
  */
 export function canonicalJson(value: Json): string {
   if (value === null || typeof value === 'boolean') return String(value);
@@ -29,7 +29,13 @@ function canonicalString(value: string): string {
 function canonicalObject(value: { readonly [name: string]: Json | undefined }): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) throw new TypeError('canonical JSON holds plain objects only');
-  const names = Object.keys(value).filter((name) => value[name] !== undefined).sort();
-  const fields = names.map((name) => `${canonicalString(name)}:${canonicalJson(value[name] as Json)}`);
-  return `{${fields.join(',')}}`;
+  const fields = new Map<string, Json>();
+  for (const [name, field] of Object.entries(value)) {
+    if (field === undefined) continue;
+    const normal = name.normalize('NFC');
+    if (fields.has(normal)) throw new TypeError(`canonical JSON holds a name once, not ${JSON.stringify(normal)} twice`);
+    fields.set(normal, field);
+  }
+  const texts = [...fields.keys()].sort().map((name) => `${canonicalString(name)}:${canonicalJson(fields.get(name) as Json)}`);
+  return `{${texts.join(',')}}`;
 }
