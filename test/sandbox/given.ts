@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { CaissonError, type EntryDraft, type EvidenceLog, type HostFacts, type Receipt, type RunRequest, type RunResult } from '@caisson/contract';
 import { FakeDriver, type FakeScript, type Machine } from '@caisson/runtime';
@@ -34,8 +35,11 @@ export class MemoryLog implements EvidenceLog {
     return null;
   }
 
-  of(kind: EntryDraft['kind']): readonly Record<string, unknown>[] {
-    return this.entries.filter((entry) => entry.kind === kind).map(({ body }) => body as Record<string, unknown>);
+  /** The body of the one entry of this kind. */
+  only(kind: EntryDraft['kind']): Record<string, unknown> {
+    const found = this.entries.filter((entry) => entry.kind === kind);
+    assert.equal(found.length, 1, `${kind} entries`);
+    return found[0]?.body as Record<string, unknown>;
   }
 }
 
