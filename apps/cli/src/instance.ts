@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { CaissonError } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
 import { Caller } from '@caisson/wire';
@@ -46,10 +47,11 @@ function unreachableIsNull(error: unknown): null {
   throw error;
 }
 
+/** Whether a process runs. One that has ended stays in the table until its parent asks, which init may do late or never. */
 function alive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
   } catch {
     return false;
   }
