@@ -67,6 +67,8 @@ export interface OciConfig {
 }
 
 const CPU_PERIOD_US = 100_000;
+const GVISOR_TASKS = 256;
+const GVISOR_TASKS_PER_PROCESS = 4;
 
 /** The spec at its place on this host, for any OCI runtime. */
 export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
@@ -103,7 +105,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
           ...(placement.swapAccounting ? { swap: spec.limits.memoryBytes } : {}),
         },
         cpu: { quota: (spec.limits.cpuMillis * CPU_PERIOD_US) / 1000, period: CPU_PERIOD_US },
-        pids: { limit: spec.limits.pids },
+        pids: { limit: hostTasks(spec) },
         // The runtime adds the six harmless nodes that it makes in /dev itself (config-linux.md, "Default Devices").
         devices: [{ allow: false, access: 'rwm' }],
       },
@@ -112,6 +114,15 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
       seccomp: toOciSeccomp(spec.seccomp, { arch: placement.arch, level: spec.level }),
     },
   };
+}
+
+/**
+ * Tasks that the sandbox may have on the host. gVisor's kernel is itself a process there: it needs threads of its own
+ * and up to three tasks for one process inside. Inside, it holds the agent to `pids` by the rlimit nproc; out here the
+ * cgroup holds gVisor.
+ */
+function hostTasks({ level, limits }: IsolationSpec): number {
+  return level === 'gvisor' ? GVISOR_TASKS + GVISOR_TASKS_PER_PROCESS * limits.pids : limits.pids;
 }
 
 /** Root inside must exist for the runtime to set up mounts, but nothing runs as it and it owns nothing on the host. */

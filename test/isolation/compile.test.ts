@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IsolationSpec, LEVELS, LIMIT_NAMES, type ErrorCode, type HostFacts, type Level, type SomeLimits } from '@caisson/contract';
+import { belowFloor, chooseRuntime, compile, toOci } from '@caisson/isolation';
+import fc from 'fast-check';
+import { allowed, goodHost, placement, runtime, shippedPolicy, shippedSeccomp, specFor } from './given.ts';
+
+type Case = readonly [code: ErrorCode, what: string, change: Partial<HostFacts>, message: RegExp, level?: Level];
+
+const { cgroup } = goodHost;
+const cases: readonly Case[] = [
+  ['HOST_LACKS_CGROUP', 'no cgroup hierarchy', { cgroup: { mode: 'none', writable: false, controllers: [], swapAccounting: false } }, /no cgroup hierarchy is mounted; .*not writable; no memory, pids, cpu controller/],
+  ['HOST_LACKS_CGROUP', 'a cgroup hierarchy that cannot be written', { cgroup: { ...cgroup, writable: false } }, /: the cgroup hierarchy is not writable$/],
+  ['HOST_LACKS_CGROUP', 'no memory controller', { cgroup: { ...cgroup, controllers: ['cpu', 'pids'] } }, /no memory controller/],
+  ['HOST_LACKS_CGROUP', 'no pids controller', { cgroup: { ...cgroup, controllers: ['cpu', 'memory'] } }, /no pids controller/],
+  ['HOST_LACKS_CGROUP', 'no cpu controller', { cgroup: { ...cgroup, controllers: ['memory', 'pids', 'cpuset'] } }, /no cpu controller/],
+  ['HOST_LACKS_CGROUP', 'swap that is not accounted', { cgroup: { ...cgroup, swapAccounting: false }, swapBytes: 1 }, /swap is on and not accounted/],
+  ['HOST_LACKS_USER_NAMESPACES', 'no user namespaces', { userNamespaces: 0 }, /user\.max_user_namespaces is 0/],
+  ['HOST_LACKS_SECCOMP', 'no seccomp', { seccomp: false }, /no seccomp filter mode/],
+  ['HOST_LACKS_SECCOMP', 'no seccomp, at level gvisor', { seccomp: false }, /no seccomp filter mode/, 'gvisor'],
+  ['HOST_LACKS_LANDLOCK', 'no Landlock', { landlockAbi: 0 }, /no Landlock/],
+  ['LEVEL_UNAVAILABLE', 'no runtime at all', { runtimes: [] }, /level container cannot be delivered/],
+  ['LEVEL_UNAVAILABLE', 'no virtual machine monitor', {}, /level microvm cannot be delivered on this host: no virtual machine monitor/, 'microvm'],
+  ['LEVEL_UNAVAILABLE', 'no runtime with a control channel', { runtimes: [runtime({ controlChannel: false })] }, /no runtime hands pid 1 a control channel/],
+  ['LEVEL_UNAVAILABLE', 'gVisor, and nothing stronger either', { runtimes: [runtime()], missing: { ...goodHost.missing, gvisor: { what: 'no runsc', how: 'build it' } } }, /level gvisor .*: no runsc/, 'gvisor'],
+];
+for (const [code, what, change, message, level = 'container'] of cases) {
+  test(`${code}: a host with ${what} is refused`, () => {
+    const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed({ level }), host: { ...goodHost, ...change }, seccomp: shippedSeccomp });
+    assert.ok('refused' in compiled);
+    assert.equal(compiled.refused.code, code);
+    assert.match(compiled.refused.message, message);
+    assert.notEqual(compiled.refused.hint, '');
+  });
+}
+
+test('a refused level says how to get it', () => {
+  const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed({ level: 'microvm' }), host: goodHost, seccomp: shippedSeccomp });
+  assert.ok('refused' in compiled);
+  assert.equal(compiled.refused.hint, 'wait for the driver');
+});
+
+test('swap that is not accounted is no matter where there is none', () => {
+  const host = { ...goodHost, cgroup: { ...cgroup, swapAccounting: false } };
+  assert.ok(!('refused' in compile({ id: 'sbx-0123456789abcdef', decision: allowed(), host, seccomp: shippedSeccomp })));
+});
+
+test('gVisor needs no Landlock of the host and its pid 1 is asked for none', () => {
+  const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed({ level: 'gvisor' }), host: { ...goodHost, landlockAbi: 0 }, seccomp: shippedSeccomp });
+  assert.ok(!('refused' in compiled));
+  assert.equal(compiled.landlock, false);
+});
+
+const anyLimits: fc.Arbitrary<SomeLimits> = fc.record(
+  Object.fromEntries(LIMIT_NAMES.map((name) => [name, fc.integer({ min: shippedPolicy.limits.default[name] >> 4 || 2, max: shippedPolicy.limits.maximum[name] })])),
+  { requiredKeys: [] },
+);
+
+test('whatever limits are allowed, a compiled spec is valid and not below the floor', () => {
+  fc.assert(fc.property(anyLimits, fc.constantFrom<Level>('container', 'gvisor'), (limits, level) => {
+    const spec = specFor({ level, limits: { ...limits, memoryBytes: limits.memoryBytes ?? 2 ** 24 } });
+    assert.deepEqual(belowFloor(spec), []);
+    assert.equal(IsolationSpec.safeParse(spec).error, undefined);
+    assert.deepEqual(IsolationSpec.parse(JSON.parse(JSON.stringify(spec))), spec);
+  }));
+});
+
+const anyHost: fc.Arbitrary<HostFacts> = fc.record({
+  kernel: fc.string(),
+  arch: fc.constantFrom('x64', 'arm64'),
+  rootless: fc.boolean(),
+  cgroup: fc.record({
+    mode: fc.constantFrom('v1', 'hybrid', 'v2', 'none'),
+    writable: fc.boolean(),
+    controllers: fc.subarray(['cpu', 'memory', 'pids', 'io']),
+    swapAccounting: fc.boolean(),
+  }),
+  swapBytes: fc.nat(2),
+  userNamespaces: fc.nat(2),
+  seccomp: fc.boolean(),
+  landlockAbi: fc.nat(2),
+  runtimes: fc.array(fc.constantFrom(...goodHost.runtimes)),
+  missing: fc.constant(goodHost.missing),
+});
+
+test('whatever the host lacks, a spec is either whole or refused', () => {
+  fc.assert(fc.property(anyHost, fc.constantFrom(...LEVELS), (host, level) => {
+    const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed({ level }), host, seccomp: shippedSeccomp });
+    if ('refused' in compiled) return;
+    assert.deepEqual(belowFloor(compiled), []);
+    assert.ok(host.cgroup.mode !== 'none' && host.cgroup.writable && host.seccomp && host.userNamespaces > 0);
+    assert.ok(['cpu', 'memory', 'pids'].every((name) => host.cgroup.controllers.includes(name)));
+    assert.ok(level !== 'container' || host.landlockAbi > 0);
+    assert.ok(host.swapBytes === 0 || host.cgroup.swapAccounting);
+    assert.notEqual(chooseRuntime(level, host), null);
+  }), { numRuns: 2000 });
+});
+
+test('the fastest runtime that fits is chosen, whatever its name and place in the list', () => {
+  const slow = runtime({ name: 'crun', typicalLaunchMs: 30 });
+  const fast = runtime({ name: 'zzz', typicalLaunchMs: 8 });
+  const deaf = runtime({ name: 'deaf', typicalLaunchMs: 1, controlChannel: false });
+  const stronger = runtime({ name: 'other', typicalLaunchMs: 2, guestKernel: 'own' });
+  for (const runtimes of [[slow, fast, deaf, stronger], [stronger, deaf, fast, slow]]) {
+    assert.equal(chooseRuntime('container', { ...goodHost, runtimes }), fast);
+    assert.equal(chooseRuntime('gvisor', { ...goodHost, runtimes }), stronger);
+    assert.equal(chooseRuntime('microvm', { ...goodHost, runtimes }), null);
+  }
+});
+
+test('LAUNCH_FAILED: a machine that the filter is not written for gets no config', () => {
+  assert.throws(() => toOci(specFor(), { ...placement, arch: 'riscv64' }), { code: 'LAUNCH_FAILED', message: /no system call filter for riscv64/ });
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IsolationSpec, type Mount } from '@caisson/contract';
+import { toOci } from '@caisson/isolation';
+import fc from 'fast-check';
+import { placement, specFor } from './given.ts';
+
+const good = specFor();
+
+function accepts(change: object): boolean {
+  return IsolationSpec.safeParse({ ...good, ...change }).success;
+}
+
+test('the compiled spec is accepted, so that what follows is refused for its one difference', () => {
+  assert.ok(accepts({}));
+});
+
+const FIELDS = ['source', 'src', 'path', 'host', 'from', 'target', 'destination', 'device', 'options', 'type', 'bind', 'propagation'];
+
+test('no mount takes a field that could hold a host path, a device or an option', () => {
+  fc.assert(fc.property(fc.constantFrom(...good.mounts), fc.oneof(fc.constantFrom(...FIELDS), fc.string()), fc.oneof(fc.string(), fc.constantFrom('/', '/etc', '/var/run/docker.sock')), (mount, field, value) => {
+    fc.pre(!Object.hasOwn(mount, field) && field !== '__proto__');
+    assert.ok(!accepts({ mounts: good.mounts.map((other) => (other === mount ? { ...mount, [field]: value } : other)) }));
+  }));
+});
+
+test('there is no mount of another kind', () => {
+  fc.assert(fc.property(fc.oneof(fc.constantFrom('bind', 'host', 'overlay', 'sysfs', 'cgroup', 'mqueue', 'device', 'socket'), fc.string()), (kind) => {
+    fc.pre(!['proc', 'dev', 'pts', 'init', 'usr', 'tmpfs'].includes(kind));
+    assert.ok(!accepts({ mounts: [...good.mounts, { kind }] }));
+    assert.ok(!accepts({ mounts: [...good.mounts, { kind, source: '/etc' }] }));
+  }));
+});
+
+test('a tmpfs lies at one of three places and nowhere else', () => {
+  const at = (place: string): unknown[] => good.mounts.map((mount) => (mount.kind === 'tmpfs' && mount.at === '/tmp' ? { ...mount, at: place } : mount));
+  fc.assert(fc.property(fc.oneof(fc.constantFrom('/', '/usr', '/etc', '/proc', '/tmp/', '/tmp/..', 'tmp'), fc.string()), (place) => {
+    fc.pre(!['/dev/shm', '/tmp', '/workspace'].includes(place));
+    assert.ok(!accepts({ mounts: at(place) }));
+  }));
+});
+
+test('a spec has no field beyond those of the schema, and no image but host', () => {
+  assert.ok(!accepts({ devices: [{ path: '/dev/kvm' }] }));
+  assert.ok(!accepts({ hooks: { prestart: [] } }));
+  assert.ok(!accepts({ rootfs: '/' }));
+  assert.ok(!accepts({ image: '/' }));
+  assert.ok(!accepts({ user: { uid: 0, gid: 0 } }));
+  assert.ok(!accepts({ hostname: '../../etc' }));
+  assert.ok(!accepts({ id: '../../etc' }));
+});
+
+test('of the host, an OCI config names the rootfs, the init binary and /usr, and all of them are read-only', () => {
+  const config = toOci(good, placement);
+  const binds = config.mounts.filter(({ type, options }) => type === 'bind' || options.some((option) => option.includes('bind')));
+  assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), [['/usr', '/usr'], [placement.initPath, '/.caisson/init']]);
+  for (const { options } of binds) for (const option of ['ro', 'nosuid', 'nodev']) assert.ok(options.includes(option));
+  assert.deepEqual(config.root, { path: placement.rootfs, readonly: true });
+  const sources = new Set(config.mounts.filter(({ type }) => type !== 'bind').map(({ source }) => source));
+  assert.deepEqual([...sources].toSorted(), ['devpts', 'proc', 'tmpfs']);
+});
+
+test('no mount inside lets a set-user-id program or a device through', () => {
+  const config = toOci(good, placement);
+  for (const { destination, options } of config.mounts) {
+    assert.ok(options.includes('nosuid'), destination);
+    // /dev holds the harmless nodes that the runtime makes; /dev/pts holds terminals.
+    if (!['/dev', '/dev/pts'].includes(destination)) assert.ok(options.includes('nodev'), destination);
+  }
+});
+
+test('every writable mount has a size and a number of files, or root alone may write to it', () => {
+  const sized = (mount: Mount): boolean => mount.kind === 'tmpfs' && mount.bytes > 0 && mount.inodes > 0;
+  const writable = toOci(good, placement).mounts.filter(({ options, destination }) => !options.includes('ro') && !['/proc', '/dev', '/dev/pts'].includes(destination));
+  assert.deepEqual(writable.map(({ destination }) => destination), good.mounts.filter(sized).map((mount) => (mount.kind === 'tmpfs' ? mount.at : '')));
+  for (const { options } of writable) assert.ok(options.some((option) => /^size=[1-9]\d*$/.test(option)) && options.some((option) => /^nr_inodes=[1-9]\d*$/.test(option)));
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SeccompRule } from '@caisson/contract';
+import { shippedSeccomp } from './given.ts';
+
+const { rules, defaultErrno } = shippedSeccomp;
+const EPERM = 1;
+const ENOSYS = 38;
+const label = (rule: SeccompRule): string => rule.names.join(' ').slice(0, 60);
+
+test('what the filter does not name is refused with EPERM', () => assert.equal(defaultErrno, EPERM));
+
+test('every rule of the filter says why in a sentence of its own', () => {
+  for (const rule of rules) assert.ok(rule.why.split(' ').length >= 5, label(rule));
+  assert.equal(new Set(rules.map(({ why }) => why)).size, rules.length);
+});
+
+test('no call stands in two rules unless each of them has its condition', () => {
+  const seen = new Map<string, SeccompRule>();
+  for (const rule of rules) {
+    for (const name of rule.names) {
+      const other = seen.get(name);
+      assert.ok(other === undefined || (other.when !== undefined && rule.when !== undefined), name);
+      seen.set(name, rule);
+    }
+  }
+});
+
+test('a rule never compares one argument twice, which runtimes read differently', () => {
+  for (const { names, when = [] } of rules) assert.equal(new Set(when.map(({ argument }) => argument)).size, when.length, names.join());
+});
+
+test('an argument is compared in ways that bits above it cannot get round', () => {
+  for (const rule of rules) {
+    for (const { operator, mask, value } of rule.when ?? []) {
+      // A 32-bit argument reaches the filter with whatever the caller put above it; "not equal" would let that pass.
+      assert.notEqual(operator, 'not-equal', label(rule));
+      if (operator !== 'masked-equal') continue;
+      assert.ok(mask !== undefined && mask > 0, label(rule));
+      assert.equal(Number(BigInt(value) & ~BigInt(mask)), 0, `${label(rule)} compares bits that its mask takes away`);
+    }
+  }
+});
+
+test('clone3 alone is refused with another error, so that libc falls back to clone', () => {
+  assert.deepEqual(rules.filter(({ errno }) => errno !== undefined).map(({ names, errno }) => [names, errno]), [[['clone3'], ENOSYS]]);
+});
+
+test('sockets are of four families, with protocols that load no kernel module', () => {
+  const sockets = rules.filter(({ names }) => names.includes('socket'));
+  const pairs = sockets.map(({ when = [] }) => [0, 2].map((index) => when.find(({ argument }) => argument === index)?.value));
+  assert.deepEqual(pairs, [[1, undefined], [2, 0], [2, 6], [2, 17], [10, 0], [10, 6], [10, 17], [2, 1], [10, 58], [16, 0]]);
+});
