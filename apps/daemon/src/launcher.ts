@@ -1,3 +1,4 @@
+import { globSync, rmdirSync } from 'node:fs';
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
 import { hideUnifiedCgroup, openDrivers, prepareHostImage, probeHost, serveLauncher, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { listenUnix } from '@caisson/wire';
@@ -14,11 +15,12 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     throw new CaissonError('DAEMON_START_FAILED', { detail: `the image host cannot be made: ${String(cause)}`, log: paths.log });
   });
   const instance = instanceId(paths.dir);
+  const cgroupParent = `/caisson/${instance}`;
   const drivers = openDrivers({
     image,
     sandboxes: paths.sandboxes,
     runtimes: paths.runtimes,
-    cgroupParent: `/caisson/${instance}`,
+    cgroupParent,
     uidBase: uidBase(instance),
   });
 
@@ -39,6 +41,18 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     async [Symbol.asyncDispose]() {
       await listening[Symbol.asyncDispose]();
       await drivers.settled();
+      removeEmptyCgroups(cgroupParent);
     },
   };
+}
+
+/** The runtimes make the folder of this instance as they need it. One that is in use stays for the next start to sweep. */
+function removeEmptyCgroups(parent: string): void {
+  for (const folder of globSync([`/sys/fs/cgroup${parent}`, `/sys/fs/cgroup/*${parent}`])) {
+    try {
+      rmdirSync(folder);
+    } catch {
+      // in use, or the same folder under another name of its controller
+    }
+  }
 }
