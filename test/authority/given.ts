@@ -27,7 +27,7 @@ function limitsWithin(from: (name: keyof Limits) => number, to: (name: keyof Lim
 }
 
 /** Limits anywhere between what a policy may least and most hold. */
-export const anyLimits = limitsWithin((name) => RANGE[name][0], (name) => RANGE[name][1]);
+const anyLimits = limitsWithin((name) => RANGE[name][0], (name) => RANGE[name][1]);
 
 /** Policies that parsePolicy takes: no default above its maximum, no default level below the minimum. */
 export const anyPolicy: fc.Arbitrary<Policy> = anyLimits.chain((maximum) =>
