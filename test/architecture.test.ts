@@ -31,6 +31,7 @@ const LAW: Law = {
     rooms: CORE,
     packages: ['zod'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'net', 'os', 'path', 'timers/promises', 'util'],
+    doors: [],
   },
   '@caisson/cli': {
     rooms: ['@caisson/contract', '@caisson/wire', '@caisson/evidence'],

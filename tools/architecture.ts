@@ -7,7 +7,7 @@ export interface Rights {
   readonly packages: readonly string[];
   /** Modules of Node, without the node: prefix. */
   readonly builtins: readonly string[];
-  /** Entries of `exports`. Default: the one door ".". */
+  /** Entries of `exports`. Default: the one door ".". None for a program that nobody imports. */
   readonly doors?: readonly string[];
 }
 
@@ -93,7 +93,8 @@ function doorsAreAsTheLawSays(tree: Tree, law: Law): readonly string[] {
     const wanted = rightsOf(law, room).doors ?? ['.'];
     const has = Object.keys(room.exports);
     const same = has.length === wanted.length && wanted.every((door) => has.includes(door));
-    return same && room.exports['.'] === './src/index.ts' ? [] : [`${room.name} has the doors ${has.join(' ')}, the law says ${wanted.join(' ')}`];
+    const opensOnItsIndex = wanted.length === 0 || room.exports['.'] === './src/index.ts';
+    return same && opensOnItsIndex ? [] : [`${room.name} has the doors ${has.join(' ')}, the law says ${wanted.join(' ')}`];
   });
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -144,16 +144,11 @@ async function gone(pid: number, name: string): Promise<void> {
 }
 
 async function pidOneOf(caisson: Caisson): Promise<number> {
-  const group = `/sys/fs/cgroup/pids/caisson`;
   for (let attempt = 0; attempt < 200; attempt++) {
-    for (const instance of readdirSync(group)) {
-      if (!caisson.paths.run.endsWith(instance)) continue;
-      for (const id of readdirSync(`${group}/${instance}`).filter((name) => name.startsWith('sbx-'))) {
-        const pids = readFileSync(`${group}/${instance}/${id}/cgroup.procs`, 'utf8').trim().split('\n').map(Number);
-        const first = pids.find((pid) => pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/.caisson/init'));
-        if (first !== undefined && pids.length > 1) return first;
-      }
-    }
+    const lists = globSync(`/sys/fs/cgroup/pids/caisson/${caisson.paths.run.split('/').at(-1)}/sbx-*/cgroup.procs`);
+    const pids = lists.flatMap((path) => readFileSync(path, 'utf8').trim().split('\n'));
+    const first = pids.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/.caisson/init'));
+    if (first !== undefined && pids.length > 1) return Number(first);
     await delay(10);
   }
   return assert.fail('no sandbox appeared');

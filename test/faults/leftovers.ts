@@ -4,7 +4,7 @@ import { instanceId, type StatePaths } from '@caisson/contract';
 import { processUids, uidBase } from '@caisson/runtime';
 
 /** Everything of an instance's sandboxes that can be found on the host, one line each. */
-export function leftovers(paths: StatePaths): readonly string[] {
+function leftovers(paths: StatePaths): readonly string[] {
   const instance = instanceId(paths.dir);
   const groups = globSync([`/sys/fs/cgroup/*/caisson/${instance}/sbx-*`, `/sys/fs/cgroup/caisson/${instance}/sbx-*`]);
   const bundles = list(paths.sandboxes).map((name) => `${paths.sandboxes}/${name}`);
@@ -22,7 +22,7 @@ function list(path: string): readonly string[] {
 }
 
 /** Processes whose uid belongs to a sandbox of the instance. */
-export function sandboxProcesses(instance: string): readonly string[] {
+function sandboxProcesses(instance: string): readonly string[] {
   const base = uidBase(instance);
   const own = processUids(instance);
   const found: string[] = [];
@@ -36,7 +36,7 @@ export function sandboxProcesses(instance: string): readonly string[] {
 }
 
 /** Every process of gVisor that serves a bundle of the instance, whatever its uid. */
-export function runtimeProcesses(paths: StatePaths): readonly string[] {
+function runtimeProcesses(paths: StatePaths): readonly string[] {
   return list('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => ({ pid, command: readText(`/proc/${pid}/cmdline`).replaceAll('\0', ' ') }))

@@ -1,6 +1,6 @@
 import { CaissonError } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, RunRequest } from '@caisson/contract/light';
-import { LEVELS, type Level } from '@caisson/contract';
+import { LEVELS } from '@caisson/contract';
 import { askControl, instancePaths, runCommand, withDaemon } from './client.ts';
 import { doctor } from './doctor/doctor.ts';
 
@@ -17,7 +17,7 @@ export async function doctorCommand(flags: { readonly json?: boolean; readonly l
   };
   return doctor({
     status,
-    levels: levels as readonly Level[],
+    levels,
     probePath: `${home}/build/native/caisson-probe`,
     json: flags.json === true,
     out: (text) => void process.stdout.write(text),

@@ -1,9 +1,6 @@
-import { enableCompileCache } from 'node:module';
 import { resolve } from 'node:path';
+import { main } from './program.ts';
 
-/** The checkout; its launcher script names it. Compiled code is cached inside it and nowhere that others can write. */
+/** The checkout; its launcher script names it. */
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
-enableCompileCache(`${home}/build/compile-cache`);
-
-const { main } = await import('./program.ts');
 await main(process.argv.slice(2), home);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, Policy, problem, Seccomp, type HostFacts, type StatePaths } from '@caisson/contract';
+import { CaissonError, problem, Seccomp, type HostFacts, type Policy, type StatePaths } from '@caisson/contract';
 import { parsePolicy } from '@caisson/authority';
 import { remoteLog } from '@caisson/evidence';
 import { remoteFacts, remoteLaunch } from '@caisson/runtime';

@@ -8,10 +8,10 @@ export interface Identities {
   readonly launcher: { readonly uid: number; readonly gid: number };
 }
 
-export function identities(dir: string, self: { readonly uid: number; readonly gid: number }): Identities {
-  if (self.uid !== 0) return { control: self, scribe: self, launcher: self };
+export function identities(dir: string, own: { readonly uid: number; readonly gid: number }): Identities {
+  if (own.uid !== 0) return { control: own, scribe: own, launcher: own };
   const { control, scribe } = processUids(instanceId(dir));
-  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, launcher: self };
+  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, launcher: own };
 }
 
 export function self(): { readonly uid: number; readonly gid: number } {

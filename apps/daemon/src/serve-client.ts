@@ -9,7 +9,7 @@ import { Channel } from '@caisson/wire';
 import { StdinQueue } from './stdin-queue.ts';
 
 const ToControl: z.ZodType<ToControl> = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('run'), request: RunRequest as z.ZodType<RunRequest> }),
+  z.strictObject({ type: z.literal('run'), request: RunRequest }),
   z.strictObject({ type: z.literal('status') }),
 ]);
 

@@ -25,7 +25,7 @@ const ProcessSpec: z.ZodType<ProcessSpec> = z.strictObject({
 
 export const ToLauncher: z.ZodType<ToLauncher> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('facts'), again: z.boolean() }),
-  z.strictObject({ type: z.literal('launch'), spec: IsolationSpec as z.ZodType<IsolationSpec> }),
+  z.strictObject({ type: z.literal('launch'), spec: IsolationSpec }),
   z.strictObject({ type: z.literal('spawn'), exec: Count, process: ProcessSpec }),
   z.strictObject({ type: z.literal('signal'), exec: Count, signal: z.int().min(1).max(64) }),
   z.strictObject({ type: z.literal('taken'), exec: Count, bytes: Count }),

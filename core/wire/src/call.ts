@@ -1,5 +1,5 @@
 import { CaissonError, isErrorCode, problemOf, type Problem } from '@caisson/contract/errors';
-import { Channel, connectChannel } from './channel.ts';
+import { connectChannel, type Channel } from './channel.ts';
 
 /** A reply to a numbered call. */
 export type Reply = { readonly call: number; readonly ok: unknown } | { readonly call: number; readonly problem: Problem };
