@@ -25,7 +25,9 @@ const gvisorLike = {
   remove: (state: string, id: string) => [`--root=${state}`, 'delete', '--force', id],
 };
 
-/** Runtimes of this host, by level. RUNSC names a gVisor binary that is not on the PATH. */
+const BUILT = join(import.meta.dirname, '../../build/native');
+
+/** Runtimes of this host. RUNSC names a gVisor binary that lies elsewhere. */
 export function realRuntimes(): readonly { readonly name: string; readonly found: RealRuntime | null }[] {
   const known = [
     { name: 'crun', ...crunLike },
@@ -33,13 +35,13 @@ export function realRuntimes(): readonly { readonly name: string; readonly found
     { name: 'runsc', ...gvisorLike },
   ];
   return known.map((runtime) => {
-    const path = runtime.name === 'runsc' ? (process.env['RUNSC'] ?? onPath('runsc')) : onPath(runtime.name);
+    const path = (runtime.level === 'gvisor' ? process.env['RUNSC'] : undefined) ?? installed(runtime.name);
     return { name: runtime.name, found: path === null ? null : { ...runtime, path } };
   });
 }
 
-function onPath(name: string): string | null {
-  for (const folder of ['/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin']) {
+function installed(name: string): string | null {
+  for (const folder of [BUILT, '/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin']) {
     const path = join(folder, name);
     try {
       accessSync(path, constants.X_OK);

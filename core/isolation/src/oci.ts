@@ -1,4 +1,5 @@
-import type { IsolationSpec, Mount } from '@caisson/contract';
+import type { IsolationSpec } from '@caisson/contract';
+import { toOciMount, type OciMount } from './oci-mounts.ts';
 import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
 
 /** Where a sandbox lies on the host. The launcher alone knows; nothing in a request or spec can name these paths. */
@@ -18,13 +19,6 @@ export interface Placement {
   readonly swapAccounting: boolean;
   /** Machine architecture as in `process.arch`. */
   readonly arch: string;
-}
-
-interface OciMount {
-  readonly destination: string;
-  readonly type: string;
-  readonly source: string;
-  readonly options: readonly string[];
 }
 
 interface OciIdMapping {
@@ -92,7 +86,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
     },
     root: { path: placement.rootfs, readonly: spec.readOnlyRoot },
     hostname: spec.hostname,
-    mounts: spec.mounts.map((mount) => toOciMount(mount, spec, placement)),
+    mounts: spec.mounts.map((mount) => toOciMount(mount, spec.user, placement.initPath)),
     linux: {
       uidMappings: idMappings(spec.user.uid, placement.hostUid),
       gidMappings: idMappings(spec.user.gid, placement.hostGid),
@@ -131,36 +125,4 @@ function idMappings(inside: number, host: number): readonly OciIdMapping[] {
     { containerID: 0, hostID: host, size: 1 },
     { containerID: inside, hostID: host + 1, size: 1 },
   ];
-}
-
-function toOciMount(mount: Mount, { user }: IsolationSpec, { initPath }: Placement): OciMount {
-  switch (mount.kind) {
-    case 'proc':
-      return { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] };
-    case 'dev':
-      return { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] };
-    case 'pts':
-      // Without the usual gid=5: that group is not mapped inside.
-      return { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] };
-    case 'usr':
-      return readOnlyBind('/usr', '/usr');
-    case 'init':
-      return readOnlyBind(initPath, '/.caisson/init');
-    case 'tmpfs': {
-      const options = [...tmpfsOptions(mount.at, user), `size=${mount.bytes}`, `nr_inodes=${mount.inodes}`];
-      return { destination: mount.at, type: 'tmpfs', source: 'tmpfs', options };
-    }
-  }
-}
-
-function readOnlyBind(source: string, destination: string): OciMount {
-  return { destination, type: 'bind', source, options: ['bind', 'ro', 'nosuid', 'nodev'] };
-}
-
-function tmpfsOptions(at: '/dev/shm' | '/tmp' | '/workspace', user: IsolationSpec['user']): readonly string[] {
-  switch (at) {
-    case '/dev/shm': return ['nosuid', 'noexec', 'nodev', 'mode=1777'];
-    case '/tmp': return ['nosuid', 'nodev', 'mode=1777'];
-    case '/workspace': return ['nosuid', 'nodev', 'mode=0700', `uid=${user.uid}`, `gid=${user.gid}`];
-  }
 }
