@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { exitStatus, type RunRequest, type RunResult } from '@caisson/contract/light';
 import { auditVerify } from './audit.ts';
+import { waitForGvisor } from './gvisor.ts';
 import { instancePaths, runCommand, withDaemon } from './client.ts';
 
 interface Scene {
@@ -63,6 +64,7 @@ export async function demo(home: string): Promise<number> {
   let failed = 0;
   for (const [index, scene] of scenes(randomInt(1_000, 1_000_000)).entries()) {
     process.stdout.write(`\n${index + 1}. ${scene.says}\n   $ ${scene.shown}\n`);
+    if (scene.request.level === 'gvisor') await waitForGvisor(home);
     const { result, text, stdout } = await withDaemon(paths, home, () => play(scene.request));
     for (const line of text.trimEnd().split('\n').filter((each) => each !== '')) process.stdout.write(`   | ${line}\n`);
     const missing = result.ending.kind === 'refused' && result.ending.code === 'LEVEL_UNAVAILABLE';

@@ -2,6 +2,7 @@ import { CaissonError } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, RunRequest } from '@caisson/contract/light';
 import { LEVELS } from '@caisson/contract';
 import { askControl, instancePaths, runCommand, withDaemon } from './client.ts';
+import { waitForGvisor } from './gvisor.ts';
 import { doctor } from './doctor/doctor.ts';
 
 /** Longest that one sandbox of the doctor may take; its probes have time limits of their own. */
@@ -11,6 +12,7 @@ export async function doctorCommand(flags: { readonly json?: boolean; readonly l
   const paths = instancePaths();
   const levels = LEVELS.filter((level) => flags.level === undefined || level === flags.level);
   if (levels.length === 0) throw new CaissonError('USAGE', { detail: `--level: ${flags.level} is not a level: ${LEVELS.join(', ')}` });
+  await waitForGvisor(home);
   const status = async (): Promise<ControlStatus> => {
     const reply = await withDaemon(paths, home, () => askControl(paths, { type: 'status' }));
     return (reply as Extract<FromControl, { type: 'status' }>).status;

@@ -64,6 +64,7 @@ export async function run(argv: readonly string[], flags: RunFlags, home: string
       write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(stream, bytes, interrupted)),
     });
   try {
+    if (flags.level === 'gvisor') await (await import('./gvisor.ts')).waitForGvisor(home);
     const result = await withDaemon(paths, home, call);
     if (flags.json === true) printJson(result, collected);
     else explain(result);
