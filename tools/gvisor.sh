@@ -3,7 +3,8 @@
 # once from the Go module pinned in tools/gvisor and kept in a cache. `gvisor.sh wait` says that it waits.
 #
 # While it works, build/native/runsc.building holds its process id. When it cannot deliver,
-# build/native/runsc.missing holds one line saying why; `./dev setup` tries again.
+# build/native/runsc.missing holds one line saying why; a start that finds a Go where there was none, and
+# `./dev setup`, try again.
 set -eu
 umask 022
 root=${CAISSON_HOME:?}
@@ -13,18 +14,28 @@ PATH=$PATH:/usr/local/go/bin
 
 [ -x "$native/runsc" ] && exit 0
 [ "$1" = wait ] && [ -e "$native/runsc.missing" ] && exit 0
-[ "$1" = wait ] && echo "caisson: waiting for the gVisor build (log: $root/build/gvisor.log)" >&2
+[ "$1" = wait ] && [ -e "$native/runsc.building" ] && echo "caisson: waiting for the gVisor build (log: $root/build/gvisor.log)" >&2
 
 exec 8>"$root/build/gvisor.lock"
 flock 8
 [ -x "$native/runsc" ] && exit 0
 echo $$ >"$native/runsc.building"
 work=
-trap 'rm -rf "$native/runsc.building" ${work:+"$work"}' EXIT
-trap 'exit 1' HUP INT TERM
+finish() {
+  status=$?
+  # An end by a signal says nothing about the host: the next start tries again.
+  [ "$status" = 0 ] || [ "$status" = 143 ] || write_missing "it could not be set up; see $root/build/gvisor.log"
+  rm -rf "$native/runsc.building" ${work:+"$work"}
+}
+trap finish EXIT
+trap 'exit 143' HUP INT TERM
 
+write_missing() {
+  if command -v go >/dev/null; then had_go=yes; else had_go=no; fi
+  printf '%s\n%s\n' "$*" "$had_go" >"$native/runsc.missing"
+}
 missing() {
-  echo "$*" >"$native/runsc.missing"
+  write_missing "$*"
   echo "caisson: gVisor: $*" >&2
   exit 0
 }

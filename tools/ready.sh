@@ -11,9 +11,17 @@ ready() {
   gvisor_settled
 }
 
-# gvisor_settled: true when runsc is there, is being built, or cannot be had for a reason that is written down.
+# gvisor_settled: true when runsc is there, is being built, or cannot be had for a reason that is written down and
+# still holds: the second line of runsc.missing says whether there was a Go.
 gvisor_settled() {
   native=$CAISSON_HOME/build/native
-  [ -x "$native/runsc" ] || [ -e "$native/runsc.missing" ] && return
+  [ -x "$native/runsc" ] && return
+  if [ -e "$native/runsc.missing" ]; then
+    { read -r reason && read -r had_go; } <"$native/runsc.missing"
+    [ "$had_go" = yes ] || ! has_go
+    return
+  fi
   [ -e "$native/runsc.building" ] && read -r builder <"$native/runsc.building" && [ -d "/proc/$builder" ]
 }
+
+has_go() { command -v go >/dev/null || [ -x /usr/local/go/bin/go ]; }

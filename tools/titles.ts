@@ -11,7 +11,7 @@ export interface Title {
 
 const CALL = /\b(?:test|it)\(\s*('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)/g;
 
-export function titlesIn(file: string, source: string): readonly Title[] {
+function titlesIn(file: string, source: string): readonly Title[] {
   return [...source.matchAll(CALL)].map(([, quoted = '']) => ({ file, text: quoted.slice(1, -1).replace(/\\(['"`\\])/g, '$1') }));
 }
 
