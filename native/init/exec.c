@@ -38,14 +38,14 @@ static void send_failed(uint32_t id, uint32_t stage, uint32_t error) {
 
 /* ---- output ---- */
 
-static int wants_output(const struct exec *e, int s) {
+static int can_read(const struct exec *e, int s) {
   if (e->out[s] < 0) return 0;
   return e->window > 0 || e->total[s] >= e->cap[s];
 }
 
 static void update_output(struct exec *e) {
   for (int s = 0; s < 2; s++) {
-    int wanted = wants_output(e, s);
+    int wanted = !e->exited && can_read(e, s);
     if (wanted && !e->out_polled[s]) watch(e->out[s], WATCH_STDOUT + s, slot_of(e), 0);
     if (!wanted && e->out_polled[s] && e->out[s] >= 0) unwatch(e->out[s]);
     e->out_polled[s] = wanted;
@@ -76,8 +76,10 @@ static ssize_t pump_output(struct exec *e, int s) {
   size_t most = room > 0 ? smaller(e->window, CHUNK) : CHUNK;
   if (e->exited) most = smaller(most, e->drain[s]);
   if (most == 0) return 0;
-  ssize_t n = read(e->out[s], chunk, most);
-  if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
+  ssize_t n;
+  do n = read(e->out[s], chunk, most);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return errno == EAGAIN ? 0 : -1;
   if (n == 0) return -1;
   e->total[s] += (uint64_t)n;
   if (e->exited) e->drain[s] -= (uint64_t)n;
@@ -102,12 +104,16 @@ static void send_exit(const struct exec *e) {
   send_frame(DATA_FD, LANE_EXIT, 0, e->id, payload, sizeof payload);
 }
 
-/* After the program has exited its remaining output is owed, and no more than that: a background
- * process that keeps the pipe open cannot keep the exec alive. */
+/* After the program has exited, what it left in its pipes is owed and no more than that. It is read
+ * as soon as the window reaches, without waiting for the pipe to say anything: a background process
+ * that keeps a pipe open, or reads it empty itself, cannot keep the exec alive. */
 static void settle(struct exec *e) {
   if (!e->exited) return;
-  for (int s = 0; s < 2; s++)
-    if (e->out[s] >= 0 && e->drain[s] == 0) close_output(e, s);
+  for (int s = 0; s < 2; s++) {
+    while (e->drain[s] > 0 && can_read(e, s))
+      if (pump_output(e, s) <= 0) e->drain[s] = 0;
+    if (e->drain[s] == 0) close_output(e, s);
+  }
   if (e->out[0] >= 0 || e->out[1] >= 0) return;
   close_input(e);
   send_exit(e);
@@ -116,13 +122,9 @@ static void settle(struct exec *e) {
 
 void exec_output_ready(size_t slot, int s) {
   struct exec *e = &table[slot];
-  if (e->id == 0 || e->out[s] < 0) return;
-  if (pump_output(e, s) < 0) {
-    close_output(e, s);
-    e->drain[s] = 0;
-  }
+  if (e->id == 0 || e->exited || e->out[s] < 0) return;
+  if (pump_output(e, s) < 0) close_output(e, s);
   update_output(e);
-  settle(e);
 }
 
 void exec_credit(uint32_t id, uint32_t bytes) {
@@ -131,6 +133,7 @@ void exec_credit(uint32_t id, uint32_t bytes) {
   if (bytes > UINT32_MAX - e->window) die(71);
   e->window += bytes;
   update_output(e);
+  settle(e);
 }
 
 void exec_reaped(pid_t pid, int status, const struct rusage *usage) {
@@ -145,6 +148,7 @@ void exec_reaped(pid_t pid, int status, const struct rusage *usage) {
       if (e->out[s] >= 0 && ioctl(e->out[s], FIONREAD, &pending) != 0) pending = 0;
       e->drain[s] = (uint64_t)pending;
     }
+    update_output(e);
     settle(e);
     return;
   }

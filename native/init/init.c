@@ -129,6 +129,8 @@ int main(int argc, char **argv) {
   static struct reader control = {.fd = CONTROL_FD}, data = {.fd = DATA_FD};
   if (prctl(PR_SET_DUMPABLE, 0) != 0) die(70);
   if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0 || fcntl(DATA_FD, F_SETFD, FD_CLOEXEC) != 0) die(70);
+  /* Whatever else a runtime has left open would pass to the agent's programs. */
+  if (close_range(DATA_FD + 1, ~0U, 0) != 0) die(70);
   /* The launcher may hand over non-blocking sockets; write_all relies on blocking ones. */
   if (fcntl(CONTROL_FD, F_SETFL, O_RDWR) != 0 || fcntl(DATA_FD, F_SETFL, O_RDWR) != 0) die(70);
   detach_stdio();

@@ -32,7 +32,7 @@ struct exec {
   uint32_t window;    /* bytes of output the launcher has room for */
   uint64_t cap[2];    /* bytes forwarded at most */
   uint64_t total[2];  /* bytes the program wrote */
-  uint64_t drain[2];  /* after exit: bytes still owed, so that a grandchild cannot hold us */
+  uint64_t drain[2];  /* after exit: bytes still owed */
 
   int in; /* write end of stdin, -1 once closed */
   int in_polled;
