@@ -20,9 +20,3 @@ export function readTitles(root: string): readonly Title[] {
   const files = globSync('test/**/*.ts', { cwd: root, exclude: ['**/node_modules/**'] }).sort();
   return files.flatMap((file) => titlesIn(file, readFileSync(join(root, file), 'utf8')));
 }
-
-/** Whether a test of this title has the name. */
-export function isNamed({ text }: Title, name: string): boolean {
-  const literals = text.split(/\$\{[^}]*\}/).map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-  return new RegExp(`^${literals.join('.+')}$`, 's').test(name) || text === name;
-}
