@@ -111,13 +111,20 @@ test('raising a maximum never turns an allowed request into a refused one', () =
 test('doing what wouldAllow says turns a refused limit into an allowed one', () => {
   fc.assert(fc.property(anyRequest, anyPolicy, (request, policy) => {
     let asked: RunRequest = request;
-    for (let step = 0; step <= LIMIT_NAMES.length; step++) {
+    for (let step = 0; step <= LIMIT_NAMES.length + 2; step++) {
       const decision = decide(asked, policy);
       if (decision.effect === 'allow') return;
       const limit = LIMIT_NAMES.find((name) => name === decision.context['limit']);
       if (limit === undefined) {
         assert.equal(decision.code, 'LEVEL_BELOW_POLICY');
         asked = { ...asked, level: policy.levels.minimum };
+      } else if (decision.rule === 'level-cannot-limit') {
+        const { [limit]: _, ...others } = asked.limits ?? {};
+        asked = { ...asked, limits: others };
+      } else if (decision.rule === 'level-needs') {
+        const needed = decision.context['needed'] as number;
+        if (needed > policy.limits.maximum[limit]) return; // such a policy allows no sandbox of this level
+        asked = { ...asked, limits: { ...asked.limits, [limit]: needed } };
       } else {
         assert.ok(decision.wouldAllow.startsWith(limit));
         asked = { ...asked, limits: { ...asked.limits, [limit]: decision.context['allowed'] as number } };

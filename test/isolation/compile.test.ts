@@ -58,7 +58,9 @@ const anyLimits: fc.Arbitrary<SomeLimits> = fc.record(
 
 test('whatever limits are allowed, a compiled spec is valid and not below the floor', () => {
   fc.assert(fc.property(anyLimits, fc.constantFrom<Level>('container', 'gvisor'), (limits, level) => {
-    const spec = specFor({ level, limits: { ...limits, memoryBytes: limits.memoryBytes ?? 2 ** 24 } });
+    const { inodes, ...others } = limits;
+    const memoryBytes = Math.max(limits.memoryBytes ?? 0, 2 ** 25);
+    const spec = specFor({ level, limits: { ...others, memoryBytes, ...(level === 'container' && inodes !== undefined ? { inodes } : {}) } });
     assert.deepEqual(belowFloor(spec), []);
     assert.equal(IsolationSpec.safeParse(spec).error, undefined);
     assert.deepEqual(IsolationSpec.parse(JSON.parse(JSON.stringify(spec))), spec);

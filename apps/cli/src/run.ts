@@ -1,6 +1,6 @@
 import { CaissonError, errorRow, isErrorCode, printable, problemOf } from '@caisson/contract/errors';
 import { EXIT, exitStatus, type RunRequest, type RunResult } from '@caisson/contract/light';
-import { instancePaths, runCommand, withDaemon } from './client.ts';
+import { instancePaths, runCommand, withDaemon, type RunOptions } from './client.ts';
 import { parseBytes, parseCount, parseCpuMillis, parseDurationMs, showBytes } from './quantity.ts';
 
 /** The options of `run` as commander gives them. */

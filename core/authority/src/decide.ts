@@ -1,9 +1,10 @@
 import { isBelow, LIMIT_NAMES, type Decision, type Denied, type Policy, type RunRequest } from '@caisson/contract';
+import { levelCannotLimit, levelNeeds, notEnforcedAt } from './levels.ts';
 import { fillLimits } from './limits.ts';
 
 type Check = (request: RunRequest, policy: Policy) => Denied | null;
 
-const checks: readonly Check[] = [levelMinimum, limitMaximum];
+const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit];
 
 /** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
 export function decide(request: RunRequest, policy: Policy): Decision {
@@ -18,6 +19,7 @@ export function decide(request: RunRequest, policy: Policy): Decision {
     reason: `level ${level} is not below ${policy.levels.minimum} and no limit is above its maximum`,
     level,
     limits: fillLimits(request.limits ?? {}, policy),
+    notEnforced: notEnforcedAt(level),
   };
 }
 

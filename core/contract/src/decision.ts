@@ -11,6 +11,8 @@ export interface Allowed {
   readonly reason: string;
   readonly level: Level;
   readonly limits: Limits;
+  /** Limits that the level cannot hold to on their own; what they bound counts against memory there. */
+  readonly notEnforced: readonly (keyof Limits)[];
 }
 
 export interface Denied {

@@ -15,6 +15,8 @@ const TABLE = {
   REQUEST_INVALID: { what: 'the request is not valid: {detail}', fix: 'correct the named field; unknown fields are errors' },
   POLICY_INVALID: { what: 'the policy file {path} is not valid: {detail}', fix: 'correct the named field; nothing runs under a policy that cannot be read' },
   LIMIT_EXCEEDS_POLICY: { what: '{limit} of {asked} is more than the {allowed} that the policy allows', fix: 'ask for less, or raise limits.maximum.{limit} in the policy file' },
+  LIMIT_BELOW_LEVEL: { what: '{limit} of {asked} is less than the {needed} that level {level} itself needs', fix: 'ask for at least {needed}, or use another level' },
+  LIMIT_NOT_ENFORCEABLE: { what: '{limit} cannot be limited at level {level}: {why}', fix: 'leave {limit} out, or use another level' },
   LEVEL_BELOW_POLICY: { what: 'level {asked} is below {minimum}, the minimum of the policy', fix: 'ask for --level {minimum} or higher, or lower levels.minimum in the policy file' },
   LEVEL_UNAVAILABLE: { what: 'level {level} cannot be delivered on this host: {missing}', fix: '{how}' },
   HOST_LACKS_CGROUP: { what: 'limits cannot be enforced: {missing}', fix: 'run Caisson as root, or on a cgroup v2 host with a delegated subtree' },

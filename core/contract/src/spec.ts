@@ -29,6 +29,8 @@ export interface SeccompRule {
   readonly when?: readonly SeccompCondition[];
   /** What to do. Default: allow. */
   readonly errno?: number;
+  /** The one level that the rule is for. Default: every level. */
+  readonly level?: Level;
   readonly why: string;
 }
 
@@ -81,6 +83,7 @@ export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
       names: z.array(z.string().regex(/^[a-z0-9_]+$/)).min(1),
       when: z.array(Condition).exactOptional(),
       errno: z.int().min(1).max(133).exactOptional(),
+      level: Level.exactOptional(),
       why: z.string().min(10),
     }),
   ),

@@ -15,7 +15,7 @@ const MASKED = [
 ];
 const READ_ONLY = ['/proc/bus', '/proc/driver', '/proc/fs', '/proc/irq', '/proc/sys'];
 const RLIMITS: Readonly<Record<string, (limits: Limits) => number>> = {
-  core: () => 0,
+  core: () => 1,
   fsize: ({ workspaceBytes, tmpBytes }) => Math.max(workspaceBytes, tmpBytes),
   memlock: () => 65_536,
   msgqueue: () => 0,

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
 /**
@@ -37,9 +37,13 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   await rm(fresh, { recursive: true, force: true });
   for (const folder of FOLDERS) await mkdir(`${fresh}/${folder}`, { recursive: true });
   for (const [name, target] of Object.entries(LINKS)) await symlink(target, `${fresh}/${name}`);
-  for (const name of COPIED) await copyFromHost(name, fresh);
+  const java = (await readdir('/etc')).filter((name) => name.startsWith('java')).map((name) => `etc/${name}`); // a JVM does not start without
+  for (const name of [...COPIED, ...java]) await copyFromHost(name, fresh);
   for (const [name, text] of Object.entries(FILES)) await writeFile(`${fresh}/${name}`, text);
   await writeFile(`${fresh}/.caisson/init`, '');
+  // runc before 1.2 gives a tmpfs the mode of the folder that it covers.
+  await chmod(`${fresh}/tmp`, 0o1777);
+  await chmod(`${fresh}/workspace`, 0o700);
   await rm(rootfs, { recursive: true, force: true });
   await rename(fresh, rootfs);
   const initPath = `${images}/init`;

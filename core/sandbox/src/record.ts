@@ -34,6 +34,7 @@ export function intentEntry(id: string, caller: string, request: RunRequest, dec
       decision: { effect, rule, reason },
       level: decision.effect === 'allow' ? decision.level : null,
       limits: decision.effect === 'allow' ? { ...decision.limits } : null,
+      notEnforced: decision.effect === 'allow' ? decision.notEnforced : [],
     },
   };
 }
