@@ -50,9 +50,10 @@ export class Pid1 implements AsyncDisposable {
       env: { PATH: '/usr/bin:/bin', ...env },
       cwd: '/',
     });
-    this.control = this.process.stdio[3] as Duplex;
-    this.data = this.process.stdio[4] as unknown as Duplex;
-    for (const end of [this.control, this.data, this.process.stdio[5] as unknown as Duplex]) end.on('error', () => undefined);
+    const [control, data, other] = this.process.stdio.slice(3) as unknown as [Duplex, Duplex, Duplex];
+    for (const end of [control, data, other]) end.on('error', () => undefined);
+    this.control = control;
+    this.data = data;
     this.ended = new Promise((done, reject) => {
       this.process.once('error', reject);
       this.process.once('exit', (code, signal) => done({ code, signal }));
