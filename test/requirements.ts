@@ -31,6 +31,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
       ['test/cli/run.test.ts', 'a command that runs into its wall time is over within a second of it'],
       ['test/faults/kill.test.ts', 'kill -9 of ${role} at any step of a ${level} call leaves nothing behind and no intent without an outcome'],
       ['test/faults/kill.test.ts', 'down while calls run cancels them, records it and leaves nothing'],
+      ['test/limits/leaks.test.ts', '200 runs leave memory, descriptors, mounts, cgroups and folders where they were'],
     ],
   },
   {
@@ -193,6 +194,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     proofs: [
       WALLS,
       ['test/isolation/started.test.ts', 'under ${name} more processes than the limit cannot be made, and the others live on'],
+      ['test/limits/processes.test.ts', 'a fork bomb ends inside its limits, and a neighbour keeps at least 80% of its speed'],
     ],
   },
   {
