@@ -68,6 +68,18 @@ test('LIMIT_EXCEEDS_POLICY: more memory than the policy allows is refused with w
   says(await cli(caisson.env, ['run', '--memory', '100Gi', '--', 'true']), 125, 'LIMIT_EXCEEDS_POLICY', /107374182400 is more than the 68719476736/, /^hint: .*at most 68719476736/);
 });
 
+test('LIMIT_BELOW_LEVEL: less memory than the kernel of the level takes for itself is refused with what it needs', { skip }, async () => {
+  says(await cli(caisson.env, ['run', '--level', 'gvisor', '--memory', '16Mi', '--', 'true']), 125, 'LIMIT_BELOW_LEVEL', /memoryBytes of 16777216 is less than the 33554432/, /^hint: .*at least 33554432/);
+});
+
+test('LIMIT_NOT_ENFORCEABLE: a limit that the level cannot hold is refused, not ignored', { skip }, async () => {
+  const { result } = await caisson.run({ argv: ['true'], level: 'gvisor', limits: { inodes: 100 } });
+  assert.equal(result.exit, 125);
+  assert.equal(result.ending.kind === 'refused' && result.ending.code, 'LIMIT_NOT_ENFORCEABLE');
+  assert.match(result.reason, /^inodes cannot be limited at level gvisor: /);
+  assert.deepEqual((await caisson.run({ argv: ['true'], level: 'container', limits: { inodes: 100 } })).result.exit, 0);
+});
+
 test('LEVEL_UNAVAILABLE: a level that this host lacks is refused with what is missing and how to get it', { skip }, async () => {
   says(await cli(caisson.env, ['run', '--level', 'microvm', '--', 'true']), 125, 'LEVEL_UNAVAILABLE', /no microVM driver.*\(use --level gvisor/, null);
 });

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { atEachLevel, python, sharedInstance } from './given.ts';
+
+const instance = sharedInstance();
+
+atEachLevel(instance, 'CPU time is counted over all processes, and ends the call with 124', async (run) => {
+  const { result } = await run({ argv: ['sh', '-c', 'for i in 1 2 3 4; do (while :; do :; done) & done; wait'], limits: { cpuMs: 600, cpuMillis: 2_000, wallMs: 20_000 } });
+  assert.equal(result.exit, 124);
+  assert.deepEqual(result.ending, { kind: 'timed-out', limit: 'cpu', limitMs: 600 });
+  // Read every 100 ms, on two cores: at most 200 ms late, and some for the reading.
+  assert.ok((result.usage.cpuMs ?? 0) > 600 && (result.usage.cpuMs ?? 0) < 1_200, `${result.usage.cpuMs} ms`);
+});
+
+atEachLevel(instance, 'half a core is half a core', async (run) => {
+  const spin = 'import time\nstart = time.perf_counter()\nwhile time.perf_counter() - start < 1.2: pass';
+  const { result } = await run({ argv: python(spin), limits: { cpuMillis: 500 } });
+  const wallMs = (result.timings['run'] ?? 0) - (result.timings['compile'] ?? 0);
+  const share = (result.usage.cpuMs ?? 0) / wallMs;
+  assert.ok(share > 0.2 && share < 0.62, `${share} of a core`);
+});
+
+atEachLevel(instance, 'sleeping costs no CPU time', async (run) => {
+  const { result } = await run({ argv: ['sleep', '1'], limits: { cpuMs: 900 } });
+  assert.equal(result.exit, 0);
+}, ['container']);
