@@ -55,17 +55,16 @@ export async function run(argv: readonly string[], flags: RunFlags, home: string
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interrupted.abort());
   const collected = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
-  const request = requestOf(argv, flags);
-  const paths = instancePaths();
-  const call = (): Promise<RunResult> =>
-    runCommand(paths, request, {
-      signal: interrupted.signal,
-      stdin: flags.stdin === true ? (process.stdin as AsyncIterable<Buffer>) : undefined,
-      write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(stream, bytes, interrupted)),
-    });
+  const options: RunOptions = {
+    signal: interrupted.signal,
+    stdin: flags.stdin === true ? (process.stdin as AsyncIterable<Buffer>) : undefined,
+    write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(stream, bytes, interrupted)),
+  };
   try {
+    const request = requestOf(argv, flags);
+    const paths = instancePaths();
     if (flags.level === 'gvisor') await (await import('./gvisor.ts')).waitForGvisor(home);
-    const result = await withDaemon(paths, home, call);
+    const result = await withDaemon(paths, home, () => runCommand(paths, request, options));
     if (flags.json === true) printJson(result, collected);
     else explain(result);
     return exitStatus(result.ending);
