@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import type { HostFacts } from '@caisson/contract';
+import { Cores, onlineProcessors } from './cores.ts';
 import { DIALECTS } from './dialect.ts';
 import type { Driver } from './driver.ts';
 import type { HostImage } from './host-image.ts';
@@ -26,6 +27,7 @@ export interface Drivers {
 /** Opens the drivers of one launcher; they share its uid slots and folders. */
 export function openDrivers(ground: DriversGround): Drivers {
   const slots = new Slots(ground.uidBase, randomInt(60_000));
+  const cores = new Cores(onlineProcessors());
   const drivers = new Map<string, Driver>();
   mkdirSync(ground.sandboxes, { recursive: true, mode: 0o711 });
   mkdirSync(ground.runtimes, { recursive: true, mode: 0o700 });
@@ -33,7 +35,7 @@ export function openDrivers(ground: DriversGround): Drivers {
     of(host) {
       for (const facts of host.runtimes) {
         const dialect = DIALECTS.find(({ name }) => name === facts.name);
-        if (dialect !== undefined && !drivers.has(facts.name)) drivers.set(facts.name, new OciDriver(facts, dialect, { ...ground, host, slots }));
+        if (dialect !== undefined && !drivers.has(facts.name)) drivers.set(facts.name, new OciDriver(facts, dialect, { ...ground, host, slots, cores }));
       }
       return drivers;
     },

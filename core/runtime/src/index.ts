@@ -1,6 +1,7 @@
 export { cgroupAt, killAll, readUsage, removeCgroup, type Cgroup } from './cgroup.ts';
 export { hideUnifiedCgroup, prepareHostImage } from './host-image.ts';
 export { probeHost } from './host-facts.ts';
+export { Cores, onlineProcessors } from './cores.ts';
 export { openDrivers, type Drivers } from './drivers.ts';
 export type { Driver, Exec, ExecEnd, ExecEvents, ExecReport, Machine, OutputStream, ProcessSpec } from './driver.ts';
 export { FakeDriver, type FakeScript } from './fake.ts';

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { CaissonError, type HostFacts, type IsolationSpec, type RuntimeFacts } from '@caisson/contract';
 import { toOci } from '@caisson/isolation';
 import { cgroupAt, killAll, removeCgroup, type Cgroup } from './cgroup.ts';
+import type { Cores } from './cores.ts';
 import type { Dialect } from './dialect.ts';
 import type { Driver, Machine } from './driver.ts';
 import type { HostImage } from './host-image.ts';
@@ -25,6 +26,7 @@ export interface OciGround {
   /** Folder of this instance in every cgroup hierarchy, such as `/caisson/0f…`. */
   readonly cgroupParent: string;
   readonly slots: Slots;
+  readonly cores: Cores;
 }
 
 /** Longest from starting the runtime to the first word of pid 1. */
@@ -75,6 +77,7 @@ export class OciDriver implements Driver {
         lanes,
         group: placed.group,
         limits: spec.limits,
+        cores: this.#ground.cores,
         release: () => this.#releaseLater(placed, slot),
       });
     } catch (error) {

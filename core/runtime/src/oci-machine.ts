@@ -1,12 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Limits, Usage } from '@caisson/contract';
 import { killAll, readCpuMs, readUsage, type Cgroup } from './cgroup.ts';
+import { confineTo, throttledPeriods, type Cores } from './cores.ts';
 import type { Exec, ExecEnd, ExecEvents, ExecReport, Machine, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
 import type { Lanes } from './lanes.ts';
 
 /** How often the CPU time of a sandbox is read. */
 const CPU_CHECK_MS = 100;
+/** Checks in a row that find a sandbox throttled before it is confined: a short burst is nobody's harm. */
+const GREEDY_CHECKS = 3;
 
 export interface OciMachineParts {
   readonly runtime: string;
@@ -14,6 +17,8 @@ export interface OciMachineParts {
   readonly lanes: Lanes;
   readonly group: Cgroup;
   readonly limits: Limits;
+  /** The processors of the host, shared by all sandboxes of the launcher. */
+  readonly cores: Cores;
   /** Starts the clean-up of files and cgroups, once. */
   release(): void;
 }
@@ -25,6 +30,8 @@ export class OciMachine implements Machine {
   readonly #parts: OciMachineParts;
   #timedOut: 'wall' | 'cpu' | undefined;
   #closing: Promise<Usage> | undefined;
+  #confinedTo: readonly number[] | undefined;
+  #throttled = { periods: 0, checks: 0 };
 
   constructor(parts: OciMachineParts) {
     this.runtime = parts.runtime;
@@ -57,7 +64,18 @@ export class OciMachine implements Machine {
       if (over.aborted) return;
       const usedMs = await readCpuMs(this.#parts.group);
       if (usedMs !== null && usedMs > this.#parts.limits.cpuMs) return this.#expire('cpu');
+      if (this.#confinedTo === undefined) await this.#confineIfGreedy();
     }
+  }
+
+  async #confineIfGreedy(): Promise<void> {
+    const { cores, group, limits } = this.#parts;
+    const periods = await throttledPeriods(group);
+    this.#throttled = { periods, checks: periods > this.#throttled.periods ? this.#throttled.checks + 1 : 0 };
+    const paidFor = Math.ceil(limits.cpuMillis / 1000);
+    if (this.#throttled.checks < GREEDY_CHECKS || paidFor >= cores.count || this.#closing !== undefined) return;
+    this.#confinedTo = cores.take(paidFor);
+    await confineTo(group, this.#confinedTo);
   }
 
   #explain(report: ExecReport): ExecReport {
@@ -75,6 +93,7 @@ export class OciMachine implements Machine {
   async #close(): Promise<Usage> {
     await killAll(this.#parts.group);
     const usage = await readUsage(this.#parts.group);
+    if (this.#confinedTo !== undefined) this.#parts.cores.give(this.#confinedTo);
     this.#parts.lanes.destroy();
     await this.#parts.lanes.gone;
     this.#parts.release();
