@@ -54,7 +54,10 @@ fi
 
 version=$(sed -n 's/^.*gvisor\.dev\/gvisor \(v[^ ]*\).*/\1/p' "$root/tools/gvisor/go.mod")
 if [ "$(id -u)" = 0 ]; then cache=/var/cache/caisson; else cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/caisson; fi
-runsc=$cache/gvisor/$version/runsc
+# The module carries no release number of its own; the day of its commit stands in for it.
+day=${version#*-}
+release=release-${day%??????-*}.0
+runsc=$cache/gvisor/$release/runsc
 [ -x "$runsc" ] && deliver "$runsc"
 
 wanted_go=$(sed -n 's/^go //p' "$root/tools/gvisor/go.mod")
@@ -70,7 +73,7 @@ work=$(mktemp -d)
 cp "$root"/tools/gvisor/* "$work"
 export HOME="${HOME:-$cache}" CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off
 echo "building gVisor $version"
-nice go build -C "$work" -trimpath -ldflags '-s -w' -o "$work/runsc" gvisor.dev/gvisor/runsc 7>&- 8>&- ||
+nice go build -C "$work" -trimpath -ldflags "-s -w -X gvisor.dev/gvisor/runsc/version.version=$release" -o "$work/runsc" gvisor.dev/gvisor/runsc 7>&- 8>&- ||
   missing "its build failed; see $root/build/gvisor.log"
 # Copied next to its place first: a rename is atomic only within one file system.
 cp "$work/runsc" "$runsc.new"
