@@ -38,6 +38,8 @@ export function parseHello(payload: Buffer): Hello {
   };
   const status = new Map(text('/proc/self/status').split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
   const sets = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((name) => status.get(name) ?? '');
+  const seccomp = status.get('Seccomp') ?? '';
+  if (!/^\d$/.test(seccomp)) throw new CaissonError('FRAME_INVALID', { detail: 'a hello without a seccomp mode' });
   if (!sets.every((set) => /^[0-9a-f]{1,16}$/.test(set))) throw new CaissonError('FRAME_INVALID', { detail: 'a hello without capability sets' });
   return {
     kernel: text('kernel'),
@@ -51,7 +53,7 @@ export function parseHello(payload: Buffer): Hello {
     otherProcesses: number('other_processes'),
     capabilities: sets.reduce((all, set) => all | BigInt(`0x${set}`), 0n).toString(16),
     noNewPrivileges: status.get('NoNewPrivs') === '1',
-    seccomp: Number(status.get('Seccomp') ?? 0),
+    seccomp: Number(seccomp),
     uidMap: text('/proc/self/uid_map').trim().replace(/\s+/g, ' '),
     interfaces: [...text('/proc/net/dev').matchAll(/^\s*([^\s:|]+):/gm)].map((match) => match[1] ?? ''),
     namespaces: Object.fromEntries(

@@ -40,6 +40,7 @@ export interface SpawnPayload {
   readonly capBytes: number;
 }
 
+/** May be longer than LANE_PAYLOAD_MAX, and cannot be sent then. @throws CaissonError REQUEST_INVALID when a string holds a NUL byte */
 export function encodeSpawn(spawn: SpawnPayload): Buffer {
   const fixed = Buffer.alloc(32);
   fixed.writeUInt32LE(spawn.stdin ? 1 : 0, 0);
@@ -50,11 +51,7 @@ export function encodeSpawn(spawn: SpawnPayload): Buffer {
   fixed.writeUInt32LE(spawn.env.length, 28);
   const strings = [spawn.cwd, ...spawn.argv, ...spawn.env];
   if (strings.some((text) => text.includes('\0'))) throw new CaissonError('REQUEST_INVALID', { detail: 'a string holds a NUL byte' });
-  const payload = Buffer.concat([fixed, Buffer.from(strings.map((text) => `${text}\0`).join(''), 'utf8')]);
-  if (payload.length > LANE_PAYLOAD_MAX) {
-    throw new CaissonError('REQUEST_INVALID', { detail: `arguments and environment are more than ${LANE_PAYLOAD_MAX} bytes` });
-  }
-  return payload;
+  return Buffer.concat([fixed, Buffer.from(strings.map((text) => `${text}\0`).join(''), 'utf8')]);
 }
 
 export function u32(value: number): Buffer {
@@ -73,9 +70,11 @@ const violation = (detail: string): CaissonError => new CaissonError('FRAME_INVA
 
 export function decodeExit(payload: Buffer): ExitPayload {
   if (payload.length !== 48) throw violation('an exit of the wrong size');
+  const kind = payload.readUInt32LE(0);
   const value = payload.readUInt32LE(4);
-  const signaled = payload.readUInt32LE(0) === 1;
-  if (value > 255) throw violation('an impossible exit status');
+  const signaled = kind === 1;
+  if (kind > 1) throw violation('an exit of no kind');
+  if (signaled ? value < 1 || value > 64 : value > 255) throw violation('an impossible exit status');
   const written = [Number(payload.readBigUInt64LE(32)), Number(payload.readBigUInt64LE(40))] as const;
   if (!written.every((count) => Number.isSafeInteger(count))) throw violation('an impossible byte count');
   return { signaled, value, written };

@@ -1,9 +1,10 @@
+import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { CaissonError } from '@caisson/contract';
 import type { Exec, ExecEnd, ExecEvents, ExecReport, OutputStream, ProcessSpec } from './driver.ts';
 import { parseHello, type Hello } from './hello.ts';
 import {
-  decodeExit, decodeFailed, decodeU32, encodeLane, encodeSpawn, LANE, LaneReader, STDIN_WINDOW, u32, type LaneFrame,
+  decodeExit, decodeFailed, decodeU32, encodeLane, encodeSpawn, LANE, LANE_PAYLOAD_MAX, LaneReader, STDIN_WINDOW, u32, type LaneFrame,
 } from './lane.ts';
 import { inOrder } from './serial.ts';
 
@@ -19,6 +20,7 @@ interface Running {
   /** Output bytes taken by the reader and not yet credited back. */
   taken: number;
   stdinRoom: number;
+  stdinEnded: boolean;
   wakeStdin: (() => void) | undefined;
   finish(end: ExecEnd, written: { readonly stdout: number; readonly stderr: number }): void;
 }
@@ -61,6 +63,7 @@ export class Lanes {
       }
     });
     lane.on('error', () => undefined);
+    lane.on('end', () => lane.destroy());
     lane.on('close', () => this.#onClosed());
   }
 
@@ -117,11 +120,11 @@ export class Lanes {
     const exec = this.#running(frame);
     if (frame.type === LANE.output) return this.#onOutput(frame, exec);
     if (frame.type !== LANE.exit) throw new CaissonError('FRAME_INVALID', { detail: `data frame ${frame.type}` });
-    const exit = decodeExit(frame.payload);
-    exec.finish(exit.signaled ? { kind: 'signaled', signal: exit.value } : { kind: 'exited', code: exit.value }, {
-      stdout: exit.written[0],
-      stderr: exit.written[1],
-    });
+    const { signaled, value, written: [stdout, stderr] } = decodeExit(frame.payload);
+    const { received, process: { outputBytes } } = exec;
+    const exact = received.stdout === Math.min(stdout, outputBytes) && received.stderr === Math.min(stderr, outputBytes);
+    if (!exact) throw new CaissonError('FRAME_INVALID', { detail: 'an exit that counts other output than was sent' });
+    exec.finish(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value }, { stdout, stderr });
   }
 
   #onOutput(frame: LaneFrame, exec: Running): void {
@@ -154,6 +157,7 @@ export class Lanes {
       window: OUTPUT_WINDOW,
       taken: 0,
       stdinRoom: STDIN_WINDOW,
+      stdinEnded: false,
       wakeStdin: undefined,
       finish: (end, written) => {
         this.#execs.delete(id);
@@ -163,25 +167,28 @@ export class Lanes {
     };
     this.#execs.set(id, exec);
     if (this.#open < 2) exec.finish({ kind: 'lost', detail: this.#fault ?? 'pid 1 of the sandbox is gone' }, exec.received);
+    else if (payload.length > LANE_PAYLOAD_MAX) exec.finish({ kind: 'not-started', stage: 'exec', errno: constants.errno.E2BIG }, exec.received);
     else this.#control.write(encodeLane(LANE.spawn, id, payload));
     const ordered = inOrder();
     return {
       done,
       writeStdin: (bytes) => ordered(() => this.#writeStdin(id, exec, bytes)),
-      endStdin: () => ordered(() => this.#endStdin(id)),
+      endStdin: () => ordered(() => this.#endStdin(id, exec)),
       signal: (signal) => {
         if (this.#execs.has(id)) this.#control.write(encodeLane(LANE.signal, id, u32(signal)));
       },
     };
   }
 
-  async #endStdin(id: number): Promise<void> {
-    if (this.#execs.has(id)) this.#data.write(encodeLane(LANE.stdin, id));
+  async #endStdin(id: number, exec: Running): Promise<void> {
+    if (exec.stdinEnded || !this.#execs.has(id)) return;
+    exec.stdinEnded = true;
+    this.#data.write(encodeLane(LANE.stdin, id));
   }
 
   async #writeStdin(id: number, exec: Running, bytes: Buffer): Promise<void> {
     let at = 0;
-    while (at < bytes.length && this.#execs.has(id)) {
+    while (at < bytes.length && !exec.stdinEnded && this.#execs.has(id)) {
       if (exec.stdinRoom === 0) {
         await new Promise<void>((resolve) => (exec.wakeStdin = resolve));
         continue;
