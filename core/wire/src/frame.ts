@@ -17,7 +17,9 @@ const HEADER_BYTES = 9;
 /** Longest payload, in bytes. */
 export const PAYLOAD_MAX = 4 * 1024 * 1024;
 
+/** @throws CaissonError FRAME_INVALID for a payload that the peer would have to refuse. */
 export function encodeFrame(kind: FrameKind, stream: number, payload: Uint8Array): Buffer {
+  if (payload.byteLength > PAYLOAD_MAX) throw new CaissonError('FRAME_INVALID', { detail: `payload of ${payload.byteLength} bytes` });
   const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.byteLength);
   frame.writeUInt32LE(payload.byteLength, 0);
   frame.writeUInt8(FRAME_KINDS.indexOf(kind), 4);

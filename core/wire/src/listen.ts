@@ -21,15 +21,18 @@ export async function listenUnix(
     onConnection(socket);
   });
   rmSync(path, { force: true });
+  const listening = new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.once('listening', resolve);
+  });
+  // The umask is the whole process's: bind(2) makes the file within this one call, before anything else can run.
   const before = process.umask(0o177);
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, resolve);
-    });
+    server.listen(path);
   } finally {
     process.umask(before);
   }
+  await listening;
   if (group !== undefined) {
     chownSync(path, -1, group);
     chmodSync(path, 0o660);
