@@ -1,10 +1,13 @@
-import { access, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { access, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HostFacts, Usage } from '@caisson/contract';
 
 /** Where the kernel keeps one sandbox's control group: one folder under v2, one per controller under v1. */
 export interface Cgroup {
   readonly folders: readonly string[];
+  /** Under v1, where crun makes a plain folder too when the `unified` mount is hidden from it. */
+  readonly shadow: string | null;
   readonly mode: HostFacts['cgroup']['mode'];
   readonly path: string;
   readonly root: string;
@@ -15,7 +18,8 @@ export const CGROUP_ROOT = '/sys/fs/cgroup';
 /** @param path Absolute within the hierarchy, such as `/caisson/x/sbx-…`. */
 export function cgroupAt(path: string, host: HostFacts['cgroup'], root: string = CGROUP_ROOT): Cgroup {
   const roots = host.mode === 'v2' ? [root] : host.controllers.map((controller) => `${root}/${controller}`);
-  return { folders: roots.map((folder) => `${folder}${path}`), mode: host.mode, path, root };
+  const shadow = host.mode === 'v2' ? null : `${root}/unified${path}`;
+  return { folders: roots.map((folder) => `${folder}${path}`), shadow, mode: host.mode, path, root };
 }
 
 async function readText(path: string): Promise<string | null> {
@@ -91,11 +95,36 @@ function signalIfAlive(pid: number): void {
 }
 
 /** Removes the group's folders. A folder is busy for a moment after its last process has ended. */
-export async function removeCgroup(group: Cgroup): Promise<void> {
-  for (const folder of group.folders) {
+export async function removeCgroup({ folders, shadow }: Cgroup): Promise<void> {
+  // A plain folder holds a plain file, which no rmdir would pass; in a real hierarchy that file cannot be removed.
+  if (shadow !== null) await rm(`${shadow}/cgroup.procs`, { force: true }).catch(() => undefined);
+  for (const folder of shadow === null ? folders : [...folders, shadow]) {
     for (let attempt = 0; attempt < 50; attempt++) {
       if (await rmdir(folder).then(() => true, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')) break;
       await delay(2 * attempt);
+    }
+  }
+}
+
+/**
+ * Makes the folders in which an instance's sandboxes get theirs. They keep those above from being taken for unused by
+ * another instance. Where they cannot be made, limits cannot be enforced, and every call is refused for that.
+ */
+export function makeCgroupParent({ folders }: Cgroup): void {
+  try {
+    for (const folder of folders) mkdirSync(folder, { recursive: true });
+  } catch {
+    // not writable
+  }
+}
+
+/** Removes an instance's folders, and those above them, as far as nothing is in them. */
+export async function removeCgroupParent({ folders, shadow, path }: Cgroup): Promise<void> {
+  for (const folder of shadow === null ? folders : [...folders, shadow]) {
+    const top = folder.length - path.length;
+    for (let at = folder; at.length > top; at = at.slice(0, at.lastIndexOf('/'))) {
+      const removed = await rmdir(at).then(() => true, (error: NodeJS.ErrnoException) => error.code === 'ENOENT');
+      if (!removed) break;
     }
   }
 }

@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Duplex } from 'node:stream';
 import { CaissonError, type HostFacts, type IsolationSpec, type RuntimeFacts } from '@caisson/contract';
@@ -31,6 +32,8 @@ export interface OciGround {
 
 /** Longest from starting the runtime to the first word of pid 1. */
 const LAUNCH_MS = 10_000;
+/** Longest that the end of a runtime that was killed is waited for. */
+const ABANDON_MS = 5_000;
 /** Runtime messages kept for the error text. */
 const MESSAGE_BYTES = 4_096;
 
@@ -63,14 +66,21 @@ export class OciDriver implements Driver {
   }
 
   async launch(spec: IsolationSpec, { signal }: { readonly signal: AbortSignal }): Promise<Machine> {
+    signal.throwIfAborted();
     const placed = this.#place(spec.id);
-    const { slot, hostUid } = this.#ground.slots.take();
+    // Its own folder first: what follows may remove everything of this id, and the id of another must be safe from that.
+    await mkdir(placed.bundle, { mode: 0o700 }).catch((error: unknown) => {
+      throw launchFailed(error);
+    });
+    let slot: number | null = null;
     let lanes: Lanes | undefined;
     try {
-      await this.#writeBundle(spec, placed, hostUid);
-      signal.throwIfAborted();
+      const taken = this.#ground.slots.take();
+      slot = taken.slot;
+      await this.#writeBundle(spec, placed, taken.hostUid);
       lanes = await this.#start(placed, signal);
       const hello = await lanes.hello;
+      signal.throwIfAborted();
       return new OciMachine({
         runtime: this.facts.name,
         hello,
@@ -78,12 +88,12 @@ export class OciDriver implements Driver {
         group: placed.group,
         limits: spec.limits,
         cores: this.#ground.cores,
-        release: () => this.#releaseLater(placed, slot),
+        release: () => this.#releaseLater(placed, taken.slot),
       });
     } catch (error) {
       lanes?.destroy();
       await this.#release(placed, slot);
-      throw signal.aborted ? signal.reason : error;
+      throw signal.aborted ? signal.reason : launchFailed(error);
     }
   }
 
@@ -97,7 +107,6 @@ export class OciDriver implements Driver {
       swapAccounting: host.cgroup.swapAccounting,
       arch: host.arch,
     });
-    await mkdir(placed.bundle, { mode: 0o700 });
     await writeFile(`${placed.bundle}/runtime`, this.facts.name);
     await writeFile(`${placed.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
   }
@@ -115,7 +124,10 @@ export class OciDriver implements Driver {
       return lanes;
     } catch (error) {
       lanes.destroy();
+      await abandon(runtime, placed.group);
       throw error;
+    } finally {
+      for (const stream of [runtime.stdin, runtime.stdout, runtime.stderr]) stream?.destroy();
     }
   }
 
@@ -158,6 +170,11 @@ export class OciDriver implements Driver {
   }
 }
 
+function launchFailed(error: unknown): CaissonError {
+  if (error instanceof CaissonError) return error;
+  return new CaissonError('LAUNCH_FAILED', { detail: error instanceof Error ? error.message : String(error) }, { cause: error });
+}
+
 /** Resolves when pid 1 has spoken; rejects with what the runtime printed when it failed first. */
 async function started(runtime: ChildProcess, lanes: Lanes, signal: AbortSignal): Promise<void> {
   const messages: Buffer[] = [];
@@ -180,15 +197,27 @@ async function started(runtime: ChildProcess, lanes: Lanes, signal: AbortSignal)
     else lanes.hello.catch(() => fail('pid 1 ended before it spoke'));
   });
   signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
   try {
     await Promise.race([spoken(runtime, lanes), failed]);
-  } catch (error) {
-    runtime.kill('SIGKILL');
-    throw error;
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
-    for (const stream of [runtime.stdin, runtime.stdout, runtime.stderr]) stream?.destroy();
+  }
+}
+
+/**
+ * Kills a runtime that did not finish, and resolves when nothing of it is left that could still make what is about to be
+ * removed. crun works in a grandchild, which outlives it: whatever a runtime starts is in the sandbox's group before long,
+ * and holds the pipe of its messages until then.
+ */
+async function abandon(runtime: ChildProcess, group: Cgroup): Promise<void> {
+  if (runtime.pid === undefined) return;
+  runtime.kill('SIGKILL');
+  for (const until = Date.now() + ABANDON_MS; Date.now() < until; ) {
+    await killAll(group);
+    if (runtime.stdout?.closed !== false && runtime.stderr?.closed !== false) return;
+    await delay(2);
   }
 }
 
