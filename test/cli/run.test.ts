@@ -1,21 +1,18 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunResult } from '@caisson/contract';
 import { settledLeftovers } from '../faults/leftovers.ts';
-import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
+import { sharedInstance } from '../limits/given.ts';
 import { cli, endOf, startCli, type Said } from './given.ts';
 
 const skip = IS_ROOT ? false : NEEDS_ROOT;
-let caisson: Caisson;
-before(async () => {
-  if (IS_ROOT) caisson = await startCaisson();
-});
-after(() => caisson?.[Symbol.asyncDispose]());
+const instance = sharedInstance();
 
-const run = (args: readonly string[], stdin: Buffer | string = ''): Promise<Said> => cli(caisson.env, ['run', ...args], stdin);
+const run = async (args: readonly string[], stdin: Buffer | string = ''): Promise<Said> => cli((await instance()).env, ['run', ...args], stdin);
 const sh = (script: string): readonly string[] => ['--', 'sh', '-c', script];
 
 test('uname -a prints it and exits 0', { skip }, async () => {
@@ -86,6 +83,7 @@ test('without --stdin the command reads end of file, and ours stays for the next
 });
 
 test('a command that ends before its stdin does is not waited with', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', '--stdin', '--', 'true']);
   const { status, tookMs } = await endOf(child); // its stdin stays open
   assert.equal(status, 0);
@@ -102,6 +100,7 @@ test('arguments and variables arrive as they are: no shell reads them', { skip }
 });
 
 test('nothing of the host\'s environment is inherited', { skip }, async () => {
+  const caisson = await instance();
   const { stdout } = await cli({ ...caisson.env, SECRET_OF_HOST: '1' }, ['run', '--env', 'A=1', '--', 'env']);
   const names = stdout.toString().trim().split('\n').map((line) => line.slice(0, line.indexOf('='))).sort();
   assert.deepEqual(names, ['A', 'HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'TMPDIR', 'USER']);
@@ -115,6 +114,7 @@ test('output beyond its cap is cut, and that is said with both numbers', { skip 
 });
 
 test('a reader that goes away ends the call at once and leaves nothing', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', ...sh('while :; do echo line; done')]);
   const ended = endOf(child);
   await once(child.stdout ?? child, 'data');
@@ -127,6 +127,7 @@ test('a reader that goes away ends the call at once and leaves nothing', { skip 
 });
 
 test('a reader that goes away after the last line changes nothing', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', ...sh('echo all; sleep 0.3; exit 3')]);
   const ended = endOf(child);
   await once(child.stdout ?? child, 'data');
@@ -135,6 +136,7 @@ test('a reader that goes away after the last line changes nothing', { skip }, as
 });
 
 test('Ctrl-C, SIGTERM and SIGHUP end the call with 125 and leave nothing', { skip }, async () => {
+  const caisson = await instance();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const child = startCli(caisson.env, ['run', ...sh('echo up; trap "" INT TERM HUP; sleep 60')]);
     const ended = endOf(child);
@@ -215,6 +217,7 @@ test('--json of a call that cannot be asked for is one object, too', { skip }, a
 });
 
 test('--json of a call whose daemon is killed says unknown', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', '--json', '--', 'sleep', '60']);
   while ((await caisson.control()).calls.length === 0) await delay(20);
   const control = (await caisson.status()).processes.find(({ name }) => name === 'control');

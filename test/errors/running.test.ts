@@ -1,24 +1,22 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationSpec, Problem } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
 import { compile } from '@caisson/isolation';
 import { Caller, connectChannel } from '@caisson/wire';
 import { endOf, startCli } from '../cli/given.ts';
-import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { allowed, shippedSeccomp } from '../isolation/given.ts';
+import { sharedInstance } from '../limits/given.ts';
 
 const skip = IS_ROOT ? false : NEEDS_ROOT;
-let caisson: Caisson;
-before(async () => {
-  if (IS_ROOT) caisson = await startCaisson();
-});
-after(() => caisson?.[Symbol.asyncDispose]());
+const instance = sharedInstance();
 
 async function spec(): Promise<IsolationSpec> {
+  const caisson = await instance();
   const { host } = await caisson.control();
   const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed(), host, seccomp: shippedSeccomp });
   assert.ok(!('refused' in compiled));
@@ -28,12 +26,13 @@ async function spec(): Promise<IsolationSpec> {
 /** Says one thing to the launcher as control would, and resolves to its answer, or to null when it hung up. */
 async function askLauncher(message: unknown): Promise<{ readonly type: string; readonly problem?: Problem } | null> {
   const { promise, resolve } = Promise.withResolvers<{ readonly type: string; readonly problem?: Problem } | null>();
-  using channel = await connectChannel(caisson.paths.launcherSocket, { onMessage: (reply) => resolve(reply as { type: string }), onClose: () => resolve(null) });
+  using channel = await connectChannel((await instance()).paths.launcherSocket, { onMessage: (reply) => resolve(reply as { type: string }), onClose: () => resolve(null) });
   channel.send(message);
   return await promise;
 }
 
 async function underWay(): Promise<void> {
+  const caisson = await instance();
   while ((await caisson.control()).calls.length === 0) await delay(20);
 }
 
@@ -68,6 +67,7 @@ test('FRAME_INVALID: a host path, an unknown verb and a field too many are not m
 });
 
 test('FRAME_INVALID: a verb that is not known is answered with the code', { skip }, async () => {
+  const caisson = await instance();
   for (const socket of [caisson.paths.supervisorSocket, caisson.paths.scribeSocket]) {
     using caller = new Caller(socket);
     await assert.rejects(caller.call('truncate', {}), { code: 'FRAME_INVALID', message: /no verb truncate/ });
@@ -95,6 +95,7 @@ function frame(kind: number, payload: Buffer): Buffer {
 
 for (const role of ['control', 'launcher', 'scribe', 'supervisor'] as const) {
   test(`FRAME_INVALID: garbage at the socket of ${role} ends that connection and nothing else`, { skip }, async () => {
+    const caisson = await instance();
     const earlier = await caisson.status();
     for (const bytes of GARBAGE) {
       const socket = connect(caisson.paths[`${role}Socket`]);
@@ -111,6 +112,7 @@ for (const role of ['control', 'launcher', 'scribe', 'supervisor'] as const) {
 }
 
 test('CANCELLED: Ctrl-C ends the call with 125, and the record says that it was cancelled', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', '--', 'sleep', '60']);
   await underWay();
   child.kill('SIGINT');
@@ -125,6 +127,7 @@ test('CANCELLED: Ctrl-C ends the call with 125, and the record says that it was 
 });
 
 test('SANDBOX_LOST: a call whose daemon is killed is unknown: 123, never 0', { skip }, async () => {
+  const caisson = await instance();
   const child = startCli(caisson.env, ['run', '--', 'sleep', '60']);
   await underWay();
   const control = (await caisson.status()).processes.find(({ name }) => name === 'control');

@@ -1,28 +1,25 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { after, before, test, type TestContext } from 'node:test';
+import { after, test, type TestContext } from 'node:test';
 import { LEVELS, type Level, type RunRequest } from '@caisson/contract';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson, type Ran } from '../harness.ts';
 
-/** One instance for the tests of a file. */
-export function sharedInstance(): () => Caisson {
-  let caisson: Caisson | undefined;
-  before(async () => {
-    if (IS_ROOT) caisson = await startCaisson();
-  });
-  after(() => caisson?.[Symbol.asyncDispose]());
+/** One instance for the tests of a file, started by the first that asks: a file whose tests are all left out starts none. */
+export function sharedInstance(): () => Promise<Caisson> {
+  let started: Promise<Caisson> | undefined;
+  after(async () => (await started)?.[Symbol.asyncDispose]());
   return () => {
-    if (caisson === undefined) throw new Error(NEEDS_ROOT);
-    return caisson;
+    started ??= startCaisson();
+    return started;
   };
 }
 
 type AtLevel = (run: (request: RunRequest) => Promise<Ran>, caisson: Caisson, t: TestContext) => Promise<void>;
 
 /** One test per level, skipped where the host lacks the level. */
-export function atEachLevel(instance: () => Caisson, claim: string, body: AtLevel, levels: readonly Level[] = LEVELS.slice(0, 2)): void {
+export function atEachLevel(instance: () => Promise<Caisson>, claim: string, body: AtLevel, levels: readonly Level[] = LEVELS.slice(0, 2)): void {
   for (const level of levels) {
     test(`${claim} (${level})`, { skip: IS_ROOT ? false : NEEDS_ROOT }, async (t) => {
-      const caisson = instance();
+      const caisson = await instance();
       if (!(await caisson.levels()).includes(level)) return t.skip(`level ${level} is not available here`);
       await body((request) => caisson.run({ ...request, level }), caisson, t);
     });

@@ -55,7 +55,7 @@ async function runMany(caisson: Caisson, count: number): Promise<void> {
 }
 
 test('200 runs leave memory, descriptors, mounts, cgroups and folders where they were', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
-  const caisson = instance();
+  const caisson = await instance();
   await runMany(caisson, 40);
   const pids = await pidsOf(caisson);
   const rss = (): readonly number[] => DAEMONS.map((name) => memoryKib(pids[name] ?? 0, 'VmRSS'));

@@ -55,7 +55,7 @@ atEachLevel(instance, 'stdout and stderr have a cap each', async (run) => {
 });
 
 test('a client that reads nothing holds up its command and costs the daemons no memory', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
-  const caisson = instance();
+  const caisson = await instance();
   const request: RunRequest = { argv: ['head', '-c', '1G', '/dev/zero'], limits: { outputBytes: GIB } };
   const risen = await rise(caisson, async () => {
     const socket = connect(caisson.paths.controlSocket); // without a reader its data stays in the kernel

@@ -59,7 +59,7 @@ async function chunkSeconds(caisson: Caisson): Promise<number> {
 }
 
 test('a fork bomb ends inside its limits, and a neighbour keeps at least 80% of its speed', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
-  const caisson = instance();
+  const caisson = await instance();
   const kept: number[] = [];
   // Whatever else this machine does can only make the neighbour look slower, so one clean measurement is enough.
   while (kept.length < 4 && Math.max(0, ...kept) < 0.8) {
@@ -78,7 +78,7 @@ test('a fork bomb ends inside its limits, and a neighbour keeps at least 80% of 
 });
 
 test('a shell\'s fork bomb is gone when its call is over', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
-  const caisson = instance();
+  const caisson = await instance();
   const { result } = await caisson.run({ argv: ['bash', '-c', ':(){ :|:& };:; sleep 0.5'], limits: { wallMs: 5_000 } });
   assert.notEqual(result.exit, 'unknown');
   assert.deepEqual(await settledLeftovers(caisson.paths), []);
