@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type IsolationSpec, type RuntimeFacts, type Usage } from '@caisson/contract';
-import type { Driver, Exec, ExecEnd, ExecEvents, ExecReport, Machine, OutputStream, ProcessSpec } from './driver.ts';
+import type { Driver, Exec, ExecEnd, ExecEvents, Machine, OutputStream, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
 
 /** What a scripted sandbox does, in order. Without a last word it exits with 0. */
@@ -82,40 +82,27 @@ class FakeMachine implements Machine {
     this.#usage = { ...this.#usage, ...script.usage };
     this.#failClose = script.dieAt === 'close';
     const stdin = new FakeStdin();
+    const written = { stdout: 0, stderr: 0 };
+    const over = new AbortController();
+    const { promise, resolve: end } = Promise.withResolvers<ExecEnd>();
+    const wall = setTimeout(() => end({ kind: 'timed-out', limit: 'wall' }), this.#spec.limits.wallMs);
+    const onClosed = (): void => end({ kind: 'lost', detail: 'closed' });
+    this.#closed.signal.addEventListener('abort', onClosed, { once: true });
+    if (this.#closed.signal.aborted) onClosed();
+    void play(script, { command, events, stdin, written, over: over.signal }).then(end);
+    const done = promise.then((ended) => {
+      clearTimeout(wall);
+      this.#closed.signal.removeEventListener('abort', onClosed);
+      over.abort();
+      stdin.end();
+      return { end: ended, written: { ...written } };
+    });
     return {
-      done: this.#play(script, command, events, stdin),
+      done,
       writeStdin: async (bytes) => stdin.push(bytes),
       endStdin: async () => stdin.end(),
-      signal: () => this.#closed.abort(),
+      signal: (signal) => end({ kind: 'signaled', signal }),
     };
-  }
-
-  async #play(script: FakeScript, command: ProcessSpec, events: ExecEvents, stdin: FakeStdin): Promise<ExecReport> {
-    const written = { stdout: 0, stderr: 0 };
-    const returned = { stdout: 0, stderr: 0 };
-    const report = (end: ExecEnd): ExecReport => ({ end, written });
-    const emit = async (stream: OutputStream, bytes: Buffer): Promise<void> => {
-      const room = command.outputBytes - returned[stream];
-      written[stream] += bytes.length;
-      returned[stream] += Math.min(room, bytes.length);
-      if (room > 0) await events.onOutput(stream, bytes.subarray(0, room));
-    };
-    if (script.dieAt === 'spawn') return report({ kind: 'lost', detail: 'scripted' });
-    for (const { stream, text } of script.print ?? []) {
-      await emit(stream, Buffer.from(text));
-      if (script.dieAt === 'output') return report({ kind: 'lost', detail: 'scripted' });
-    }
-    if (script.echo === true) for await (const bytes of stdin.chunks()) await emit('stdout', bytes);
-    const waitMs = script.hang === true ? 2 ** 31 - 1 : (script.exitAfterMs ?? 0);
-    const expired = await this.#wait(Math.min(waitMs, this.#spec.limits.wallMs));
-    if (expired && waitMs > this.#spec.limits.wallMs) return report({ kind: 'timed-out', limit: 'wall' });
-    if (!expired) return report({ kind: 'lost', detail: 'closed' });
-    return report(script.end ?? { kind: 'exited', code: 0 });
-  }
-
-  async #wait(milliseconds: number): Promise<boolean> {
-    if (this.#closed.signal.aborted) return false;
-    return delay(milliseconds, true, { signal: this.#closed.signal }).catch(() => false);
   }
 
   async close(): Promise<Usage> {
@@ -124,6 +111,33 @@ class FakeMachine implements Machine {
     if (this.#failClose) throw new CaissonError('SANDBOX_LOST', { detail: 'scripted' });
     return this.#usage;
   }
+}
+
+interface Played {
+  readonly command: ProcessSpec;
+  readonly events: ExecEvents;
+  readonly stdin: FakeStdin;
+  readonly written: { stdout: number; stderr: number };
+  /** Aborted when the exec has ended, whatever the script has left to say. */
+  readonly over: AbortSignal;
+}
+
+async function play(script: FakeScript, { command, events, stdin, written, over }: Played): Promise<ExecEnd> {
+  const emit = async (stream: OutputStream, bytes: Buffer): Promise<void> => {
+    if (over.aborted) return;
+    const room = Math.max(0, command.outputBytes - written[stream]);
+    written[stream] += bytes.length;
+    if (room > 0) await events.onOutput(stream, bytes.subarray(0, room));
+  };
+  if (script.dieAt === 'spawn') return { kind: 'lost', detail: 'scripted' };
+  for (const { stream, text } of script.print ?? []) {
+    await emit(stream, Buffer.from(text));
+    if (script.dieAt === 'output') return { kind: 'lost', detail: 'scripted' };
+  }
+  if (script.echo === true) for await (const bytes of stdin.chunks()) await emit('stdout', bytes);
+  const waitMs = script.hang === true ? 2 ** 31 - 1 : (script.exitAfterMs ?? 0);
+  if (waitMs > 0) await delay(waitMs, undefined, { signal: over }).catch(() => undefined);
+  return script.end ?? { kind: 'exited', code: 0 };
 }
 
 class FakeStdin {
