@@ -92,7 +92,7 @@ test('a head that is not INDEX:HASH is a usage error', async (t) => {
   for (const wrong of ['', '3', head.hash, `3:${head.hash.slice(1)}`, `-1:${head.hash}`, `03:${head.hash}`, `3:${head.hash.toUpperCase()}x`, `99999999999999999999:${head.hash}`]) {
     const { status, out, err } = await verify(paths, { head: wrong });
     assert.deepEqual([status, out], [2, ''], wrong);
-    assert.match(err, /^error: --head .* is not INDEX:HASH.*\nhint: /);
+    assert.match(err, /^caisson: USAGE: --head .* is not INDEX:HASH.*\nhint: /);
   }
 });
 

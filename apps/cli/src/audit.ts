@@ -50,7 +50,7 @@ export async function auditVerify(paths: StatePaths, { head, json, out, err = to
   const known = head === undefined ? undefined : parseHead(head);
   if (known === null) {
     const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail: `--head ${head} is not INDEX:HASH, as audit verify prints it` }));
-    err(`error: ${message} (${code})\nhint: ${hint}\n`);
+    err(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
     return 2;
   }
   const result = await verifyLog(paths.evidence, { head: known });
