@@ -56,7 +56,10 @@ class RemoteMachine implements Machine {
     this.#closed.promise.catch(() => undefined);
     this.#channel = await connectChannel(socketPath, {
       onMessage: (message) => this.#receive(parseMessage(FromLauncher, message)),
-      onBytes: (kind, exec, bytes) => this.#output(kind as OutputStream, exec, bytes),
+      onBytes: (kind, exec, bytes) => {
+        if (kind === 'stdin') throw new CaissonError('FRAME_INVALID', { detail: 'stdin from the launcher' });
+        this.#output(kind, exec, bytes);
+      },
       onClose: (error) => this.#onClose(error),
     });
     const abort = (): void => this.#launched.reject(signal.reason as Error);
@@ -82,12 +85,19 @@ class RemoteMachine implements Machine {
   #receive(message: FromLauncher): void {
     switch (message.type) {
       case 'launched': return this.#launched.resolve(message);
-      case 'problem': return this.#fail(asError(message.problem));
+      case 'problem': return this.#giveUp(asError(message.problem));
       case 'report': return this.#execs.get(message.exec)?.finish(message.report);
       case 'stdin-taken': return this.#stdinTaken(message.exec, message.bytes);
       case 'closed': return this.#closed.resolve(message.usage);
       case 'facts': throw new CaissonError('FRAME_INVALID', { detail: 'facts that nobody asked for' });
     }
+  }
+
+  /** What a problem leaves of the sandbox is unknown, so it ends here; the launcher closes it with the connection. */
+  #giveUp(error: CaissonError): void {
+    this.#lost ??= error.message;
+    this.#fail(error);
+    this.#channel[Symbol.dispose]();
   }
 
   #fail(error: CaissonError): void {
@@ -96,9 +106,8 @@ class RemoteMachine implements Machine {
   }
 
   #onClose(error: Error | undefined): void {
-    this.#lost = error?.message ?? 'the launcher went away';
-    const gone = new CaissonError('SANDBOX_LOST', { detail: this.#lost });
-    this.#fail(gone);
+    this.#lost ??= error?.message ?? 'the launcher went away';
+    this.#fail(new CaissonError('SANDBOX_LOST', { detail: this.#lost }));
     for (const exec of this.#execs.values()) exec.finish({ end: { kind: 'lost', detail: this.#lost }, written: exec.received });
   }
 
@@ -143,12 +152,16 @@ class RemoteMachine implements Machine {
   }
 
   async #writeStdin(id: number, exec: RemoteExec, bytes: Buffer): Promise<void> {
-    while (exec.stdinUnderWay > STDIN_UNDER_WAY && this.#execs.has(id)) {
-      await new Promise<void>((resolve) => (exec.wakeStdin = resolve));
+    for (let at = 0; at < bytes.length && this.#execs.has(id); ) {
+      if (exec.stdinUnderWay >= STDIN_UNDER_WAY) {
+        await new Promise<void>((resolve) => (exec.wakeStdin = resolve));
+        continue;
+      }
+      const part = bytes.subarray(at, at + STDIN_UNDER_WAY - exec.stdinUnderWay);
+      exec.stdinUnderWay += part.length;
+      at += part.length;
+      await this.#channel.sendBytes('stdin', id, part);
     }
-    if (bytes.length === 0 || !this.#execs.has(id)) return;
-    exec.stdinUnderWay += bytes.length;
-    await this.#channel.sendBytes('stdin', id, bytes);
   }
 
   async close(): Promise<Usage> {
