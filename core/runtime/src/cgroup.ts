@@ -64,7 +64,8 @@ export async function readCpuMs(group: Cgroup): Promise<number | null> {
 
 async function members(group: Cgroup): Promise<readonly number[]> {
   const lists = await Promise.all(group.folders.map((folder) => readText(`${folder}/cgroup.procs`)));
-  const pids = lists.flatMap((list) => (list ?? '').split('\n')).filter((line) => line !== '').map(Number);
+  // The kernel writes 0 for a process of another pid namespace, and to kill(2) that is the caller's own group.
+  const pids = lists.flatMap((list) => (list ?? '').split('\n')).map(Number).filter((pid) => pid > 0);
   return [...new Set(pids)];
 }
 
