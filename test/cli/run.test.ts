@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { RunResult } from '@caisson/contract';
 import { settledLeftovers } from '../faults/leftovers.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
-import { sharedInstance } from '../limits/given.ts';
+import { memoryKib, sharedInstance } from '../limits/given.ts';
 import { cli, endOf, startCli, type Said } from './given.ts';
 
 const skip = IS_ROOT ? false : NEEDS_ROOT;
@@ -124,6 +124,17 @@ test('a reader that goes away ends the call at once and leaves nothing', { skip 
   assert.ok(tookMs < 3_000, `${tookMs} ms`);
   assert.doesNotMatch(stderr, /node:|at .*\.ts/, 'no stack trace');
   assert.deepEqual(await settledLeftovers(caisson.paths), []);
+});
+
+test('a reader that is slow holds up the command, and nothing is piled up for it', { skip }, async () => {
+  const { env } = await instance();
+  const child = startCli(env, ['run', '--output-limit', '1G', '--', 'head', '-c', '600M', '/dev/zero']);
+  await once(child.stdout ?? child, 'readable'); // the first bytes are there, and nobody takes them
+  await delay(1_500);
+  const peakKib = memoryKib(child.pid ?? 0, 'VmHWM');
+  assert.ok(peakKib < 160 * 1024, `${peakKib} KiB`);
+  child.stdout?.destroy();
+  assert.equal((await endOf(child)).status, 125);
 });
 
 test('a reader that goes away after the last line changes nothing', { skip }, async () => {

@@ -153,3 +153,24 @@ async function pidOneOf(caisson: Caisson): Promise<number> {
   }
   return assert.fail('no sandbox appeared');
 }
+
+test('a scribe that is stopped, not dead, makes calls end refused, and their outcomes are recorded when it goes on', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  await using caisson = await startCaisson();
+  const scribe = (await caisson.status()).processes.find(({ name }) => name === 'scribe')?.pid ?? 0;
+  process.kill(scribe, 'SIGSTOP');
+  try {
+    const { result } = await caisson.run({ argv: ['true'] });
+    assert.equal(result.exit, 125);
+    assert.deepEqual([result.ending.kind, 'code' in result.ending && result.ending.code], ['refused', 'EVIDENCE_UNAVAILABLE']);
+    assert.equal(result.evidence.intent, null);
+  } finally {
+    process.kill(scribe, 'SIGCONT');
+  }
+  for (let attempt = 0; attempt < 40; attempt++) {
+    const { openIntents, entries } = await verifyLog(caisson.paths.evidence, {});
+    if (entries >= 2 && openIntents.length === 0) return;
+    await delay(100);
+  }
+  assert.fail('the outcome never came');
+});

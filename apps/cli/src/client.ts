@@ -39,7 +39,9 @@ export async function runCommand(paths: StatePaths, request: RunRequest, { signa
       }
     },
     onBytes: (kind, _stream, bytes) => {
-      if (kind !== 'stdin') writing = writing.then(() => write(kind, bytes));
+      if (kind === 'stdin') return;
+      writing = writing.then(() => write(kind, bytes));
+      return writing;
     },
     onClose: (error) => {
       reject(new CaissonError('SANDBOX_LOST', { detail: error?.message ?? 'the daemon went away' }));

@@ -20,7 +20,11 @@ export interface RunRequest {
 
 const NUL = '\u0000';
 const text = (most: number): z.ZodType<string> =>
-  z.string().max(most).refine((value) => !value.includes(NUL), 'must not contain a NUL byte');
+  z
+    .string()
+    .max(most)
+    .refine((value) => !value.includes(NUL), 'must not contain a NUL byte')
+    .refine((value) => value.isWellFormed(), 'must be well-formed Unicode');
 
 /** Upper bounds that keep a spawn request within one lane frame. */
 const ARGV_BYTES_MAX = 200_000;

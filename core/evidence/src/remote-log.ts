@@ -8,6 +8,8 @@ const LONGEST_WAIT_MS = 250;
 export interface RemoteLogOptions {
   /** How long a scribe that does not answer is asked again, in milliseconds from when it was first missed. Default 5_000. */
   readonly giveUpAfterMs?: number;
+  /** How long a scribe that holds the connection may take for one answer, in milliseconds. Default 10_000. */
+  readonly silentMs?: number;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface RemoteLogOptions {
  *
  * Every call throws CaissonError EVIDENCE_UNAVAILABLE when no scribe answers in time, or after it was disposed.
  */
-export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000 }: RemoteLogOptions = {}): EvidenceLog & Disposable {
+export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs = 10_000 }: RemoteLogOptions = {}): EvidenceLog & Disposable {
   const caller = new Caller(socketPath);
   const disposed = new AbortController();
 
@@ -25,7 +27,7 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000 }: RemoteL
     for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
       if (disposed.signal.aborted) throw unavailable('the connection to the scribe is closed');
       try {
-        return await caller.call(verb, parameters);
+        return await answerWithin(silentMs, caller.call(verb, parameters));
       } catch (error) {
         if (!(error instanceof CaissonError) || error.code !== 'DAEMON_UNREACHABLE') throw error;
         giveUpAtMs ??= performance.now() + giveUpAfterMs;
@@ -47,6 +49,18 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000 }: RemoteL
       caller[Symbol.dispose]();
     },
   };
+}
+
+/** A scribe that is stopped or stuck keeps its connection open and says nothing: to its caller that is no record. */
+async function answerWithin<T>(limitMs: number, answer: Promise<T>): Promise<T> {
+  const { promise: silence, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(unavailable(`the scribe has not answered within ${limitMs} ms`)), limitMs);
+  try {
+    return await Promise.race([answer, silence]);
+  } finally {
+    clearTimeout(timer);
+    answer.catch(() => undefined); // an answer that comes too late is nobody's
+  }
 }
 
 function parseReceipt(value: unknown): Receipt {

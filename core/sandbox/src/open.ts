@@ -111,7 +111,9 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
     timings.mark('run');
     const usage = await machine.close().catch(() => NOTHING_USED);
     timings.mark('close');
-    const ending: Ending = client.signal.aborted ? cancelled() : endingOf(report.end, usage, call.decision.limits, call.request);
+    // What the command did before its caller went away is known, and stays known.
+    const cut = client.signal.aborted && report.end.kind === 'lost';
+    const ending: Ending = cut ? cancelled() : endingOf(report.end, usage, call.decision.limits, call.request);
     return { ending, usage, written: report.written, ...known };
   } catch (error) {
     return { ...NOT_STARTED, ...known, ending: client.signal.aborted ? cancelled() : failed(problemOf(error)) };

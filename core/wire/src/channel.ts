@@ -5,8 +5,11 @@ import { encodeFrame, FrameReader, type Frame, type FrameKind } from './frame.ts
 export interface ChannelEvents {
   /** A JSON message. What it holds is untrusted until it is parsed by a schema. */
   onMessage(message: unknown): void;
-  /** Raw bytes of a stream; an empty stdin frame is its end. */
-  onBytes?(kind: Exclude<FrameKind, 'message'>, stream: number, bytes: Buffer): void;
+  /**
+   * Raw bytes of a stream; an empty stdin frame is its end. A promise that it returns is back-pressure: nothing more is
+   * read from the socket until it has settled.
+   */
+  onBytes?(kind: Exclude<FrameKind, 'message'>, stream: number, bytes: Buffer): unknown;
   /** Called once. The error is set when the peer broke the protocol or the socket failed. */
   onClose?(error: Error | undefined): void;
 }
@@ -17,6 +20,8 @@ export class Channel implements Disposable {
   readonly #reader = new FrameReader();
   readonly #events: ChannelEvents;
   #failure: Error | undefined;
+  #drained: Promise<void> | undefined;
+  #beingTaken = 0;
 
   constructor(socket: Socket, events: ChannelEvents) {
     this.#socket = socket;
@@ -37,7 +42,7 @@ export class Channel implements Disposable {
 
   #dispatch({ kind, stream, payload }: Frame): void {
     if (this.#socket.destroyed) return;
-    if (kind !== 'message') return this.#events.onBytes?.(kind, stream, payload);
+    if (kind !== 'message') return this.#waitFor(this.#events.onBytes?.(kind, stream, payload));
     let message: unknown;
     try {
       message = JSON.parse(payload.toString('utf8'));
@@ -45,6 +50,17 @@ export class Channel implements Disposable {
       throw new CaissonError('FRAME_INVALID', { detail: 'a message is not JSON' });
     }
     this.#events.onMessage(message);
+  }
+
+  #waitFor(taken: unknown): void {
+    if (!(taken instanceof Promise)) return;
+    this.#beingTaken += 1;
+    this.#socket.pause();
+    const carryOn = (): void => {
+      this.#beingTaken -= 1;
+      if (this.#beingTaken === 0) this.#socket.resume();
+    };
+    taken.then(carryOn, carryOn);
   }
 
   get closed(): boolean {
@@ -58,13 +74,15 @@ export class Channel implements Disposable {
   /** Resolves when the peer has taken enough for more to be sent, or is gone. */
   async sendBytes(kind: Exclude<FrameKind, 'message'>, stream: number, bytes: Uint8Array): Promise<void> {
     if (this.closed || this.#socket.write(encodeFrame(kind, stream, bytes))) return;
-    await new Promise<void>((resolve) => {
+    this.#drained ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#socket.off('drain', done).off('close', done);
+        this.#drained = undefined;
         resolve();
       };
       this.#socket.on('drain', done).on('close', done);
     });
+    await this.#drained;
   }
 
   /** Sends what is queued, then closes. */
