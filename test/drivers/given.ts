@@ -63,8 +63,8 @@ export async function openGround(runtime: string, { base: given, uidBase = 1_999
     host, base, cgroupParent, driver, drivers, image,
     async [Symbol.asyncDispose]() {
       await drivers.settled();
-      // gVisor keeps an empty network namespace mounted; it ends with the mount namespace of its launcher.
-      if (read('/proc/self/mounts').includes(`${base}/runtimes/runsc/null-netns`)) execFileSync('umount', [`${base}/runtimes/runsc/null-netns`]);
+      // gVisor keeps an empty network namespace mounted, once or twice; it ends with the mount namespace of its launcher.
+      while (read('/proc/self/mounts').includes(`${base}/runtimes/runsc/null-netns`)) execFileSync('umount', [`${base}/runtimes/runsc/null-netns`]);
       if (given === undefined) rmSync(base, { recursive: true, force: true });
     },
   };

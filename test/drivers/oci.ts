@@ -1,1 +1,172 @@
-export function ociSuite(_n: string, _s: string|false): void {}
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { after, before, suite, test } from 'node:test';
+import type { HostFacts, SomeLimits } from '@caisson/contract';
+import type { Machine } from '@caisson/runtime';
+import { childProgram, devNull, foldersOf, leftOf, openGround, pidsOf, read, specFor, type Ground, type GroundOptions } from './given.ts';
+import { runIn } from './suite.ts';
+
+const never = (): { signal: AbortSignal } => ({ signal: new AbortController().signal });
+const SH = (script: string): string[] => ['sh', '-c', script];
+const UID_BASE = 1_999_000_000;
+
+/** What a driver promises beyond the suite when there is a kernel behind it. */
+export function ociSuite(name: string, skip: string | false): void {
+  suite(`driver ${name} and the host`, { skip }, () => {
+    let ground: Ground;
+    let devNullBefore = '';
+    before(async () => {
+      devNullBefore = devNull();
+      ground = await openGround(name);
+    });
+    after(() => ground[Symbol.asyncDispose]());
+
+    async function withMachine(use: (machine: Machine) => Promise<void>, limits: SomeLimits = {}): Promise<void> {
+      const machine = await ground.driver.launch(specFor(ground.host, limits), never());
+      try {
+        await use(machine);
+      } finally {
+        await machine.close();
+        await ground.driver.settled();
+      }
+      assert.deepEqual(leftOf(ground), []);
+      assert.equal(devNull(), devNullBefore, '/dev/null stays everybody\'s');
+    }
+
+    test(`${name}: every sandbox has uids of the host that no other has, and none is root's`, async () => {
+      const specs = [specFor(ground.host), specFor(ground.host), specFor(ground.host)];
+      const machines = await Promise.all(specs.map((spec) => ground.driver.launch(spec, never())));
+      const uids = specs.map(({ id }) => new Set(pidsOf(ground, id).map((pid) => Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]))));
+      for (const own of uids) for (const uid of own) assert.ok(uid > UID_BASE && uid < UID_BASE + 131_072, `uid ${uid}`);
+      assert.equal(new Set(uids.flatMap((own) => [...own])).size, uids.reduce((sum, own) => sum + own.size, 0));
+      assert.ok(uids.every((own) => own.size > 0));
+      for (const machine of machines) await machine.close();
+      await ground.driver.settled();
+    });
+
+    test(`${name}: what a command leaves behind is reaped when it ends, so that no zombie stays`, () => withMachine(async (machine) => {
+      await runIn(machine, SH('for i in 1 2 3 4 5; do (sleep 0.1 &); done; setsid sleep 0.2 & exit 0'));
+      await delay(500);
+      const states = await runIn(machine, SH('cat /proc/[0-9]*/stat'));
+      assert.equal(states.stdout.toString().split('\n').filter((line) => /\) Z /.test(line)).length, 0);
+      assert.ok(states.stdout.toString().split('\n').length < 6, states.stdout.toString());
+    }));
+
+    test(`${name}: CPU time beyond its limit has timed out`, () => withMachine(async (machine) => {
+      assert.deepEqual((await runIn(machine, SH('while :; do :; done'))).end, { kind: 'timed-out', limit: 'cpu' });
+      const { cpuMs } = await machine.close();
+      assert.ok(cpuMs !== null && cpuMs >= 300 && cpuMs < 2_000, `${cpuMs} ms`);
+    }, { cpuMs: 300 }));
+
+    test(`${name}: an exec that ends because another ran into its wall time is lost, not timed out`, () => withMachine(async (machine) => {
+      const first = runIn(machine, SH('sleep 9'));
+      await delay(300);
+      const second = runIn(machine, SH('sleep 9'));
+      assert.deepEqual((await first).end, { kind: 'timed-out', limit: 'wall' });
+      assert.equal((await second).end.kind, 'lost');
+    }, { wallMs: 600 }));
+
+    test(`${name}: closing does not wait for a reader that takes nothing`, () => withMachine(async (machine) => {
+      const exec = machine.spawn({ argv: ['cat', '/dev/zero'], env: ['PATH=/usr/bin'], cwd: '/', stdin: false, outputBytes: 2 ** 30 }, { onOutput: () => new Promise(() => undefined) });
+      await delay(100);
+      const start = performance.now();
+      await machine.close();
+      assert.ok(performance.now() - start < 1_000);
+      assert.equal((await exec.done).end.kind, 'lost');
+    }));
+
+    test(`${name}: memory of the launcher stays flat while a command writes without end`, () => withMachine(async (machine) => {
+      const before = process.memoryUsage().rss;
+      let most = 0;
+      const bytes = 200 * 2 ** 20;
+      const { done } = machine.spawn({ argv: ['head', '-c', `${bytes}`, '/dev/zero'], env: ['PATH=/usr/bin'], cwd: '/', stdin: false, outputBytes: bytes }, {
+        onOutput: async () => {
+          most = Math.max(most, process.memoryUsage().rss);
+          await delay(0);
+        },
+      });
+      assert.deepEqual(await done, { end: { kind: 'exited', code: 0 }, written: { stdout: bytes, stderr: 0 } });
+      assert.ok(most - before < 100 * 2 ** 20, `${(most - before) / 2 ** 20} MiB more`);
+    }));
+
+    test(`${name}: a second launch under the same id is LAUNCH_FAILED, and the first goes on`, async () => {
+      const spec = specFor(ground.host);
+      const machine = await ground.driver.launch(spec, never());
+      try {
+        await assert.rejects(ground.driver.launch(spec, never()), { code: 'LAUNCH_FAILED' });
+        assert.deepEqual((await runIn(machine, SH('exit 6'))).end, { kind: 'exited', code: 6 });
+      } finally {
+        await machine.close();
+        await ground.driver.settled();
+      }
+      assert.deepEqual(leftOf(ground), []);
+    });
+
+    const path = (at: string) => (host: HostFacts): HostFacts => ({ ...host, runtimes: host.runtimes.map((runtime) => ({ ...runtime, path: at })) });
+    const BROKEN: readonly (readonly [string, (base: string) => GroundOptions, RegExp])[] = [
+      ['a runtime that is not there', () => ({ facts: path('/no/such/runtime') }), /ENOENT/],
+      ['a runtime that fails', () => ({ facts: path('/bin/false') }), /the runtime ended with 1/],
+      ['a runtime that does nothing', () => ({ facts: path('/bin/true') }), /pid 1 ended before it spoke/],
+      ['an init that is no program', (base) => ({ image: { initPath: file(`${base}/broken`, 'no program', 0o755) } }), /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/i],
+      ['an init that may not be run', (base) => ({ image: { initPath: file(`${base}/broken`, 'x', 0o644) } }), /the runtime ended with \d+: .*(permission|denied)/i],
+      ['an init that ends at once', (base) => ({ image: { initPath: file(`${base}/broken`, '#!/bin/sh\nexit 0\n', 0o755) } }), /pid 1 ended before it spoke/],
+      ['a root that is not there', () => ({ image: { rootfs: '/no/such/root' } }), /the runtime ended with \d+: \S/],
+    ];
+    for (const [what, options, words] of BROKEN) {
+      test(`${name}: with ${what} a launch is LAUNCH_FAILED in the runtime's own words and leaves nothing`, async () => {
+        const base = mkdtempSync('/run/caisson-drivers-');
+        const broken = await openGround(name, { base, ...options(base) });
+        const start = performance.now();
+        await assert.rejects(broken.driver.launch(specFor(broken.host), never()), (error: Error & { code: string }) => {
+          assert.equal(error.code, 'LAUNCH_FAILED');
+          assert.match(error.message, words);
+          return true;
+        });
+        const tookMs = performance.now() - start;
+        assert.deepEqual(leftOf(broken), []);
+        await broken[Symbol.asyncDispose]();
+        assert.deepEqual(foldersOf(broken), []);
+        rmSync(base, { recursive: true, force: true });
+        assert.ok(tookMs < 3_000, `${tookMs} ms`);
+      });
+    }
+
+    test(`${name}: what a killed launcher left is swept away by the next, and only that`, async () => {
+      const base = mkdtempSync('/run/caisson-drivers-');
+      const child = fork(childProgram, [name, base], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+      const ids = await new Promise<string[]>((done, reject) => {
+        child.once('message', (message) => done(message as string[]));
+        child.once('exit', (code) => reject(new Error(`the launcher ended with ${code}`)));
+      });
+      const ended = new Promise((done) => child.once('exit', done));
+      child.kill('SIGKILL');
+      await ended;
+      const next = await openGround(name, { base });
+      mkdirSync(`${base}/sandboxes/sbx-ofanotherruntime`);
+      writeFileSync(`${base}/sandboxes/sbx-ofanotherruntime/runtime`, 'another');
+      mkdirSync(`${base}/sandboxes/sbx-thatneverstarted`);
+      assert.notDeepEqual(leftOf(next), []);
+      assert.deepEqual((await next.driver.sweep()).toSorted(), [...ids, 'sbx-thatneverstarted'].toSorted());
+      assert.deepEqual(leftOf(next), [`${base}/sandboxes/sbx-ofanotherruntime`]);
+      assert.deepEqual(await next.driver.sweep(), []);
+      await next[Symbol.asyncDispose]();
+      rmSync(base, { recursive: true, force: true });
+    });
+
+    test(`${name}: when a launcher stops, no folder of it is left in any cgroup hierarchy`, async () => {
+      const stopping = await openGround(name);
+      assert.notDeepEqual(foldersOf(stopping), [], 'they are there while it is open');
+      await (await stopping.driver.launch(specFor(stopping.host), never())).close();
+      await stopping[Symbol.asyncDispose]();
+      assert.deepEqual(foldersOf(stopping), []);
+      assert.equal(existsSync(stopping.base), false);
+    });
+  });
+}
+
+function file(path: string, text: string, mode: number): string {
+  writeFileSync(path, text, { mode });
+  return path;
+}

@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Limits, Usage } from '@caisson/contract';
 import { killAll, readCpuMs, readUsage, type Cgroup } from './cgroup.ts';
 import { confineTo, throttledPeriods, type Cores } from './cores.ts';
-import type { Exec, ExecEnd, ExecEvents, ExecReport, Machine, ProcessSpec } from './driver.ts';
+import type { Exec, ExecEvents, ExecReport, Machine, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
 import type { Lanes } from './lanes.ts';
 
 /** How often the CPU time of a sandbox is read. */
 const CPU_CHECK_MS = 100;
+const SIGKILL = 9;
 /** Checks in a row that find a sandbox throttled before it is confined: a short burst is nobody's harm. */
 const GREEDY_CHECKS = 3;
 
@@ -28,7 +29,7 @@ export class OciMachine implements Machine {
   readonly runtime: string;
   readonly hello: Hello;
   readonly #parts: OciMachineParts;
-  #timedOut: 'wall' | 'cpu' | undefined;
+  #cpuUsedUp = false;
   #closing: Promise<Usage> | undefined;
   #confinedTo: readonly number[] | undefined;
   #throttled = { periods: 0, checks: 0 };
@@ -42,20 +43,19 @@ export class OciMachine implements Machine {
   spawn(command: ProcessSpec, events: ExecEvents): Exec {
     const exec = this.#parts.lanes.spawn(command, events);
     const over = new AbortController();
-    const wall = setTimeout(() => void this.#expire('wall'), this.#parts.limits.wallMs);
+    let wallUsedUp = false;
+    const wall = setTimeout(() => {
+      wallUsedUp = true;
+      void killAll(this.#parts.group);
+    }, this.#parts.limits.wallMs);
     void this.#watchCpu(over.signal);
     const done = exec.done.then((report) => {
       clearTimeout(wall);
       over.abort();
-      return this.#explain(report);
+      if (wallUsedUp) return timedOut(report, 'wall');
+      return this.#cpuUsedUp ? timedOut(report, 'cpu') : report;
     });
     return { ...exec, done };
-  }
-
-  /** Killing everything is what ends an expired exec; its report then says `lost`, and this says why. */
-  async #expire(limit: 'wall' | 'cpu'): Promise<void> {
-    this.#timedOut ??= limit;
-    await killAll(this.#parts.group);
   }
 
   async #watchCpu(over: AbortSignal): Promise<void> {
@@ -63,7 +63,7 @@ export class OciMachine implements Machine {
       await delay(CPU_CHECK_MS, undefined, { signal: over, ref: false }).catch(() => undefined);
       if (over.aborted) return;
       const usedMs = await readCpuMs(this.#parts.group);
-      if (usedMs !== null && usedMs > this.#parts.limits.cpuMs) return this.#expire('cpu');
+      if (usedMs !== null && usedMs > this.#parts.limits.cpuMs) return this.#stopForCpu();
       if (this.#confinedTo === undefined) await this.#confineIfGreedy();
     }
   }
@@ -78,11 +78,10 @@ export class OciMachine implements Machine {
     await confineTo(group, this.#confinedTo);
   }
 
-  #explain(report: ExecReport): ExecReport {
-    const limit = this.#timedOut;
-    if (limit === undefined) return report;
-    const end: ExecEnd = { kind: 'timed-out', limit };
-    return { ...report, end };
+  /** CPU time is the sandbox's as a whole, and so is its end. */
+  async #stopForCpu(): Promise<void> {
+    this.#cpuUsedUp = true;
+    await killAll(this.#parts.group);
   }
 
   close(): Promise<Usage> {
@@ -99,4 +98,11 @@ export class OciMachine implements Machine {
     this.#parts.release();
     return usage;
   }
+}
+
+/** Killing everything is what ends an expired exec, and this says why; a program that was quicker ended by itself. */
+function timedOut(report: ExecReport, limit: 'wall' | 'cpu'): ExecReport {
+  const { end } = report;
+  const killed = end.kind === 'lost' || (end.kind === 'signaled' && end.signal === SIGKILL) || (end.kind === 'exited' && end.code === 128 + SIGKILL);
+  return killed ? { ...report, end: { kind: 'timed-out', limit } } : report;
 }
