@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, statSync, globSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { decide, parsePolicy } from '@caisson/authority';
 import { levelOf, Seccomp, type HostFacts, type IsolationSpec, type SomeLimits } from '@caisson/contract';
 import { compile } from '@caisson/isolation';
@@ -116,7 +117,8 @@ export function needsOwnMounts(): boolean {
 
 /** Runs the file again in a mount namespace of its own; what that run reports becomes the report of this one. */
 export function againInOwnMounts(file: string): void {
-  const child = spawn('unshare', ['--mount', '--propagation', 'slave', process.execPath, ...process.execArgv, file], {
+  const [unshare, ...argv]: [string, ...string[]] = ['unshare', '--mount', '--propagation', 'slave', process.execPath, ...process.execArgv, file];
+  const child = spawn(unshare, argv, {
     stdio: 'inherit',
     env: { ...process.env, CAISSON_TEST_MOUNTS: 'own' },
   });
@@ -124,4 +126,4 @@ export function againInOwnMounts(file: string): void {
   child.once('exit', (code) => (process.exitCode = code ?? 1));
 }
 
-export const childProgram = join(import.meta.dirname, 'launch-and-wait.ts');
+export const childProgram = fileURLToPath(import.meta.resolve('./launch-and-wait.ts'));

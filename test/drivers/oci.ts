@@ -78,7 +78,7 @@ export function ociSuite(name: string, skip: string | false): void {
     }));
 
     test(`${name}: memory of the launcher stays flat while a command writes without end`, () => withMachine(async (machine) => {
-      const before = process.memoryUsage().rss;
+      const atFirst = process.memoryUsage().rss;
       let most = 0;
       const bytes = 200 * 2 ** 20;
       const { done } = machine.spawn({ argv: ['head', '-c', `${bytes}`, '/dev/zero'], env: ['PATH=/usr/bin'], cwd: '/', stdin: false, outputBytes: bytes }, {
@@ -88,7 +88,7 @@ export function ociSuite(name: string, skip: string | false): void {
         },
       });
       assert.deepEqual(await done, { end: { kind: 'exited', code: 0 }, written: { stdout: bytes, stderr: 0 } });
-      assert.ok(most - before < 100 * 2 ** 20, `${(most - before) / 2 ** 20} MiB more`);
+      assert.ok(most - atFirst < 100 * 2 ** 20, `${(most - atFirst) / 2 ** 20} MiB more`);
     }));
 
     test(`${name}: a second launch under the same id is LAUNCH_FAILED, and the first goes on`, async () => {
@@ -109,8 +109,8 @@ export function ociSuite(name: string, skip: string | false): void {
       ['a runtime that is not there', () => ({ facts: path('/no/such/runtime') }), /ENOENT/],
       ['a runtime that fails', () => ({ facts: path('/bin/false') }), /the runtime ended with 1/],
       ['a runtime that does nothing', () => ({ facts: path('/bin/true') }), /pid 1 ended before it spoke/],
-      ['an init that is no program', (base) => ({ image: { initPath: file(`${base}/broken`, 'no program', 0o755) } }), /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/i],
-      ['an init that may not be run', (base) => ({ image: { initPath: file(`${base}/broken`, 'x', 0o644) } }), /the runtime ended with \d+: .*(permission|denied)/i],
+      ['an init that is no program', (base) => ({ image: { initPath: file(`${base}/broken`, 'no program', 0o755) } }), /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/is],
+      ['an init that may not be run', (base) => ({ image: { initPath: file(`${base}/broken`, 'x', 0o644) } }), /the runtime ended with \d+: .*(permission|denied)/is],
       ['an init that ends at once', (base) => ({ image: { initPath: file(`${base}/broken`, '#!/bin/sh\nexit 0\n', 0o755) } }), /pid 1 ended before it spoke/],
       ['a root that is not there', () => ({ image: { rootfs: '/no/such/root' } }), /the runtime ended with \d+: \S/],
     ];

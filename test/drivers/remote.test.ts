@@ -169,7 +169,7 @@ async function openLiar(t: TestContext, onSpawn: (channel: Channel) => void): Pr
     await listening[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
-  return remoteLaunch(path, specFor(goodHost), never());
+  return await remoteLaunch(path, specFor(goodHost), never());
 }
 
 suite('what a launcher may say to control', () => {

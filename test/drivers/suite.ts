@@ -33,14 +33,14 @@ interface Ran extends ExecReport {
   readonly stderr: Buffer;
 }
 
-const process_ = (argv: readonly string[], more: Partial<ProcessSpec> = {}): ProcessSpec => ({
+const commandOf = (argv: readonly string[], more: Partial<ProcessSpec> = {}): ProcessSpec => ({
   argv, env: ['PATH=/usr/bin:/bin'], cwd: '/workspace', stdin: false, outputBytes: 16 * MIB, ...more,
 });
 
 /** Runs one command to its end and keeps what it wrote. */
 export async function runIn(machine: Machine, argv: readonly string[], more: Partial<ProcessSpec> = {}, use?: (exec: Exec) => Promise<void>): Promise<Ran> {
   const chunks: Record<OutputStream, Buffer[]> = { stdout: [], stderr: [] };
-  const exec = machine.spawn(process_(argv, more), { onOutput: async (stream, bytes) => void chunks[stream].push(bytes) });
+  const exec = machine.spawn(commandOf(argv, more), { onOutput: async (stream, bytes) => void chunks[stream].push(bytes) });
   await use?.(exec);
   const report = await Promise.race([exec.done, delay(30_000, null, { ref: false })]);
   if (report === null) throw new Error(`${argv.join(' ')} hangs`);

@@ -7,7 +7,7 @@ import { after, before, suite, test } from 'node:test';
 import { hideUnifiedCgroup, type Machine } from '@caisson/runtime';
 import { againInOwnMounts, IS_ROOT, needsOwnMounts, openGround, readHost, specFor, type Ground } from '../drivers/given.ts';
 import { runIn } from '../drivers/suite.ts';
-import { buildDir } from './given.ts';
+import { buildDir, compile } from './given.ts';
 
 const { EACCES, EPERM } = constants.errno;
 /** What every attempt of steal.c to get hold of pid 1 meets. */
@@ -38,8 +38,7 @@ else {
       let ground: Ground;
       let steal = Buffer.alloc(0);
       before(async () => {
-        execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-o', `${build.path}/steal`, `${import.meta.dirname}/steal.c`]);
-        steal = readFileSync(`${build.path}/steal`);
+        steal = readFileSync(await compile(`${build.path}/steal`, [`${import.meta.dirname}/steal.c`], ['-O2', '-static']));
         ground = await openGround(name);
       });
       after(async () => {
@@ -111,7 +110,6 @@ else {
   test('the same attack takes a socket of a process that is not protected', async (t) => {
     const build = buildDir();
     t.after(() => build[Symbol.dispose]());
-    execFileSync('gcc', ['-O2', '-static', '-o', `${build.path}/steal`, `${import.meta.dirname}/steal.c`]);
-    assert.ok(stolenOutside(`${build.path}/steal`) > 0);
+    assert.ok(stolenOutside(await compile(`${build.path}/steal`, [`${import.meta.dirname}/steal.c`], ['-O2', '-static'])) > 0);
   });
 }

@@ -23,10 +23,10 @@ export function buildDir(): Disposable & { readonly path: string } {
 
 const run = promisify(execFile);
 
-/** Compiles sources of native/init with the warnings of tools/native.sh. Rejects with what the compiler said. */
+/** Compiles sources, by default of native/init, with the warnings of tools/native.sh. Rejects with what the compiler said. */
 export async function compile(out: string, sources: readonly string[], flags: readonly string[], compiler = 'gcc'): Promise<string> {
   const warnings = ['-std=c17', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];
-  await run(compiler, [...warnings, ...flags, '-o', out, ...sources.map((source) => join(NATIVE, source))]);
+  await run(compiler, [...warnings, ...flags, '-o', out, ...sources.map((source) => resolve(NATIVE, source))]);
   return out;
 }
 

@@ -3,7 +3,6 @@
  *   steal once      prints one line per attempt: its name, and `got` or the errno that it met
  *   steal race MS   attacks every process it can see for MS milliseconds, and prints how often it got something
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

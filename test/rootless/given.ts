@@ -15,7 +15,8 @@ export const needsOwnMounts = (): boolean => IS_ROOT && process.env['CAISSON_TES
 
 /** Runs the file again in a mount namespace of its own; what that run reports becomes the report of this one. */
 export function againInOwnMounts(file: string): void {
-  const child = spawn('unshare', ['--mount', '--propagation', 'private', process.execPath, ...process.execArgv, file], {
+  const [unshare, ...argv]: [string, ...string[]] = ['unshare', '--mount', '--propagation', 'private', process.execPath, ...process.execArgv, file];
+  const child = spawn(unshare, argv, {
     stdio: 'inherit',
     env: { ...process.env, CAISSON_TEST_MOUNTS: 'own' },
   });
