@@ -1,6 +1,7 @@
 /* Tries from inside a sandbox to get hold of pid 1 and of its lanes. Runs as the agent does.
  *
  *   steal once      prints one line per attempt: its name, and `got` or the errno that it met
+ *   steal kill HOW  sends SIGKILL to pid 1 in one of the six ways there are, and prints what came of it
  *   steal race MS   attacks every process it can see for MS milliseconds, and prints how often it got something
  */
 #include <dirent.h>
@@ -114,6 +115,17 @@ static void attack(int pid) {
   }
 }
 
+static int murder(const char *how) {
+  siginfo_t info = {.si_signo = SIGKILL, .si_code = SI_QUEUE};
+  if (strcmp(how, "kill") == 0) return !tell(how, kill(1, SIGKILL));
+  if (strcmp(how, "all") == 0) return !tell(how, kill(-1, SIGKILL));
+  if (strcmp(how, "tkill") == 0) return !tell(how, syscall(SYS_tkill, 1, SIGKILL));
+  if (strcmp(how, "tgkill") == 0) return !tell(how, syscall(SYS_tgkill, 1, 1, SIGKILL));
+  if (strcmp(how, "queue") == 0) return !tell(how, syscall(SYS_rt_sigqueueinfo, 1, SIGKILL, &info));
+  if (strcmp(how, "pidfd") == 0) return !tell(how, syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, 1, 0), SIGKILL, NULL, 0));
+  return 2;
+}
+
 static long now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -141,6 +153,7 @@ static int race(long ms) {
 
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "once") == 0) return once();
+  if (argc == 3 && strcmp(argv[1], "kill") == 0) return murder(argv[2]);
   if (argc == 3 && strcmp(argv[1], "race") == 0) return race(atol(argv[2]));
   return 2;
 }
