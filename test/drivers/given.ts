@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync, statSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decide, parsePolicy } from '@caisson/authority';
@@ -38,7 +38,6 @@ export interface Ground extends AsyncDisposable {
   readonly cgroupParent: string;
   readonly driver: Driver;
   readonly drivers: Drivers;
-  readonly image: { readonly rootfs: string; readonly initPath: string };
 }
 
 export interface GroundOptions {
@@ -46,22 +45,26 @@ export interface GroundOptions {
   readonly uidBase?: number;
   /** Changes what the driver is told before it is opened. */
   readonly facts?: (host: HostFacts) => HostFacts;
-  readonly image?: { readonly rootfs?: string; readonly initPath?: string };
+  /** Another root than that of the image `host`. */
+  readonly rootfs?: string;
+  /** Another program in the place of pid 1. */
+  readonly init?: { readonly text: string; readonly mode: number };
 }
 
 /** Opens the driver of one runtime as a launcher would. The place of a ground is named by its base alone. */
-export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, image: other }: GroundOptions = {}): Promise<Ground> {
+export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, rootfs, init }: GroundOptions = {}): Promise<Ground> {
   const base = given ?? mkdtempSync('/run/caisson-drivers-');
   chmodSync(base, 0o711); // the uids of sandboxes pass through it to the image
   const found = await readHost();
   const host = facts({ ...found, runtimes: found.runtimes.filter(({ name }) => name === runtime) });
-  const image = { ...(await prepareHostImage(`${base}/images`, INIT)), ...other };
+  const image = await prepareHostImage(`${base}/images`, INIT);
+  if (init !== undefined) for (const path of globSync([`${base}/images/init`, `${image.rootfs}/.caisson/init`])) replace(path, init);
   const cgroupParent = `/${basename(base)}/instance`;
-  const drivers = openDrivers({ image, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase });
+  const drivers = openDrivers({ image: { ...image, ...(rootfs === undefined ? {} : { rootfs }) }, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase });
   const driver = drivers.of(host).get(runtime);
   if (driver === undefined) throw new Error(`no ${runtime} on this host`);
   return {
-    host, base, cgroupParent, driver, drivers, image,
+    host, base, cgroupParent, driver, drivers,
     async [Symbol.asyncDispose]() {
       await drivers.settled();
       // gVisor keeps an empty network namespace mounted, once or twice; it ends with the mount namespace of its launcher.
@@ -69,6 +72,11 @@ export async function openGround(runtime: string, { base: given, uidBase = 1_999
       if (given === undefined) rmSync(base, { recursive: true, force: true });
     },
   };
+}
+
+function replace(path: string, { text, mode }: { readonly text: string; readonly mode: number }): void {
+  writeFileSync(path, text);
+  chmodSync(path, mode);
 }
 
 /** What the host still holds of a ground's sandboxes. A ground that is still open keeps its own empty folders. */

@@ -105,19 +105,19 @@ export function ociSuite(name: string, skip: string | false): void {
     });
 
     const path = (at: string) => (host: HostFacts): HostFacts => ({ ...host, runtimes: host.runtimes.map((runtime) => ({ ...runtime, path: at })) });
-    const BROKEN: readonly (readonly [string, (base: string) => GroundOptions, RegExp])[] = [
-      ['a runtime that is not there', () => ({ facts: path('/no/such/runtime') }), /ENOENT/],
-      ['a runtime that fails', () => ({ facts: path('/bin/false') }), /the runtime ended with 1/],
-      ['a runtime that does nothing', () => ({ facts: path('/bin/true') }), /pid 1 ended before it spoke/],
-      ['an init that is no program', (base) => ({ image: { initPath: file(`${base}/broken`, 'no program', 0o755) } }), /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/is],
-      ['an init that may not be run', (base) => ({ image: { initPath: file(`${base}/broken`, 'x', 0o644) } }), /the runtime ended with \d+: .*(permission|denied)/is],
-      ['an init that ends at once', (base) => ({ image: { initPath: file(`${base}/broken`, '#!/bin/sh\nexit 0\n', 0o755) } }), /pid 1 ended before it spoke/],
-      ['a root that is not there', () => ({ image: { rootfs: '/no/such/root' } }), /the runtime ended with \d+: \S/],
+    const BROKEN: readonly (readonly [string, GroundOptions, RegExp])[] = [
+      ['a runtime that is not there', { facts: path('/no/such/runtime') }, /ENOENT/],
+      ['a runtime that fails', { facts: path('/bin/false') }, /the runtime ended with 1/],
+      ['a runtime that does nothing', { facts: path('/bin/true') }, /pid 1 ended before it spoke/],
+      ['an init that is no program', { init: { text: 'no program', mode: 0o755 } }, /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/is],
+      ['an init that may not be run', { init: { text: 'x', mode: 0o644 } }, /the runtime ended with \d+: .*(permission|denied)/is],
+      ['an init that ends at once', { init: { text: '#!/bin/sh\nexit 0\n', mode: 0o755 } }, /pid 1 ended before it spoke/],
+      ['a root that is not there', { rootfs: '/no/such/root' }, /the runtime ended with \d+: \S/],
     ];
     for (const [what, options, words] of BROKEN) {
       test(`${name}: with ${what} a launch is LAUNCH_FAILED in the runtime's own words and leaves nothing`, async () => {
         const base = mkdtempSync('/run/caisson-drivers-');
-        const broken = await openGround(name, { base, ...options(base) });
+        const broken = await openGround(name, { base, ...options });
         const start = performance.now();
         await assert.rejects(broken.driver.launch(specFor(broken.host), never()), (error: Error & { code: string }) => {
           assert.equal(error.code, 'LAUNCH_FAILED');
@@ -164,9 +164,4 @@ export function ociSuite(name: string, skip: string | false): void {
       assert.equal(existsSync(stopping.base), false);
     });
   });
-}
-
-function file(path: string, text: string, mode: number): string {
-  writeFileSync(path, text, { mode });
-  return path;
 }
