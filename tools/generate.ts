@@ -1,10 +1,23 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { numbersTable } from './numbers.ts';
 import { ERROR_CODES, errorRow } from '../core/contract/src/errors.ts';
 
 /** The generated files: path from the root → text. */
-function generated(): ReadonlyMap<string, string> {
-  return new Map([['api/errors.md', errorsPage()]]);
+function generated(root: string): ReadonlyMap<string, string> {
+  return new Map([
+    ['api/errors.md', errorsPage()],
+    ['SPECIFICATION.md', specification(root)],
+  ]);
+}
+
+const BEGIN = '<!-- numbers: begin -->\n';
+const END = '\n<!-- numbers: end -->';
+
+/** Written by hand but for its numbers, which are those of the newest kept bench. */
+function specification(root: string): string {
+  const text = readFileSync(join(root, 'SPECIFICATION.md'), 'utf8');
+  return text.slice(0, text.indexOf(BEGIN) + BEGIN.length) + numbersTable(root) + text.slice(text.indexOf(END));
 }
 
 function errorsPage(): string {
@@ -37,12 +50,13 @@ function readIfThere(path: string): string | undefined {
 
 /** Paths of generated files that are not what their source makes them. */
 export function staleFiles(root: string): readonly string[] {
-  return [...generated()].filter(([path, text]) => readIfThere(join(root, path)) !== text).map(([path]) => path);
+  return [...generated(root)].filter(([path, text]) => readIfThere(join(root, path)) !== text).map(([path]) => path);
 }
 
 /** Writes the stale files; the answer is their paths. */
 export function writeGenerated(root: string): readonly string[] {
   const stale = staleFiles(root);
-  for (const path of stale) writeFileSync(join(root, path), generated().get(path) ?? '');
+  const fresh = generated(root);
+  for (const path of stale) writeFileSync(join(root, path), fresh.get(path) ?? '');
   return stale;
 }

@@ -35,6 +35,7 @@ export const placement: Placement = {
   hostGid: 1_879_048_192,
   cgroupsPath: '/caisson/sbx-0123456789abcdef',
   swapAccounting: true,
+  socketLimit: false,
   arch: 'x64',
 };
 

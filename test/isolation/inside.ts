@@ -101,6 +101,7 @@ function writeBundle(folder: string, { runtime, id, argv, limits }: { readonly r
     cgroupsPath: `/${id}`,
     arch: process.arch,
     swapAccounting: existsSync('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes'),
+    socketLimit: existsSync('/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes'),
   });
   const env = ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/workspace', 'TMPDIR=/tmp', 'LANG=C.UTF-8'];
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, process: { ...config.process, args: argv, env, cwd: '/workspace' } }));

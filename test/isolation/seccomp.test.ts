@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SeccompRule } from '@caisson/contract';
+import type { Level, SeccompRule } from '@caisson/contract';
 import { shippedSeccomp } from './given.ts';
 
 const { rules, defaultErrno } = shippedSeccomp;
@@ -50,6 +50,11 @@ test('clone3 alone is refused with another error, so that libc falls back to clo
 
 test('sockets are of four families, with protocols that load no kernel module', () => {
   const sockets = rules.filter(({ names }) => names.includes('socket'));
-  const pairs = sockets.map(({ when = [] }) => [0, 2].map((index) => when.find(({ argument }) => argument === index)?.value));
-  assert.deepEqual(pairs, [[1, undefined], [2, 0], [2, 6], [2, 17], [10, 0], [10, 6], [10, 17], [2, 1], [10, 58], [16, 0]]);
+  const triples = (level: Level): unknown => sockets
+    .filter((rule) => rule.level === undefined || rule.level === level)
+    .map(({ when = [] }) => [0, 1, 2].map((index) => when.find(({ argument }) => argument === index)?.value ?? null));
+  assert.deepEqual(triples('container'), [[1, null, null], [2, 1, 0], [2, 1, 6], [10, 1, 0], [10, 1, 6], [16, null, 0]]);
+  assert.deepEqual(triples('gvisor'), [
+    [1, null, null], [2, 1, 6], [2, null, 0], [2, null, 17], [2, null, 1], [10, 1, 6], [10, null, 0], [10, null, 17], [10, null, 58], [16, null, 0],
+  ]);
 });

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, closeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, isErrorCode, type ErrorCode, type Problem } from '@caisson/contract/errors';
 import { CLIENT_STDIN_WINDOW, statePaths, type FromControl, type RunRequest, type RunResult, type StatePaths, type ToControl } from '@caisson/contract/light';
-import { connectChannel, type Channel } from '@caisson/wire';
+import { checkOwnFolders, connectChannel, type Channel } from '@caisson/wire';
 
 /** The paths of the instance that the environment names. */
 export function instancePaths(): StatePaths {
@@ -28,6 +28,7 @@ export async function runCommand(paths: StatePaths, request: RunRequest, { signa
   let writing: Promise<void> = Promise.resolve();
   let room = CLIENT_STDIN_WINDOW;
   let wake: (() => void) | undefined;
+  checkOwnFolders(paths.ownFolders, { make: false });
   const channel = await connectChannel(paths.controlSocket, {
     onMessage(message) {
       const reply = message as FromControl;
@@ -90,6 +91,7 @@ function errorOf({ code, message, hint }: Problem): CaissonError {
 /** One question to control. */
 export async function askControl(paths: StatePaths, question: ToControl): Promise<FromControl> {
   const { promise, resolve: settle, reject } = Promise.withResolvers<FromControl>();
+  checkOwnFolders(paths.ownFolders, { make: false });
   using channel = await connectChannel(paths.controlSocket, {
     onMessage: (message) => settle(message as FromControl),
     onClose: () => reject(new CaissonError('DAEMON_UNREACHABLE', { socket: paths.controlSocket })),
@@ -126,9 +128,11 @@ export async function startDetached(paths: StatePaths, home: string): Promise<nu
 
 function openLog(paths: StatePaths): number {
   try {
-    mkdirSync(dirname(paths.log), { recursive: true, mode: 0o700 });
-    return openSync(paths.log, 'a', 0o600);
+    mkdirSync(paths.dir, { recursive: true, mode: 0o711 });
+    checkOwnFolders([paths.dir, dirname(paths.log)], { make: true });
+    return openSync(paths.log, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   } catch (cause) {
+    if (cause instanceof CaissonError) throw cause;
     throw new CaissonError('STATE_DIR_INVALID', { dir: paths.dir, detail: (cause as Error).message }, { cause });
   }
 }

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { CaissonError } from '@caisson/contract/errors';
+import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
-import { Caller } from '@caisson/wire';
+import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
 import { showBytes } from './quantity.ts';
 
@@ -11,7 +11,7 @@ export async function up(flags: { readonly detach?: boolean }, home: string): Pr
   const paths = instancePaths();
   if (flags.detach === true) {
     const pid = await startDetached(paths, home);
-    process.stderr.write(`caisson: up in ${paths.dir} (pid ${pid})\n`);
+    process.stderr.write(`caisson: up in ${printable(paths.dir)} (pid ${pid})\n`);
     return 0;
   }
   const child = spawn(process.execPath, daemonArguments(home), {
@@ -21,7 +21,7 @@ export async function up(flags: { readonly detach?: boolean }, home: string): Pr
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   process.on('SIGINT', () => undefined); // the terminal sends it to the child as well
   child.on('message', (word: { readonly ready?: true; readonly problem?: { readonly code: string; readonly message: string; readonly hint: string } }) => {
-    if (word.ready === true) process.stderr.write(`caisson: up in ${paths.dir}; Ctrl-C stops it\n`);
+    if (word.ready === true) process.stderr.write(`caisson: up in ${printable(paths.dir)}; Ctrl-C stops it\n`);
     else if (word.problem !== undefined) process.stderr.write(`caisson: ${word.problem.code}: ${word.problem.message}\nhint: ${word.problem.hint}\n`);
   });
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
@@ -30,15 +30,16 @@ export async function up(flags: { readonly detach?: boolean }, home: string): Pr
 /** Stops the daemon and returns when everything of it is gone. Nothing to stop is no error. */
 export async function down(): Promise<number> {
   const paths = instancePaths();
+  checkOwnFolders(paths.ownFolders, { make: false });
   using supervisor = new Caller(paths.supervisorSocket);
   const { pid } = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null ?? { pid: 0 };
   if (pid === 0) {
-    process.stderr.write(`caisson: nothing is up in ${paths.dir}\n`);
+    process.stderr.write(`caisson: nothing is up in ${printable(paths.dir)}\n`);
     return 0;
   }
   await supervisor.call('down', null).catch(unreachableIsNull);
   while (alive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
-  process.stderr.write(`caisson: down in ${paths.dir}\n`);
+  process.stderr.write(`caisson: down in ${printable(paths.dir)}\n`);
   return 0;
 }
 
@@ -60,12 +61,13 @@ function alive(pid: number): boolean {
 /** Shows the processes, the host and the levels. Exit status 0 when everything is up, 3 when nothing is. */
 export async function status(flags: { readonly json?: boolean }): Promise<number> {
   const paths = instancePaths();
+  checkOwnFolders(paths.ownFolders, { make: false });
   using supervisor = new Caller(paths.supervisorSocket);
   const processes = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null;
   const reply = await askControl(paths, { type: 'status' }).catch(unreachableIsNull);
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
   if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control })}\n`);
-  else process.stdout.write(describe(paths.dir, processes, control));
+  else process.stdout.write(describe(printable(paths.dir), processes, control));
   return processes !== null && control !== null ? 0 : 3;
 }
 

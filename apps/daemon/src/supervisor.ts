@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, instanceId, type StatePaths, type SupervisorStatus } from '@caisson/contract';
-import { answer, Channel, listenUnix } from '@caisson/wire';
+import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
 
@@ -86,9 +86,8 @@ export class Supervisor implements AsyncDisposable {
     const { dir, run } = this.#paths;
     const { control, scribe } = this.#ids;
     try {
-      const above = run.slice(0, run.lastIndexOf('/'));
-      for (const path of [dir, above, run]) mkdirSync(path, { recursive: true, mode: 0o711 });
-      for (const path of [dir, above]) if (lstatSync(path).uid !== self().uid) throw new Error(`${path} belongs to another user`);
+      mkdirSync(dir, { recursive: true, mode: 0o711 });
+      checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
       folder(`${dir}/log`, 0o700, self());
       folder(`${dir}/evidence`, 0o700, scribe);
       folder(`${run}/control`, 0o700, control);
@@ -96,6 +95,7 @@ export class Supervisor implements AsyncDisposable {
       folder(`${run}/launcher`, 0o711, self());
       folder(`${run}/images`, 0o711, self());
     } catch (cause) {
+      if (cause instanceof CaissonError) throw cause;
       throw new CaissonError('STATE_DIR_INVALID', { dir, detail: (cause as Error).message }, { cause });
     }
   }
@@ -105,6 +105,7 @@ export class Supervisor implements AsyncDisposable {
     const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
     this.#supervised.set(role, supervised);
     child.on('exit', (code, signal) => void this.#onExit(supervised, `${signal ?? code}`));
+    child.on('error', (error) => void this.#onExit(supervised, error.message)); // it could not be started: no exit follows
     const word = await firstWord(child, role, this.#paths.log);
     if ('problem' in word) throw CaissonError.from(word.problem);
     log('ready', { role, pid: child.pid ?? 0 });
@@ -139,7 +140,24 @@ export class Supervisor implements AsyncDisposable {
       if (child !== undefined) await stop(child);
     }
     await this.#closers.disposeAsync();
-    if (this.#supervised.size > 0) rmSync(this.#paths.run, { recursive: true, force: true });
+    if (this.#supervised.size > 0) removeRun(this.#paths);
+    removeIfEmpty(this.#paths.run);
+  }
+}
+
+/** What a sandbox that would not end has left stays, because the next start's sweep goes by it. */
+function removeRun({ run, sandboxes }: StatePaths): void {
+  for (const name of readdirSync(run)) {
+    if (`${run}/${name}` !== sandboxes) rmSync(`${run}/${name}`, { recursive: true, force: true });
+  }
+  removeIfEmpty(sandboxes);
+}
+
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // not there, or not empty
   }
 }
 

@@ -62,7 +62,7 @@ export function errorRow(code: ErrorCode): ErrorRow {
 
 /** Escapes control and direction characters, so that text from a sandbox cannot drive a terminal or reorder a line. */
 export function printable(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 function fill(template: string, context: ErrorContext): string {

@@ -12,9 +12,9 @@ export type Namespace = (typeof NAMESPACES)[number];
 export type Mount =
   | { readonly kind: 'proc' }
   | { readonly kind: 'dev' }
-  | { readonly kind: 'pts' }
   | { readonly kind: 'init' }
   | { readonly kind: 'usr' }
+  | { readonly kind: 'etc' }
   | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number };
 
 export interface Rlimit {
@@ -90,7 +90,7 @@ export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
 });
 
 const Mount: z.ZodType<Mount> = z.union([
-  z.strictObject({ kind: z.enum(['proc', 'dev', 'pts', 'init', 'usr']) }) as z.ZodType<Mount>,
+  z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc']) }) as z.ZodType<Mount>,
   z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
 ]);
 

@@ -6,6 +6,8 @@
 export interface StatePaths {
   readonly dir: string;
   readonly run: string;
+  /** The folders from the first of our own down to `run`, in order: who owns one of them owns every socket below. */
+  readonly ownFolders: readonly string[];
   readonly policy: string;
   readonly evidence: string;
   readonly log: string;
@@ -38,11 +40,14 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
   const home = env['HOME'] ?? '/';
   const ownState = uid === 0 ? '/var/lib/caisson' : `${env['XDG_STATE_HOME'] || `${home}/.local/state`}/caisson`;
   const dir = resolve(named === undefined || named === '' ? ownState : named);
-  const ownRun = uid === 0 ? '/run/caisson' : `${env['XDG_RUNTIME_DIR'] || `/tmp/caisson-${uid}`}/caisson`;
-  const run = `${ownRun}/${instanceId(dir)}`;
+  const given = env['XDG_RUNTIME_DIR'] || null;
+  const above = uid === 0 ? '/run' : (given ?? `/tmp/caisson-${uid}`);
+  const run = `${above}/caisson/${instanceId(dir)}`;
+  const ownFolders = [...(uid === 0 || given !== null ? [] : [above]), `${above}/caisson`, run];
   return {
     dir,
     run,
+    ownFolders,
     policy: `${dir}/policy.json`,
     evidence: `${dir}/evidence`,
     log: `${dir}/log/caisson.log`,

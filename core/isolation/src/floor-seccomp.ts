@@ -19,7 +19,12 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'vhangup',
   // Its flags lie in memory, where a filter cannot see them.
   'clone3',
+  // A filter of one's own can have the kernel of the host log every call.
+  'seccomp',
 ]);
+
+/** Calls that are dangerous with some arguments: a rule that looks at none of them allows those too. */
+const CONDITIONAL: ReadonlySet<string> = new Set(['prctl', 'prlimit64', 'setrlimit', 'personality']);
 
 /** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
 const CLONE_NEW = 0x7e020080;
@@ -45,9 +50,11 @@ function shapeViolations({ names, when = [] }: SeccompRule): readonly string[] {
 function allowViolations(rule: SeccompRule): readonly string[] {
   const forbidden = rule.names.filter((name) => FORBIDDEN.has(name)).map((name) => `the filter allows ${name}`);
   const cloneIsOpen = rule.names.includes('clone') && !refusesNewNamespaces(rule);
+  const unconditional = rule.names.filter((name) => CONDITIONAL.has(name) && (rule.when ?? []).length === 0);
   const socketIsOpen = rule.names.includes('socket') && !namesFamily(rule);
   return [
     ...forbidden,
+    ...unconditional.map((name) => `the filter allows ${name} whatever its arguments`),
     ...(cloneIsOpen ? ['the filter allows clone to make namespaces'] : []),
     ...(socketIsOpen ? ['the filter allows sockets of families that no namespace confines'] : []),
   ];

@@ -6,14 +6,14 @@ import { filterViolations } from './floor-seccomp.ts';
  * compiled a spec nor the code that did.
  */
 const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'];
-const MOUNTS = ['proc', 'dev', 'pts', 'tmpfs /dev/shm', 'usr', 'init', 'tmpfs /tmp', 'tmpfs /workspace'];
+const MOUNTS = ['proc', 'dev', 'tmpfs /dev/shm', 'usr', 'etc', 'init', 'tmpfs /tmp', 'tmpfs /workspace'];
 const MASKED = [
-  '/proc/acpi', '/proc/cmdline', '/proc/config.gz', '/proc/interrupts', '/proc/iomem', '/proc/ioports', '/proc/kallsyms', '/proc/kcore',
+  '/proc/acpi', '/proc/bus', '/proc/cmdline', '/proc/fs', '/proc/config.gz', '/proc/interrupts', '/proc/iomem', '/proc/ioports', '/proc/kallsyms', '/proc/kcore',
   '/proc/key-users', '/proc/keys', '/proc/kmsg', '/proc/kpagecgroup', '/proc/kpagecount', '/proc/kpageflags', '/proc/modules',
   '/proc/pagetypeinfo', '/proc/sched_debug', '/proc/schedstat', '/proc/scsi', '/proc/slabinfo', '/proc/softirqs', '/proc/sysrq-trigger',
   '/proc/timer_list', '/proc/vmallocinfo', '/proc/zoneinfo', '/sys/firmware',
 ];
-const READ_ONLY = ['/proc/bus', '/proc/driver', '/proc/fs', '/proc/irq', '/proc/sys'];
+const READ_ONLY = ['/proc/driver', '/proc/irq', '/proc/sys'];
 const RLIMITS: Readonly<Record<string, (limits: Limits) => number>> = {
   core: () => 1,
   fsize: ({ workspaceBytes, tmpBytes }) => Math.max(workspaceBytes, tmpBytes),
@@ -98,7 +98,9 @@ function paths(spec: IsolationSpec): readonly string[] {
 function rlimits(spec: IsolationSpec): readonly string[] {
   return Object.entries(RLIMITS).flatMap(([name, most]) => {
     const values = spec.rlimits.filter((rlimit) => rlimit.name === name).map(({ value }) => value);
-    const held = values.length === 1 && values.every((value) => value <= most(spec.limits));
+    // A core limit of 0 lets a crash start the core_pattern program of the host; 1 is the word for no core at all.
+    const least = name === 'core' ? 1 : 0;
+    const held = values.length === 1 && values.every((value) => value >= least && value <= most(spec.limits));
     return held ? [] : [`the rlimit ${name} is not one value of at most ${most(spec.limits)}`];
   });
 }

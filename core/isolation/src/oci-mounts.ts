@@ -7,25 +7,41 @@ export interface OciMount {
   readonly options: readonly string[];
 }
 
+/** Where the launcher keeps what a sandbox sees of the host. */
+interface Sources {
+  readonly rootfs: string;
+  readonly initPath: string;
+}
+
 /** The mounts of config.md, "Mounts". Only here does a mount of the spec get a source, and only two of them are the host's. */
-export function toOciMount(mount: Mount, user: IsolationSpec['user'], initPath: string): OciMount {
+export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath }: Sources): OciMount {
+  const empty = `${rootfs}/usr`; // only a mount point: /usr itself lies over it
+  const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
     case 'proc':
       return { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] };
     case 'dev':
       return { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] };
-    case 'pts':
-      // Without the usual gid=5: that group is not mapped inside.
-      return { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'] };
     case 'usr':
-      return readOnlyBind('/usr', '/usr');
+      return ownOrBind('/usr', '/usr');
+    case 'etc':
+      return ownOrBind(`${rootfs}/etc`, '/etc');
     case 'init':
-      return readOnlyBind(initPath, '/.caisson/init');
+      return level === 'container' ? ownInodes(`${rootfs}/.caisson`, '/.caisson', empty) : readOnlyBind(initPath, '/.caisson/init');
     case 'tmpfs': {
       const options = [...tmpfsOptions(mount.at, user), `size=${mount.bytes}`, `nr_inodes=${mount.inodes}`];
       return { destination: mount.at, type: 'tmpfs', source: 'tmpfs', options };
     }
   }
+}
+
+/**
+ * A read-only view with inodes of its own. A bind mount would share the host's: a watch on them tells which programs
+ * others run, and a lock on them is a signal between sandboxes. Two lower layers, of which one is empty, make an
+ * overlay that cannot be written (overlayfs.rst, "Multiple lower layers"). gVisor keeps inodes of its own anyway.
+ */
+function ownInodes(source: string, destination: string, empty: string): OciMount {
+  return { destination, type: 'overlay', source: 'overlay', options: ['ro', 'nosuid', 'nodev', `lowerdir=${source}:${empty}`] };
 }
 
 function readOnlyBind(source: string, destination: string): OciMount {

@@ -17,6 +17,8 @@ export interface Placement {
   readonly cgroupsPath: string;
   /** Whether the kernel accounts swap, so that it can be limited to none. */
   readonly swapAccounting: boolean;
+  /** Whether socket buffers need a limit of their own: under cgroup v1, where memory does not count them. */
+  readonly socketLimit: boolean;
   /** Machine architecture as in `process.arch`. */
   readonly arch: string;
 }
@@ -49,7 +51,7 @@ export interface OciConfig {
     readonly namespaces: readonly { readonly type: string }[];
     readonly cgroupsPath: string;
     readonly resources: {
-      readonly memory: { readonly limit: number; readonly swap?: number };
+      readonly memory: { readonly limit: number; readonly swap?: number; readonly kernelTCP?: number };
       readonly cpu: { readonly quota: number; readonly period: number };
       readonly pids: { readonly limit: number };
       readonly devices: readonly { readonly allow: false; readonly access: 'rwm' }[];
@@ -61,6 +63,8 @@ export interface OciConfig {
 }
 
 const CPU_PERIOD_US = 100_000;
+/** cgroup v1 counts socket buffers apart from memory, and without a limit of their own not at all. */
+const SOCKET_SHARE = 4;
 const GVISOR_TASKS = 256;
 const GVISOR_TASKS_PER_PROCESS = 4;
 
@@ -86,7 +90,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
     },
     root: { path: placement.rootfs, readonly: spec.readOnlyRoot },
     hostname: spec.hostname,
-    mounts: spec.mounts.map((mount) => toOciMount(mount, spec.user, placement.initPath)),
+    mounts: spec.mounts.map((mount) => toOciMount(mount, spec, placement)),
     linux: {
       uidMappings: idMappings(spec.user.uid, placement.hostUid),
       gidMappings: idMappings(spec.user.gid, placement.hostGid),
@@ -97,6 +101,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
           limit: spec.limits.memoryBytes,
           // In OCI, swap is memory plus swap: equal numbers mean none (config-linux.md, "Memory").
           ...(placement.swapAccounting ? { swap: spec.limits.memoryBytes } : {}),
+          ...(placement.socketLimit ? { kernelTCP: Math.ceil(spec.limits.memoryBytes / SOCKET_SHARE) } : {}),
         },
         cpu: { quota: (spec.limits.cpuMillis * CPU_PERIOD_US) / 1000, period: CPU_PERIOD_US },
         pids: { limit: hostTasks(spec) },

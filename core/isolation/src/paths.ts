@@ -12,14 +12,14 @@ const MASKED = [
   // What every other process of the host is doing, to the tick: timing side channels.
   '/proc/buddyinfo', '/proc/diskstats', '/proc/interrupts', '/proc/latency_stats', '/proc/locks', '/proc/pressure', '/proc/sched_debug',
   '/proc/schedstat', '/proc/softirqs', '/proc/timer_list', '/proc/timer_stats',
-  // The host's hardware, disks and consoles.
-  '/proc/acpi', '/proc/asound', '/proc/consoles', '/proc/mtrr', '/proc/partitions', '/proc/scsi', '/proc/swaps', '/proc/tty', '/sys/firmware',
+  // The host's hardware, disks, file systems and consoles.
+  '/proc/acpi', '/proc/asound', '/proc/bus', '/proc/fs', '/proc/consoles', '/proc/mtrr', '/proc/partitions', '/proc/scsi', '/proc/swaps', '/proc/tty', '/sys/firmware',
   // Switches that act on the whole host.
   '/proc/dynamic_debug', '/proc/sysrq-trigger',
 ];
 
 /** Readable, never writable. */
-const READ_ONLY = ['/proc/bus', '/proc/driver', '/proc/fs', '/proc/irq', '/proc/sys'];
+const READ_ONLY = ['/proc/driver', '/proc/irq', '/proc/sys'];
 
 /** Parts of /proc that no pid namespace makes private. A path that this kernel lacks is passed over by the runtime. */
 export const paths: Mechanism<'maskedPaths' | 'readOnlyPaths'> = () => ({ maskedPaths: MASKED, readOnlyPaths: READ_ONLY });

@@ -83,8 +83,15 @@ export async function killAll(group: Cgroup, patienceMs = 5_000): Promise<boolea
     if (Date.now() > until) return false;
     if (group.mode === 'v2') await writeFile(`${group.folders[0]}/cgroup.kill`, '1').catch(() => undefined);
     for (const pid of pids) signalIfAlive(pid);
+    if (pauseMs === 0) await liftCpuQuota(group);
     await delay(pauseMs);
   }
+}
+
+/** Giving memory back takes CPU time, and under a small quota seconds of it: what has been killed may have all it needs. */
+async function liftCpuQuota({ mode, root, path }: Cgroup): Promise<void> {
+  const [file, none] = mode === 'v2' ? [`${root}${path}/cpu.max`, 'max'] : [`${root}/cpu${path}/cpu.cfs_quota_us`, '-1'];
+  await writeFile(file, none, { flag: 'r+' }).catch(() => undefined);
 }
 
 function signalIfAlive(pid: number): void {

@@ -40,7 +40,8 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   const java = (await readdir('/etc')).filter((name) => name.startsWith('java')).map((name) => `etc/${name}`); // a JVM does not start without
   for (const name of [...COPIED, ...java]) await copyFromHost(name, fresh);
   for (const [name, text] of Object.entries(FILES)) await writeFile(`${fresh}/${name}`, text);
-  await writeFile(`${fresh}/.caisson/init`, '');
+  await copyFile(initBinary, `${fresh}/.caisson/init`);
+  await chmod(`${fresh}/.caisson/init`, 0o755);
   // runc before 1.2 gives a tmpfs the mode of the folder that it covers.
   await chmod(`${fresh}/tmp`, 0o1777);
   await chmod(`${fresh}/workspace`, 0o700);

@@ -34,6 +34,8 @@ export interface OciGround {
 const LAUNCH_MS = 10_000;
 /** Longest that the end of a runtime that was killed is waited for. */
 const ABANDON_MS = 5_000;
+/** Times that clean-up tries again to end what a sandbox still runs, 5 s each. */
+const RELEASE_RETRIES = 12;
 /** Runtime messages kept for the error text. */
 const MESSAGE_BYTES = 4_096;
 
@@ -105,6 +107,7 @@ export class OciDriver implements Driver {
       hostGid: hostUid,
       cgroupsPath: `${cgroupParent}/${spec.id}`,
       swapAccounting: host.cgroup.swapAccounting,
+      socketLimit: host.cgroup.mode !== 'v2',
       arch: host.arch,
     });
     await writeFile(`${placed.bundle}/runtime`, this.facts.name);
@@ -132,7 +135,8 @@ export class OciDriver implements Driver {
   }
 
   async #release(placed: Placed, slot: number | null): Promise<void> {
-    const gone = await killAll(placed.group);
+    let gone = await killAll(placed.group);
+    for (let retries = 0; !gone && retries < RELEASE_RETRIES; retries++) gone = await killAll(placed.group);
     await run(this.facts.path, this.#dialect.remove(this.#invocation(placed))).catch(() => undefined);
     await this.#removeState(placed);
     await removeCgroup(placed.group);
