@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, isErrorCode, type ErrorCode, type Problem } from '@caisson/contract/errors';
 import { CLIENT_STDIN_WINDOW, statePaths, type FromControl, type RunRequest, type RunResult, type StatePaths, type ToControl } from '@caisson/contract/light';
-import { checkOwnFolders, connectChannel, type Channel } from '@caisson/wire';
+import { checkOwnFolders, connectChannel, type Channel, type Connecting } from '@caisson/wire';
 
 /** The paths of the instance that the environment names. */
 export function instancePaths(): StatePaths {
@@ -14,6 +14,8 @@ export function instancePaths(): StatePaths {
 export interface RunOptions {
   readonly signal: AbortSignal;
   readonly stdin?: AsyncIterable<Buffer> | undefined;
+  /** A connection to control that is already under way. */
+  readonly early?: Connecting | undefined;
   write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void>;
 }
 
@@ -23,7 +25,7 @@ export interface RunOptions {
  * @throws CaissonError DAEMON_UNREACHABLE before anything was asked, SANDBOX_LOST when the daemon went away during
  *   the call (what became of it is then unknown), CANCELLED when the signal was aborted, or what the daemon answered.
  */
-export async function runCommand(paths: StatePaths, request: RunRequest, { signal, stdin, write }: RunOptions): Promise<RunResult> {
+export async function runCommand(paths: StatePaths, request: RunRequest, { signal, stdin, early, write }: RunOptions): Promise<RunResult> {
   const { promise, resolve: settle, reject } = Promise.withResolvers<RunResult>();
   let writing: Promise<void> = Promise.resolve();
   let room = CLIENT_STDIN_WINDOW;
@@ -48,7 +50,7 @@ export async function runCommand(paths: StatePaths, request: RunRequest, { signa
       reject(new CaissonError('SANDBOX_LOST', { detail: error?.message ?? 'the daemon went away' }));
       wake?.();
     },
-  });
+  }, early);
   const abort = (): void => {
     reject(new CaissonError('CANCELLED', { detail: 'interrupted' }));
     channel[Symbol.dispose]();

@@ -1,6 +1,13 @@
 import { resolve } from 'node:path';
-import { main } from './program.ts';
+import { connectEarly } from './early.ts';
 
 /** The checkout; its launcher script names it. */
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
-await main(process.argv.slice(2), home);
+const argv = process.argv.slice(2);
+const early = connectEarly(argv);
+try {
+  const { main } = await import('./program.ts');
+  await main(argv, { home, early });
+} finally {
+  early?.destroy();
+}

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { CaissonError, problemOf } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
+import type { Surroundings } from './early.ts';
 import type { RunFlags } from './run.ts';
 
 const VERSION = '0.1.0';
@@ -28,7 +29,7 @@ function collect(value: string, before: readonly string[] = []): readonly string
 }
 
 /** The commands. Each loads its own code when it is called, because `run` must start in milliseconds. */
-function build(home: string, finish: (status: number) => void): Command {
+function build({ home, early }: Surroundings, finish: (status: number) => void): Command {
   const program = new Command('caisson').description(OVERVIEW.trim()).version(VERSION, '--version').helpCommand(true).enablePositionalOptions();
   program.exitOverride().configureOutput({ outputError: () => undefined });
 
@@ -51,7 +52,7 @@ function build(home: string, finish: (status: number) => void): Command {
     .option('--stdin', 'pass stdin on to the command (default: it reads end of file)')
     .option('--json', 'print one object instead of the streams: exit, reason, level, digests, usage, decision, evidence, timings')
     .addHelpText('after', RUN_HELP)
-    .action(async (argv: readonly string[], flags: RunFlags) => finish(await (await import('./run.ts')).run(argv, flags, home)));
+    .action(async (argv: readonly string[], flags: RunFlags) => finish(await (await import('./run.ts')).run(argv, flags, { home, early })));
 
   program
     .command('up')
@@ -106,8 +107,8 @@ function failureStatus(argv: readonly string[], usage: boolean): number {
   return usage || argv[0] === 'audit' ? 2 : 1;
 }
 
-export async function main(argv: readonly string[], home: string): Promise<void> {
-  const program = build(home, (status) => (process.exitCode = status));
+export async function main(argv: readonly string[], surroundings: Surroundings): Promise<void> {
+  const program = build(surroundings, (status) => (process.exitCode = status));
   // Nobody reads what we print any more, so there is nothing left to do; a call under way is cancelled by our end.
   process.stdout.on('error', () => process.exit(failureStatus(argv, false)));
   process.stderr.on('error', () => undefined);

@@ -1,6 +1,7 @@
 import { CaissonError, errorRow, isErrorCode, printable, problemOf } from '@caisson/contract/errors';
 import { EXIT, exitStatus, type RunRequest, type RunResult } from '@caisson/contract/light';
 import { instancePaths, runCommand, withDaemon, type RunOptions } from './client.ts';
+import type { Surroundings } from './early.ts';
 import { parseBytes, parseCount, parseCpuMillis, parseDurationMs, showBytes } from './quantity.ts';
 
 /** The options of `run` as commander gives them. */
@@ -51,7 +52,7 @@ function environmentOf(assignments: readonly string[]): Record<string, string> {
 }
 
 /** Runs a command for the shell and returns its exit status. */
-export async function run(argv: readonly string[], flags: RunFlags, home: string): Promise<number> {
+export async function run(argv: readonly string[], flags: RunFlags, { home, early }: Surroundings): Promise<number> {
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interrupted.abort());
   const collected = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
@@ -64,7 +65,12 @@ export async function run(argv: readonly string[], flags: RunFlags, home: string
     const request = requestOf(argv, flags);
     const paths = instancePaths();
     if (flags.level === 'gvisor') await (await import('./gvisor.ts')).waitForGvisor(home);
-    const result = await withDaemon(paths, home, () => runCommand(paths, request, options));
+    let first = early;
+    const result = await withDaemon(paths, home, () => {
+      const attempt = runCommand(paths, request, { ...options, early: first });
+      first = undefined; // a further attempt connects anew
+      return attempt;
+    });
     if (flags.json === true) printJson(result, collected);
     else explain(result);
     return exitStatus(result.ending);

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, problem, Seccomp, type HostFacts, type Policy, type StatePaths } from '@caisson/contract';
 import { parsePolicy } from '@caisson/authority';
 import { remoteLog } from '@caisson/evidence';
-import { remoteFacts, remoteLaunch } from '@caisson/runtime';
+import { remoteExpect, remoteFacts, remoteLaunch } from '@caisson/runtime';
 import { Doubts, reconcile, sha256, type Rooms } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
@@ -44,7 +44,10 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
 
   const calls = new Map<string, Promise<void>>();
   const stopping = new AbortController();
-  const listening = await listenUnix(paths.controlSocket, {}, (socket: Socket) => serveClient(socket, rooms, calls, stopping.signal));
+  const listening = await listenUnix(paths.controlSocket, {}, (socket: Socket) => {
+    void remoteExpect(paths.launcherSocket); // who connects is about to ask for a sandbox
+    serveClient(socket, rooms, calls, stopping.signal);
+  });
   return {
     async [Symbol.asyncDispose]() {
       stopping.abort(new CaissonError('CANCELLED', { detail: 'Caisson is stopping' }));

@@ -1,6 +1,6 @@
 import { globSync, rmdirSync } from 'node:fs';
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
-import { hideUnifiedCgroup, openDrivers, prepareHostImage, probeHost, serveLauncher, uidBase, type LauncherRoom } from '@caisson/runtime';
+import { hideUnifiedCgroup, openDrivers, prepareHostImage, probeHost, serveLauncher, stirCgroups, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
 import { log } from './lifetime.ts';
@@ -33,6 +33,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
       if (again) facts = await probeHost(probe);
       return facts;
     },
+    expect: () => void stirCgroups(),
     driver: (name) => drivers.of(facts).get(name),
   };
   const owner = rootless ? undefined : identities(paths.dir, self()).control.uid;

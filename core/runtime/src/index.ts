@@ -1,4 +1,4 @@
-export { cgroupAt, killAll, readUsage, removeCgroup, type Cgroup } from './cgroup.ts';
+export { cgroupAt, killAll, readUsage, removeCgroup, stirCgroups, type Cgroup } from './cgroup.ts';
 export { hideUnifiedCgroup, prepareHostImage } from './host-image.ts';
 export { probeHost } from './host-facts.ts';
 export { Cores, onlineProcessors } from './cores.ts';
@@ -11,6 +11,6 @@ export {
   type LaneFrame, type SpawnPayload,
 } from './lane.ts';
 export { Lanes } from './lanes.ts';
-export { remoteFacts, remoteLaunch } from './remote.ts';
+export { remoteExpect, remoteFacts, remoteLaunch } from './remote.ts';
 export { serveLauncher, type LauncherRoom } from './serve.ts';
 export { processUids, Slots, uidBase } from './slots.ts';

@@ -6,6 +6,7 @@ import type { Hello } from './hello.ts';
 /** What control may say to the launcher: a closed set of verbs on one connection, which holds at most one sandbox. */
 export type ToLauncher =
   | { readonly type: 'facts'; readonly again: boolean }
+  | { readonly type: 'expect' }
   | { readonly type: 'launch'; readonly spec: IsolationSpec }
   | { readonly type: 'spawn'; readonly exec: number; readonly process: ProcessSpec }
   | { readonly type: 'signal'; readonly exec: number; readonly signal: number }
@@ -25,6 +26,7 @@ const ProcessSpec: z.ZodType<ProcessSpec> = z.strictObject({
 
 export const ToLauncher: z.ZodType<ToLauncher> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('facts'), again: z.boolean() }),
+  z.strictObject({ type: z.literal('expect') }),
   z.strictObject({ type: z.literal('launch'), spec: IsolationSpec }),
   z.strictObject({ type: z.literal('spawn'), exec: Count, process: ProcessSpec }),
   z.strictObject({ type: z.literal('signal'), exec: Count, signal: z.int().min(1).max(64) }),

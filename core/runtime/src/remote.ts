@@ -30,6 +30,17 @@ export async function remoteFacts(socketPath: string, again: boolean): Promise<H
   return parseMessage(HostFacts, reply.facts);
 }
 
+/** Tells the launcher that a launch is likely to follow. Whether it hears it makes no difference but time. */
+export async function remoteExpect(socketPath: string): Promise<void> {
+  try {
+    const channel = await connectChannel(socketPath, { onMessage: () => undefined });
+    channel.send({ type: 'expect' } satisfies ToLauncher);
+    channel.end();
+  } catch {
+    // the launch itself will say so
+  }
+}
+
 function asError({ code, message, hint }: { readonly code: string; readonly message: string; readonly hint: string }): CaissonError {
   return isErrorCode(code) ? CaissonError.from({ code, message, hint }) : new CaissonError('INTERNAL', { detail: message });
 }

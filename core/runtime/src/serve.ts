@@ -8,6 +8,8 @@ import { parseMessage, ToLauncher, type FromLauncher } from './messages.ts';
 export interface LauncherRoom {
   /** What the host can do; `again` measures it anew. */
   facts(again: boolean): Promise<HostFacts>;
+  /** Gets ready for a launch that is likely to be asked for within milliseconds. */
+  expect(): void;
   /** The driver of the runtime with this name. */
   driver(name: string): Driver | undefined;
 }
@@ -49,6 +51,7 @@ export function serveLauncher(socket: Socket, room: LauncherRoom): void {
   async function perform(message: ToLauncher): Promise<void> {
     switch (message.type) {
       case 'facts': return send({ type: 'facts', facts: await room.facts(message.again) });
+      case 'expect': return room.expect();
       case 'launch': return launch(message.spec);
       case 'spawn': return spawn(message);
       case 'signal': return execs.get(message.exec)?.exec.signal(message.signal);

@@ -95,12 +95,26 @@ export class Channel implements Disposable {
   }
 }
 
-/** Connects to a Unix socket. @throws CaissonError DAEMON_UNREACHABLE */
-export async function connectChannel(path: string, events: ChannelEvents): Promise<Channel> {
-  const socket = connect(path);
+/** A connection under way. Whatever is wrong with it is said by `connectChannel`. */
+export type Connecting = Socket;
+
+export function startConnecting(path: string): Connecting {
+  return connect(path).on('error', () => undefined);
+}
+
+/**
+ * Connects to a Unix socket, or takes a socket that is already on its way there.
+ *
+ * @throws CaissonError DAEMON_UNREACHABLE
+ */
+export async function connectChannel(path: string, events: ChannelEvents, early?: Connecting): Promise<Channel> {
+  const socket = early ?? connect(path);
   await new Promise<void>((resolve, reject) => {
+    const fail = (cause?: unknown): void => reject(new CaissonError('DAEMON_UNREACHABLE', { socket: path }, { cause }));
+    if (socket.readyState === 'open') return resolve();
+    if (socket.destroyed) return fail();
     socket.once('connect', resolve);
-    socket.once('error', (cause) => reject(new CaissonError('DAEMON_UNREACHABLE', { socket: path }, { cause })));
+    socket.once('error', fail);
   });
   return new Channel(socket, events);
 }
