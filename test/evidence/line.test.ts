@@ -55,8 +55,7 @@ const refused: readonly (readonly [string, Json, RegExp])[] = [
   ['a thousand levels of nesting', nested(1000), /body: is nested deeper/],
   ['a body over its length', 'x'.repeat(256 * 1024), /body: is more than/],
   ['a body that grows over its length in NFC', '\u0958'.repeat(200 * 1024), /body: is more than/],
-  ['names that are one in NFC', { '\u00e9': 1, 'e\u0301': 2 }, /body: has field names/],
-  ['names that sort otherwise in NFC', { 'e\u0301': 1, f: 2 }, /body: has field names/],
+  ['names that are one in NFC', { '\u00e9': 1, 'e\u0301': 2 }, /body: canonical JSON holds a name once/],
 ];
 
 function nested(levels: number): Json {

@@ -84,7 +84,7 @@ const HIDE_UNIFIED = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"';
 
 function writeBundle(folder: string, { runtime, id, argv, limits }: { readonly runtime: RealRuntime; readonly id: string; readonly argv: readonly string[]; readonly limits: RunRequest['limits'] }): void {
   const rootfs = join(folder, 'rootfs');
-  for (const name of ['.caisson', 'dev', 'etc', 'proc', 'sys', 'tmp', 'usr', 'workspace']) mkdirSync(join(rootfs, name), { recursive: true });
+  for (const name of ['.caisson', 'dev', 'etc', 'mnt', 'proc', 'sys', 'tmp', 'usr', 'workspace']) mkdirSync(join(rootfs, name), { recursive: true });
   for (const name of ['bin', 'sbin', 'lib', 'lib64']) symlinkSync(`usr/${name}`, join(rootfs, name));
   writeFileSync(join(rootfs, '.caisson/init'), '');
   writeFileSync(join(rootfs, 'etc/passwd'), 'agent:x:1000:1000::/workspace:/bin/sh\n');

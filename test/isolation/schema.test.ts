@@ -55,7 +55,7 @@ test('of the host, an OCI config names the rootfs, the init binary and /usr, and
   const binds = config.mounts.filter(({ type, options }) => type === 'bind' || options.some((option) => option.includes('bind')));
   assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), []);
   const usr = config.mounts.find(({ destination }) => destination === '/usr');
-  assert.ok(usr?.options.includes(`lowerdir=/usr:${placement.rootfs}/usr`));
+  assert.ok(usr?.options.includes(`lowerdir=/usr:${placement.rootfs}/mnt`));
   for (const { options = [] } of [...binds, ...(usr === undefined ? [] : [usr])]) for (const option of ['ro', 'nosuid', 'nodev']) assert.ok(options.includes(option));
   assert.deepEqual(config.root, { path: placement.rootfs, readonly: true });
   const sources = new Set(config.mounts.filter(({ type }) => type !== 'bind').map(({ source }) => source));

@@ -15,7 +15,7 @@ interface Sources {
 
 /** The mounts of config.md, "Mounts". Only here does a mount of the spec get a source, and only two of them are the host's. */
 export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath }: Sources): OciMount {
-  const empty = `${rootfs}/usr`; // only a mount point: /usr itself lies over it
+  const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
     case 'proc':

@@ -25,6 +25,17 @@ export function fromTime(limit: 'wall' | 'cpu'): (aftermath: Aftermath) => Obser
   };
 }
 
+/** By the host's own count: what a guest kernel tells its programs of their CPU time is its estimate. */
+export function fromCpuShare(mostMillis: number): (aftermath: Aftermath) => Observation {
+  return (aftermath) => {
+    const { usage, timings } = aftermath.result;
+    const wallMs = (timings['close'] ?? 0) - (timings['launch'] ?? 0);
+    if (usage.cpuMs === null || wallMs <= 0) return fromLine(aftermath);
+    const millis = Math.round((usage.cpuMs / wallMs) * 1000);
+    return (millis > mostMillis ? through : held)(`${millis} thousandths of a core for ${Math.round(wallMs)} ms, as the host counts`);
+  };
+}
+
 export function fromOutput({ result }: Aftermath): Observation {
   const { written, returned, truncated } = result.output.stdout;
   const most = result.decision.effect === 'allow' ? result.decision.limits.outputBytes : 0;

@@ -1,5 +1,5 @@
 import { CONTROL, type Alone, type Probe } from '../probe.ts';
-import { fromMemory, fromOutput, fromTime, outputOutside } from '../readings.ts';
+import { fromCpuShare, fromMemory, fromOutput, fromTime, outputOutside } from '../readings.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -20,7 +20,7 @@ const ROWS: readonly Row[] = [
     'flood-stdout', ['mib=1024'], 'return more output than its limit', 'H3 BB-14',
     { limits: { ...WALL, outputBytes: 64 * KIB }, read: fromOutput, controlArgv: ['flood-stdout', 'mib=16'], readControl: outputOutside },
   ],
-  ['take-cpu', ['ms=2000', 'most=500'], 'use more of the processor than its share', 'RL-06 RL-09 BB-14', { limits: { ...WALL, cpuMillis: 250 } }],
+  ['take-cpu', ['ms=2000', 'most=500'], 'use more of the processor than its share', 'RL-06 RL-09 BB-14', { limits: { ...WALL, cpuMillis: 250 }, read: fromCpuShare(500) }],
   ['spin', ['ms=3000'], 'use more CPU time than its limit', 'RL-06 RL-09 H3', { limits: { ...WALL, cpuMs: 500 }, read: fromTime('cpu') }],
   ['linger', ['ms=5000'], 'outstay its wall time by ignoring signals', 'RX-02 H3', { limits: { wallMs: 1000 }, read: fromTime('wall'), controlArgv: ['linger', 'ms=1500'] }],
 ];
