@@ -24,7 +24,7 @@ async function openLauncher(): Promise<Launcher> {
   const dir = mkdtempSync(join(tmpdir(), 'caisson-remote-'));
   const path = join(dir, 'launcher.sock');
   const driver = new FakeDriver(playCommands);
-  const listening = await listenUnix(path, {}, (socket) => serveLauncher(socket, { facts: async () => goodHost, expect: () => undefined, driver: (name) => (name === 'fake' ? driver : undefined) }));
+  const listening = await listenUnix(path, {}, (socket) => void serveLauncher(socket, { facts: async () => goodHost, expect: () => undefined, driver: (name) => (name === 'fake' ? driver : undefined) }));
   return {
     path, driver, listening,
     async [Symbol.asyncDispose]() {

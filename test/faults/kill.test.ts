@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -173,4 +173,22 @@ test('a scribe that is stopped, not dead, makes calls end refused, and their out
     await delay(100);
   }
   assert.fail('the outcome never came');
+});
+
+test('down at any step of a call leaves nothing, a launch under way included', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
+  try {
+    for (const [level, delayMs] of [['container', 1], ['container', 4], ['container', 8], ['container', 14], ['gvisor', 15], ['gvisor', 40]] as const) {
+      const caisson = await startCaisson({ dir });
+      const call = caisson.run({ argv: ['sleep', '5'], level }).catch((error: Error) => error);
+      await delay(delayMs);
+      await caisson[Symbol.asyncDispose]();
+      await call;
+      assert.deepEqual(await settledLeftovers(caisson.paths, 4_000), [], `left after ${delayMs} ms at level ${level}`);
+      assert.equal(existsSync(caisson.paths.run), false);
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

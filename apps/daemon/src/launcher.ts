@@ -37,10 +37,15 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     driver: (name) => drivers.of(facts).get(name),
   };
   const owner = rootless ? undefined : identities(paths.dir, self()).control.uid;
-  const listening = await listenUnix(paths.launcherSocket, { owner }, (socket) => serveLauncher(socket, room));
+  const serving = new Set<Promise<void>>();
+  const listening = await listenUnix(paths.launcherSocket, { owner }, (socket) => {
+    const served = serveLauncher(socket, room).finally(() => serving.delete(served));
+    serving.add(served);
+  });
   return {
     async [Symbol.asyncDispose]() {
       await listening[Symbol.asyncDispose]();
+      await Promise.allSettled(serving); // a launch that was given up is not over before it has left nothing
       await drivers.settled();
       removeEmptyCgroups(cgroupParent);
     },

@@ -55,7 +55,11 @@ export class Supervisor implements AsyncDisposable {
   async start(): Promise<void> {
     try {
       this.#closers.use(await takeLock(this.#paths));
+      // Folders go while the lock is held, because without it they are another start's; and what is in them goes only
+      // when they have been found to be ours.
+      this.#closers.defer(() => removeIfEmpty(this.#paths.run));
       this.#makeFolders();
+      this.#closers.defer(() => removeRun(this.#paths));
       await Promise.all([this.#startRole('scribe', 0), this.#startRole('launcher', 0)]);
       await this.#startRole('control', 0);
       this.#closers.use(
@@ -140,8 +144,6 @@ export class Supervisor implements AsyncDisposable {
       if (child !== undefined) await stop(child);
     }
     await this.#closers.disposeAsync();
-    if (this.#supervised.size > 0) removeRun(this.#paths);
-    removeIfEmpty(this.#paths.run);
   }
 }
 

@@ -170,7 +170,7 @@ export class OciDriver implements Driver {
   }
 
   async settled(): Promise<void> {
-    await Promise.all(this.#underWay);
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 }
 

@@ -21,24 +21,36 @@ interface Outstanding {
 
 /**
  * Serves one connection of control. It holds at most one sandbox, and the sandbox lives no longer than the connection:
- * when control goes away, whatever the reason, the sandbox is closed.
+ * when control goes away, whatever the reason, the sandbox is closed. Resolves when the connection is over and so is
+ * all that it set going, a launch that was under way included.
  */
-export function serveLauncher(socket: Socket, room: LauncherRoom): void {
+export async function serveLauncher(socket: Socket, room: LauncherRoom): Promise<void> {
   const execs = new Map<number, { readonly exec: Exec; readonly outstanding: Outstanding[] }>();
   const gone = new AbortController();
+  const underWay = new Set<Promise<unknown>>();
+  const over = Promise.withResolvers<void>();
   let machine: Machine | undefined;
   let launching = false;
 
   const channel: Channel = new Channel(socket, {
-    onMessage: (message) => void receive(parseMessage(ToLauncher, message)),
+    onMessage: (message) => track(receive(parseMessage(ToLauncher, message))),
     onBytes: (_kind, id, bytes) => void feed(id, bytes),
     onClose: () => {
       gone.abort(new CaissonError('CANCELLED', { detail: 'control went away' }));
       for (const { outstanding } of execs.values()) for (const { taken } of outstanding) taken();
-      void machine?.close();
+      if (machine !== undefined) track(machine.close());
+      over.resolve();
     },
   });
   const send = (message: FromLauncher): void => channel.send(message);
+
+  function track(work: Promise<unknown>): void {
+    underWay.add(work);
+    void work.catch(() => undefined).finally(() => underWay.delete(work));
+  }
+
+  await over.promise;
+  while (underWay.size > 0) await Promise.allSettled(underWay);
 
   async function receive(message: ToLauncher): Promise<void> {
     try {
