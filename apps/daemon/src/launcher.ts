@@ -1,4 +1,3 @@
-import { globSync, rmdirSync } from 'node:fs';
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
 import { hideUnifiedCgroup, openDrivers, prepareHostImage, probeHost, serveLauncher, stirCgroups, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { listenUnix } from '@caisson/wire';
@@ -47,18 +46,6 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
       await listening[Symbol.asyncDispose]();
       await Promise.allSettled(serving); // a launch that was given up is not over before it has left nothing
       await drivers.settled();
-      removeEmptyCgroups(cgroupParent);
     },
   };
-}
-
-/** The runtimes make the folder of this instance as they need it. One that is in use stays for the next start to sweep. */
-function removeEmptyCgroups(parent: string): void {
-  for (const folder of globSync([`/sys/fs/cgroup${parent}`, `/sys/fs/cgroup/*${parent}`])) {
-    try {
-      rmdirSync(folder);
-    } catch {
-      // in use, or the same folder under another name of its controller
-    }
-  }
 }

@@ -32,6 +32,12 @@ const gvisorFlags = ({ stateDir }: Invocation): readonly string[] => [
 /** A gVisor release is a date, `release-20260905.0`; builds from the module proxy carry no release number. */
 const GVISOR_OLDEST = 20_250_101;
 
+/** What crun and runc have in common: the command line of the reference runtime. */
+const COMMON: Pick<Dialect, 'run' | 'remove'> = {
+  run: ({ stateDir, bundle, id }) => ['--root', stateDir, 'run', '--detach', '--bundle', bundle, '--preserve-fds', '2', id],
+  remove: ({ stateDir, id }) => ['--root', stateDir, 'delete', '--force', id],
+};
+
 export const DIALECTS: readonly Dialect[] = [
   {
     name: 'crun',
@@ -39,8 +45,7 @@ export const DIALECTS: readonly Dialect[] = [
     checkpoint: false,
     typicalLaunchMs: 5,
     version: (output) => /^crun version (\S+)/.exec(output)?.[1] ?? null,
-    run: ({ stateDir, bundle, id }) => ['--root', stateDir, 'run', '--detach', '--bundle', bundle, '--preserve-fds', '2', id],
-    remove: ({ stateDir, id }) => ['--root', stateDir, 'delete', '--force', id],
+    ...COMMON,
   },
   {
     name: 'runc',
@@ -48,8 +53,7 @@ export const DIALECTS: readonly Dialect[] = [
     checkpoint: false,
     typicalLaunchMs: 15,
     version: (output) => /^runc version (\S+)/.exec(output)?.[1] ?? null,
-    run: ({ stateDir, bundle, id }) => ['--root', stateDir, 'run', '--detach', '--bundle', bundle, '--preserve-fds', '2', id],
-    remove: ({ stateDir, id }) => ['--root', stateDir, 'delete', '--force', id],
+    ...COMMON,
   },
   {
     name: 'runsc',

@@ -30,12 +30,12 @@ const checks: readonly Check[] = [
   (_, hello) => expectEqual('the list of network interfaces', 'lo', hello.interfaces.join(',')),
   (spec, hello) => expectEqual('the host name', spec.hostname, hello.hostname),
   (spec, hello) => (spec.landlock && hello.landlockAbi < 1 ? 'Landlock is not in force' : null),
-  (spec, hello, host) => (spec.level === 'container' ? ownUid(hello, host) : null),
+  (spec, hello) => (spec.level === 'container' ? ownUid(hello) : null),
   (spec, hello, host) => (spec.level === 'gvisor' && !kernelIsOwn(hello, host) ? `the kernel is ${hello.kernel}, which is not the sandbox's own` : null),
 ];
 
 /** On the host's kernel the uid must be mapped: an identity map means that no user namespace is in force. */
-function ownUid(hello: Hello, _host: HostFacts): string | null {
+function ownUid(hello: Hello): string | null {
   return /^0 0 4294967295$/.test(hello.uidMap) ? 'no user namespace is in force' : null;
 }
 
