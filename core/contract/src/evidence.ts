@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Json } from './canonical.ts';
 
-export const ENTRY_KINDS = ['intent', 'outcome', 'lifecycle'] as const;
+export const ENTRY_KINDS = ['intent', 'outcome', 'lifecycle', 'egress'] as const;
 export type EntryKind = (typeof ENTRY_KINDS)[number];
 
 /** What a process asks the scribe to record. */

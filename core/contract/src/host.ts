@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { LEVELS, type Level } from './level.ts';
 
-/** What an OCI runtime on this host can do. Callers choose by these facts, never by name. */
+/** What a runtime on this host can do. Callers choose by these facts, never by name. */
 export interface RuntimeFacts {
   readonly name: string;
+  /** Its program, or the socket behind which it runs. */
   readonly path: string;
   readonly version: string;
   /** Whose kernel serves the agent's system calls. */
@@ -14,6 +15,14 @@ export interface RuntimeFacts {
   readonly controlChannel: boolean;
   /** Typical time from nothing to pid 1, in milliseconds; the fastest fitting runtime is chosen. */
   readonly typicalLaunchMs: number;
+  /** Whether programs run as the user of the spec, or as one inside that no other sandbox has because the map is shared by all. */
+  readonly userInside: 'spec' | 'own';
+  /** Whether a persistent workspace can be mounted. */
+  readonly mountsWorkspaces: boolean;
+  /** Whether a sandbox can have another image than `host`. */
+  readonly mountsImages: boolean;
+  /** Whether a sandbox can have a link to the gate. */
+  readonly networks: boolean;
 }
 
 export interface HostFacts {
@@ -35,6 +44,8 @@ export interface HostFacts {
   readonly runtimes: readonly RuntimeFacts[];
   /** Why a level has no runtime here, and how to get one. */
   readonly missing: Readonly<Record<Level, { readonly what: string; readonly how: string } | null>>;
+  /** Why no sandbox can have a network here, and what can be done; null where one can. */
+  readonly noGate: { readonly what: string; readonly how: string } | null;
 }
 
 const RuntimeFacts: z.ZodType<RuntimeFacts> = z.strictObject({
@@ -45,6 +56,10 @@ const RuntimeFacts: z.ZodType<RuntimeFacts> = z.strictObject({
   checkpoint: z.boolean(),
   controlChannel: z.boolean(),
   typicalLaunchMs: z.number(),
+  userInside: z.enum(['spec', 'own']),
+  mountsWorkspaces: z.boolean(),
+  mountsImages: z.boolean(),
+  networks: z.boolean(),
 });
 
 const Missing = z.strictObject({ what: z.string(), how: z.string() }).nullable();
@@ -65,6 +80,7 @@ export const HostFacts: z.ZodType<HostFacts> = z.strictObject({
   landlockAbi: z.number(),
   runtimes: z.array(RuntimeFacts),
   missing: z.record(z.enum(LEVELS), Missing),
+  noGate: Missing,
 });
 
 /** The level that a runtime's kernel surface amounts to. */

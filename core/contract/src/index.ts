@@ -7,14 +7,25 @@ export {
 } from './errors.ts';
 export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog } from './evidence.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
+export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSITIONS, type SandboxEvent } from './life.ts';
 export { isBelow, Level, LEVELS } from './level.ts';
 export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
+export {
+  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, ruleName,
+  type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule,
+} from './network.ts';
+export type { CountedRefusal, NetworkInfo, NetworkState, Refusal } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
-export { Policy } from './policy.ts';
+export { Policy, type SandboxRules } from './policy.ts';
 export { RunRequest } from './request.ts';
 export type { RunResult } from './result.ts';
 export {
   IsolationSpec, NAMESPACES, SandboxId, Seccomp,
   type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule,
 } from './spec.ts';
+export {
+  CreateRequest, ExecId, ExecRequest, ImageRef, TerminalSize,
+  type ExecEvent, type ExecInfo, type LiveUsage, type SandboxInfo,
+} from './session.ts';
+export { LayerId, LayerInfo, WorkspaceDiff, WorkspaceId, WorkspaceInfo, type WorkspaceChange } from './workspace.ts';
 export { instanceId, statePaths, type StatePaths } from './state.ts';

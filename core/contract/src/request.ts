@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Level } from './level.ts';
 import { SomeLimits } from './limits.ts';
+import { NetworkRequest } from './network.ts';
 
 /** One command to run in one fresh sandbox. */
 export interface RunRequest {
@@ -16,10 +17,12 @@ export interface RunRequest {
   readonly limits?: SomeLimits;
   /** Whether the command reads the caller's stdin. Default false: it reads end of file. */
   readonly stdin?: boolean;
+  /** What it may reach. Default: nothing; it has no network. */
+  readonly network?: NetworkRequest;
 }
 
 const NUL = '\u0000';
-const text = (most: number): z.ZodType<string> =>
+export const text = (most: number): z.ZodType<string> =>
   z
     .string()
     .max(most)
@@ -34,20 +37,35 @@ function spawnBytes(argv: readonly string[], env: Readonly<Record<string, string
   return strings.reduce((sum, item) => sum + 4 * item.length + 1, 0);
 }
 
-const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'must be a name such as API_URL');
+export const EnvName: z.ZodType<string> = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'must be a name such as API_URL');
+
+/** Program and arguments. */
+export const Arguments: z.ZodType<readonly string[]> = z
+  .array(text(131_072))
+  .min(1, 'needs a program')
+  .max(4096)
+  .refine((argv) => argv[0] !== '', { path: [0], message: 'names no program' });
+
+interface Spawned {
+  readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Refines what names a command: what cannot be handed to pid 1 in one frame is refused here. */
+export const spawnFits: readonly [(spawned: Spawned) => boolean, { readonly path: string[]; readonly message: string }] = [
+  ({ argv, env }) => spawnBytes(argv, env ?? {}) <= 4 * ARGV_BYTES_MAX,
+  { path: ['argv'], message: `arguments and environment are more than ${ARGV_BYTES_MAX} bytes` },
+];
 
 export const RunRequest: z.ZodType<RunRequest> = z
   .strictObject({
-    argv: z.array(text(131_072)).min(1, 'needs a program').max(4096),
+    argv: Arguments,
     level: Level.optional(),
     cwd: text(4096).refine((path) => path.startsWith('/'), 'must be an absolute path').optional(),
     env: z.record(EnvName, text(131_072)).optional(),
     limits: SomeLimits.optional(),
     stdin: z.boolean().optional(),
+    network: NetworkRequest.optional(),
   })
-  .refine((request) => request.argv[0] !== '', { path: ['argv', 0], message: 'names no program' })
   .refine((request) => Object.keys(request.env ?? {}).length <= 1024, { path: ['env'], message: 'has more than 1024 names' })
-  .refine((request) => spawnBytes(request.argv, request.env ?? {}) <= 4 * ARGV_BYTES_MAX, {
-    path: ['argv'],
-    message: `arguments and environment are more than ${ARGV_BYTES_MAX} bytes`,
-  }) as z.ZodType<RunRequest>;
+  .refine(...spawnFits) as z.ZodType<RunRequest>;

@@ -1,6 +1,7 @@
 import type { Decision } from './decision.ts';
 import type { Receipt } from './evidence.ts';
 import type { Level } from './level.ts';
+import type { NetworkState } from './network-state.ts';
 import type { Ending, OutputCount, Usage } from './outcome.ts';
 
 /** What a call came to: the object that `caisson run --json` prints, without the output itself. */
@@ -28,6 +29,8 @@ export interface RunResult {
   };
   readonly usage: Usage;
   readonly output: { readonly stdout: OutputCount; readonly stderr: OutputCount };
+  /** What it did with its network; null: it had none, or the gate could not say. */
+  readonly network: NetworkState | null;
   /** Null where nothing could be recorded. */
   readonly evidence: { readonly intent: Receipt | null; readonly outcome: Receipt | null };
   /** Milliseconds from the start of the call to the end of each step, to the microsecond. */

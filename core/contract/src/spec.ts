@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Level } from './level.ts';
 import { Limits } from './limits.ts';
+import { WorkspaceId } from './workspace.ts';
 
 export const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'] as const;
 export type Namespace = (typeof NAMESPACES)[number];
@@ -12,10 +13,19 @@ export type Namespace = (typeof NAMESPACES)[number];
 export type Mount =
   | { readonly kind: 'proc' }
   | { readonly kind: 'dev' }
+  /**
+   * Terminals: a devpts of the sandbox's own at /dev/pts, with at most `terminals` of them open at once. At level container the
+   * kernel moves what is written to a terminal in threads of its own, two for each, whose time no limit of the sandbox counts: a
+   * flood of 16 terminals costs the host about twice the CPU time that the sandbox itself spends on it, one of 1 terminal as
+   * much again. At level gvisor all of it is gVisor's work, which is counted; terminals are always there and not numbered.
+   */
+  | { readonly kind: 'pts'; readonly terminals: number }
   | { readonly kind: 'init' }
   | { readonly kind: 'usr' }
   | { readonly kind: 'etc' }
-  | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number };
+  | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number }
+  /** A persistent workspace at /workspace, by its id; its own file system holds it to its size. */
+  | { readonly kind: 'workspace'; readonly workspace: string };
 
 export interface Rlimit {
   readonly name: 'core' | 'fsize' | 'memlock' | 'msgqueue' | 'nofile' | 'nproc' | 'sigpending' | 'stack';
@@ -36,9 +46,9 @@ export interface SeccompRule {
 
 export interface SeccompCondition {
   readonly argument: number;
-  readonly operator: 'equal' | 'masked-equal' | 'not-equal';
+  readonly operator: 'equal' | 'masked-equal' | 'not-equal' | 'masked-not-equal';
   readonly value: number;
-  /** For masked-equal: the bits that are compared. */
+  /** For masked-equal and masked-not-equal: the bits that are compared. */
   readonly mask?: number;
 }
 
@@ -51,11 +61,14 @@ export interface Seccomp {
 export interface IsolationSpec {
   readonly id: string;
   readonly level: Level;
-  readonly image: 'host';
+  /** `host`, or the digest of an OCI manifest that this host has unpacked. A name or a tag never gets here. */
+  readonly image: 'host' | `sha256:${string}`;
   readonly hostname: string;
   /** Identity inside; the launcher maps it to a host uid that no other sandbox has. */
   readonly user: { readonly uid: number; readonly gid: number };
   readonly namespaces: readonly Namespace[];
+  /** `none`: loopback alone. `gate`: one link more, whose other end is the gate's. */
+  readonly network: 'none' | 'gate';
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
   readonly readOnlyRoot: boolean;
@@ -71,7 +84,7 @@ export interface IsolationSpec {
 
 const Condition: z.ZodType<SeccompCondition> = z.strictObject({
   argument: z.int().min(0).max(5),
-  operator: z.enum(['equal', 'masked-equal', 'not-equal']),
+  operator: z.enum(['equal', 'masked-equal', 'not-equal', 'masked-not-equal']),
   value: z.int().min(0),
   mask: z.int().min(0).exactOptional(),
 });
@@ -92,6 +105,8 @@ export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
 const Mount: z.ZodType<Mount> = z.union([
   z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc']) }) as z.ZodType<Mount>,
   z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
+  z.strictObject({ kind: z.literal('workspace'), workspace: WorkspaceId }),
+  z.strictObject({ kind: z.literal('pts'), terminals: z.int().min(1) }),
 ]);
 
 export const SandboxId: z.ZodType<string> = z.string().regex(/^sbx-[0-9a-z]{16}$/);
@@ -99,10 +114,11 @@ export const SandboxId: z.ZodType<string> = z.string().regex(/^sbx-[0-9a-z]{16}$
 export const IsolationSpec: z.ZodType<IsolationSpec> = z.strictObject({
   id: SandboxId,
   level: Level,
-  image: z.literal('host'),
+  image: z.union([z.literal('host'), z.string().regex(/^sha256:[0-9a-f]{64}$/) as unknown as z.ZodType<`sha256:${string}`>]),
   hostname: z.string().regex(/^[a-z0-9-]{1,63}$/),
   user: z.strictObject({ uid: z.int().min(1).max(65_533), gid: z.int().min(1).max(65_533) }),
   namespaces: z.array(z.enum(NAMESPACES)),
+  network: z.enum(['none', 'gate']),
   capabilities: z.array(z.string()),
   noNewPrivileges: z.boolean(),
   readOnlyRoot: z.boolean(),

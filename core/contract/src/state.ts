@@ -12,10 +12,25 @@ export interface StatePaths {
   readonly evidence: string;
   readonly log: string;
   readonly controlSocket: string;
+  /** The HTTP API. */
+  readonly apiSocket: string;
   readonly launcherSocket: string;
+  /** The launcher's keeper of sandboxes that stay. */
+  readonly keeperSocket: string;
   readonly scribeSocket: string;
   readonly supervisorSocket: string;
+  /** The gate, by which sandboxes reach the network. */
+  readonly gateSocket: string;
+  /** File that says where the gate's network namespace is. */
+  readonly gateNamespace: string;
   readonly sandboxes: string;
+  /** Output of execs; below `dir`, because what is below `run` may be memory. */
+  readonly journals: string;
+  readonly workspaces: string;
+  /** Memory of snapshots. */
+  readonly checkpoints: string;
+  /** Where workspaces are mounted while they are in use. */
+  readonly mounts: string;
   readonly images: string;
   readonly runtimes: string;
 }
@@ -52,10 +67,18 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     evidence: `${dir}/evidence`,
     log: `${dir}/log/caisson.log`,
     controlSocket: `${run}/control/control.sock`,
+    apiSocket: `${run}/control/api.sock`,
     launcherSocket: `${run}/launcher/launcher.sock`,
+    keeperSocket: `${run}/launcher/keeper.sock`,
     scribeSocket: `${run}/scribe/scribe.sock`,
     supervisorSocket: `${run}/supervisor.sock`,
+    gateSocket: `${run}/gate/gate.sock`,
+    gateNamespace: `${run}/launcher/gate`,
     sandboxes: `${run}/sandboxes`,
+    journals: `${dir}/journals`,
+    workspaces: `${dir}/workspaces`,
+    checkpoints: `${dir}/checkpoints`,
+    mounts: `${run}/mounts`,
     images: `${run}/images`,
     runtimes: `${run}/runtimes`,
   };

@@ -1,0 +1,184 @@
+import { z } from 'zod';
+
+/**
+ * How a connection is read on its way out. `tls`: the first bytes must be a TLS ClientHello whose server name is the host of
+ * the rule (RFC 6066 §3); nothing is decrypted. `http`: every request is read, and its host must be that of the rule.
+ * `tcp`: bytes pass as they are.
+ */
+export const EGRESS_PROTOCOLS = ['tls', 'http', 'tcp'] as const;
+export type EgressProtocol = (typeof EGRESS_PROTOCOLS)[number];
+
+/** One destination that a sandbox may reach, or may not. What no rule allows is refused. */
+export interface EgressRule {
+  /** How evidence and denials call it. Default: its effect, host and port, such as `allow api.example.com:443`. */
+  readonly name?: string;
+  /** Default `allow`. A rule that denies beats every rule that allows. */
+  readonly effect?: 'allow' | 'deny';
+  /** A host name, or `*.` and a name below which every name is meant. Never an address. */
+  readonly host: string;
+  /** TCP port. Default 443; of a rule that denies, every port. */
+  readonly port?: number;
+  /** Default: `tls` for port 443, `http` for port 80, `tcp` for any other. */
+  readonly protocol?: EgressProtocol;
+  /** What the requests of protocol `http` may be; of a rule that denies, which of them it denies. Default: any. */
+  readonly http?: HttpRule;
+  /** Connections that may be opened, or requests of protocol `http` made, within 60 s. Default: as many as the sandbox may. */
+  readonly perMinute?: number;
+  /** Bytes that may pass, both ways together, in the life of the sandbox. Default: no limit of the rule's own. */
+  readonly bytes?: number;
+  /** Whether what the rule refuses passes and is only recorded. Default false. */
+  readonly auditOnly?: boolean;
+}
+
+export interface HttpRule {
+  /** Methods, in capitals. Default: any. */
+  readonly methods?: readonly string[];
+  /**
+   * Paths, without the query; `*` stands for any characters but `/`, `**` for any. Both the pattern and the path are decoded
+   * once (RFC 3986 §2.1) before they are compared, and `%2A` in a pattern is a star that stands for itself. Default: any.
+   */
+  readonly paths?: readonly string[];
+  /** Longest body of a request, in bytes. Default: no limit. */
+  readonly bodyBytes?: number;
+}
+
+/** What a call or a sandbox asks of the network. Nothing asked: it has none. */
+export interface NetworkRequest {
+  readonly rules: readonly EgressRule[];
+}
+
+/** What the policy says of the network: a layer below which requests only narrow. */
+export interface NetworkPolicy {
+  /** Destinations that may be asked for. Default: any name. */
+  readonly allow?: readonly EgressRule[];
+  /** Destinations that nobody gets. */
+  readonly deny?: readonly EgressRule[];
+  /**
+   * Ranges of addresses that names may stand for although they are not public, such as `10.1.0.0/16`, each with the reason,
+   * which goes into the evidence of every connection. Never a default.
+   */
+  readonly unsafeAllowPrivate?: readonly { readonly cidr: string; readonly reason: string }[];
+  /** Addresses of DNS servers that the gate asks. Default: those of the host. */
+  readonly resolvers?: readonly string[];
+  /** Connections that one sandbox may have open at once. Default 1000. */
+  readonly connections?: number;
+  /** Connections that one sandbox may open, and requests of protocol `http` that it may make, within 60 s. Default 6000. */
+  readonly connectionsPerMinute?: number;
+}
+
+const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
+/** Letters, digits, hyphen and underscore (RFC 1123 §2.1); a last label that is not all digits, so that no address is a name. */
+const HOST = new RegExp(`^(?=.{1,253}$)(?:${LABEL}\\.)*(?!\\d+$)(?!0x[0-9a-f]*$)${LABEL}$`);
+
+export const HostName: z.ZodType<string> = z.string().regex(HOST, 'must be a host name in small letters, without a dot at its end; a name that is not ASCII is written as xn--…');
+
+/** Names that whole registries share: `*.com` would be everybody. Two labels below are asked for at least. */
+const HostPattern: z.ZodType<string> = z
+  .string()
+  .refine((host) => HOST.test(host.startsWith('*.') ? host.slice(2) : host), 'must be a host name in small letters, or *. and a host name')
+  .refine((host) => !host.startsWith('*.') || host.slice(2).split('.').length >= 2, 'is too broad: *. needs a name of at least two labels, such as *.example.com');
+
+/** A pattern that no path without a doubt could match would be a rule that is read and not kept. */
+function isMatchable(pattern: string): boolean {
+  try {
+    const segments = decodeURIComponent(pattern).split('/').slice(1);
+    return !/[?#\\]|%(?:2f|5c)/i.test(pattern) && !segments.some((segment, at) => segment === '.' || segment === '..' || (segment === '' && at < segments.length - 1));
+  } catch {
+    return false;
+  }
+}
+
+const HttpRule: z.ZodType<HttpRule> = z.strictObject({
+  methods: z.array(z.string().regex(/^[A-Z]{1,32}$/, 'must be a method in capitals')).min(1).max(32).optional(),
+  paths: z.array(z.string().regex(/^\/[\u0021-\u007e]{0,1023}$/, 'must begin with / and be printable ASCII').refine(isMatchable, 'must be a path without query, dot segments, empty segments, \\ or an encoded slash')).min(1).max(64).optional(),
+  bodyBytes: z.int().min(0).optional(),
+}) as z.ZodType<HttpRule>;
+
+function hasBudget({ perMinute, bytes, http }: EgressRule): boolean {
+  return perMinute !== undefined || bytes !== undefined || http?.bodyBytes !== undefined;
+}
+
+export const EgressRule: z.ZodType<EgressRule> = z
+  .strictObject({
+    name: z.string().regex(/^[\u0020-\u007e]{1,128}$/, 'must be printable ASCII of at most 128 characters').optional(),
+    effect: z.enum(['allow', 'deny']).optional(),
+    host: HostPattern,
+    port: z.int().min(1).max(65_535).optional(),
+    protocol: z.enum(EGRESS_PROTOCOLS).optional(),
+    http: HttpRule.optional(),
+    perMinute: z.int().min(1).optional(),
+    bytes: z.int().min(1).optional(),
+    auditOnly: z.boolean().optional(),
+  })
+  .refine((rule) => rule.http === undefined || protocolOf(rule as EgressRule) === 'http', { path: ['http'], message: 'is read only where protocol is http' })
+  .refine((rule) => rule.effect !== 'deny' || !hasBudget(rule as EgressRule), 'denies, and so has no perMinute, bytes or bodyBytes') as z.ZodType<EgressRule>;
+
+const Rules: z.ZodType<readonly EgressRule[]> = z.array(EgressRule).max(256);
+
+export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules }) as z.ZodType<NetworkRequest>;
+
+/** The prefix is looked at once more: `z.cidrv6` takes any number up to 128 for one, such as 8.5. */
+const Cidr = z.union([z.cidrv4(), z.cidrv6()]).refine((cidr) => /\/[0-9]+$/.test(cidr), 'must end in a prefix length');
+
+export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
+  allow: Rules.exactOptional(),
+  deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && !hasBudget(rule)), 'holds rules that deny: no effect allow, no perMinute, bytes or bodyBytes').exactOptional(),
+  unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
+  resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
+  connections: z.int().min(1).max(100_000).exactOptional(),
+  connectionsPerMinute: z.int().min(1).exactOptional(),
+}) as z.ZodType<NetworkPolicy>;
+
+/** Port 443 where a rule that allows names none. */
+export function portOf({ port = 443 }: EgressRule): number {
+  return port;
+}
+
+export function protocolOf(rule: EgressRule): EgressProtocol {
+  if (rule.protocol !== undefined) return rule.protocol;
+  const port = portOf(rule);
+  if (port === 443) return 'tls';
+  return port === 80 ? 'http' : 'tcp';
+}
+
+/** How evidence and denials call a rule. */
+export function ruleName(rule: EgressRule): string {
+  if (rule.name !== undefined) return rule.name;
+  return rule.effect === 'deny' ? `deny ${rule.host}:${rule.port ?? '*'}` : `allow ${rule.host}:${portOf(rule)}`;
+}
+
+/** What the gate did with one attempt, and why. */
+export type EgressDecision = EgressAllowed | EgressDenied;
+
+export interface EgressAllowed {
+  readonly effect: 'allow';
+  readonly rule: string;
+  readonly reason: string;
+  readonly protocol: EgressProtocol;
+  /** The refusal that a rule with `auditOnly` would have been. */
+  readonly audit?: EgressDenied;
+}
+
+export interface EgressDenied {
+  readonly effect: 'deny';
+  /** Null: no rule speaks of it, and what no rule allows is refused. */
+  readonly rule: string | null;
+  readonly reason: string;
+  /** The smallest change that would have been allowed, such as `--allow api.example.com:443`. */
+  readonly wouldAllow: string;
+}
+
+/**
+ * The rule that an argument `--allow HOST[:PORT][/PROTOCOL]` means, such as `api.example.com`, `*.example.com:443` or
+ * `db.example.com:5432/tcp`. Port and protocol have the defaults of a rule.
+ */
+export function allowArgument(text: string): EgressRule | { readonly refused: string } {
+  const match = /^([^:/]*)(?::([0-9]{1,5}))?(?:\/(tls|http|tcp))?$/.exec(text);
+  if (match === null) return { refused: 'must be HOST[:PORT][/tls|/http|/tcp], such as api.example.com:443; neither a URL nor an address' };
+  const [, host, port, protocol] = match;
+  if (port?.startsWith('0') === true) return { refused: 'has a port that begins with 0' };
+  const parsed = EgressRule.safeParse({ host, ...(port !== undefined && { port: Number(port) }), ...(protocol !== undefined && { protocol }) });
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  return { refused: issue === undefined ? 'is no rule' : `${issue.path.join('.')} ${issue.message}` };
+}
