@@ -1,13 +1,15 @@
 import { isBelow, LIMIT_NAMES, type Decision, type Denied, type Policy, type RunRequest } from '@caisson/contract';
+import type { Asked } from './asked.ts';
 import { levelCannotLimit, levelNeeds, notEnforcedAt } from './levels.ts';
 import { fillLimits } from './limits.ts';
+import { decideNetwork } from './network.ts';
 
-type Check = (request: RunRequest, policy: Policy) => Denied | null;
+type Check = (request: Asked, policy: Policy) => Denied | null;
 
-const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit];
+const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, networkPolicy];
 
 /** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
-export function decide(request: RunRequest, policy: Policy): Decision {
+export function decide(request: Asked | RunRequest, policy: Policy): Decision {
   for (const check of checks) {
     const denied = check(request, policy);
     if (denied !== null) return denied;
@@ -23,7 +25,11 @@ export function decide(request: RunRequest, policy: Policy): Decision {
   };
 }
 
-function levelMinimum(request: RunRequest, { levels: { default: usual, minimum } }: Policy): Denied | null {
+function networkPolicy({ network }: Asked, policy: Policy): Denied | null {
+  return network === undefined ? null : decideNetwork(network, policy.network);
+}
+
+function levelMinimum(request: Asked, { levels: { default: usual, minimum } }: Policy): Denied | null {
   const asked = request.level ?? usual;
   if (!isBelow(asked, minimum)) return null;
   return {
@@ -36,7 +42,7 @@ function levelMinimum(request: RunRequest, { levels: { default: usual, minimum }
   };
 }
 
-function limitMaximum(request: RunRequest, policy: Policy): Denied | null {
+function limitMaximum(request: Asked, policy: Policy): Denied | null {
   for (const limit of LIMIT_NAMES) {
     const asked = request.limits?.[limit] ?? policy.limits.default[limit];
     const allowed = policy.limits.maximum[limit];

@@ -1,4 +1,5 @@
-import { MIB, type Denied, type Level, type Limits, type Policy, type RunRequest, type SomeLimits } from '@caisson/contract';
+import { MIB, type Denied, type Level, type Limits, type Policy, type SomeLimits } from '@caisson/contract';
+import type { Asked } from './asked.ts';
 
 interface LevelRights {
   /** What the level's own kernel takes before the command has anything. */
@@ -21,7 +22,7 @@ export function notEnforcedAt(level: Level): readonly (keyof Limits)[] {
 }
 
 /** A limit that was asked for and cannot be held is refused; a default that cannot be is named in the decision. */
-export function levelCannotLimit({ level: asked, limits = {} }: RunRequest, { levels }: Policy): Denied | null {
+export function levelCannotLimit({ level: asked, limits = {} }: Asked, { levels }: Policy): Denied | null {
   const level = asked ?? levels.default;
   const limit = notEnforcedAt(level).find((name) => limits[name] !== undefined);
   if (limit === undefined) return null;
@@ -37,7 +38,7 @@ export function levelCannotLimit({ level: asked, limits = {} }: RunRequest, { le
 }
 
 /** A sandbox too small for its own kernel would fail at random places; it is refused before it starts. */
-export function levelNeeds({ level: asked, limits = {} }: RunRequest, { levels, limits: { default: usual } }: Policy): Denied | null {
+export function levelNeeds({ level: asked, limits = {} }: Asked, { levels, limits: { default: usual } }: Policy): Denied | null {
   const level = asked ?? levels.default;
   for (const [limit, needed] of Object.entries(RIGHTS[level].needs) as [keyof Limits, number][]) {
     const given = limits[limit] ?? usual[limit];

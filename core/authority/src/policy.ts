@@ -1,4 +1,4 @@
-import { CaissonError, isBelow, LIMIT_NAMES, Policy } from '@caisson/contract';
+import { CaissonError, isBelow, LIMIT_NAMES, Policy, type SandboxRules } from '@caisson/contract';
 import { repeatedName } from './repeated.ts';
 
 /**
@@ -28,11 +28,18 @@ export function parsePolicy(text: string, path: string): Policy {
   return parsed.data;
 }
 
-function contradictionIn({ levels, limits }: Policy): string | null {
+function contradictionIn({ levels, limits, sandboxes }: Policy): string | null {
   if (isBelow(levels.default, levels.minimum)) {
     return `levels.default of ${levels.default} is below levels.minimum of ${levels.minimum}`;
   }
   const above = LIMIT_NAMES.find((name) => limits.default[name] > limits.maximum[name]);
-  if (above === undefined) return null;
+  if (above === undefined) return sandboxes === undefined ? null : contradictionInRules(sandboxes, limits.maximum.workspaceBytes);
   return `limits.default.${above} of ${limits.default[above]} is more than limits.maximum.${above} of ${limits.maximum[above]}`;
+}
+
+function contradictionInRules(rules: SandboxRules, mostBytes: number): string | null {
+  const above = (['ttlMs', 'idleMs'] as const).find((name) => rules[name].default > rules[name].maximum);
+  if (above !== undefined) return `sandboxes.${above}.default of ${rules[above].default} is more than its maximum of ${rules[above].maximum}`;
+  if (rules.workspaceBytes <= mostBytes) return null;
+  return `sandboxes.workspaceBytes of ${rules.workspaceBytes} is more than limits.maximum.workspaceBytes of ${mostBytes}`;
 }
