@@ -1,0 +1,10 @@
+export { FilesClient, type ListOptions, type MoveOptions } from './client.ts';
+export type { UnpackResult } from './entries.ts';
+export { filesHelper, type FilesHelper } from './command.ts';
+export type { FileInfo, FileType } from './info.ts';
+export type { PatchResult } from './patch.ts';
+export type { FilePath } from './paths.ts';
+export type { Match, SearchQuery } from './search.ts';
+export type { UnpackLimits } from './unpack.ts';
+export type { Body, Expected, ReadOptions, WriteOptions } from './verbs.ts';
+export type { FileEvent, FileEventKind, WatchOptions } from './watch.ts';
