@@ -1,11 +1,10 @@
 #include "init.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,59 +12,75 @@ enum { CHUNK = 64 * 1024 };
 
 static struct exec table[LANE_EXECS_MAX];
 
-static struct exec *find(uint32_t id) {
+struct exec *exec_find(uint32_t id) {
   for (size_t i = 0; id != 0 && i < LANE_EXECS_MAX; i++)
     if (table[i].id == id) return &table[i];
   return NULL;
 }
 
-static struct exec *free_slot(void) {
-  for (size_t i = 0; i < LANE_EXECS_MAX; i++)
-    if (table[i].id == 0) return &table[i];
+struct exec *exec_new(uint32_t id, uint32_t stage) {
+  for (size_t i = 0; i < LANE_EXECS_MAX; i++) {
+    if (table[i].id != 0) continue;
+    table[i] = (struct exec){.id = id, .report = -1, .slave = -1, .out = {-1, -1}, .in = -1};
+    return &table[i];
+  }
+  exec_send_failed(id, stage, EAGAIN);
   return NULL;
 }
 
-static size_t slot_of(const struct exec *e) { return (size_t)(e - table); }
+struct exec *exec_at(size_t slot) { return &table[slot]; }
+
+size_t exec_slot(const struct exec *e) { return (size_t)(e - table); }
 
 static uint32_t smaller(uint64_t a, uint64_t b) { return (uint32_t)(a < b ? a : b); }
 
-static void send_failed(uint32_t id, uint32_t stage, uint32_t error) {
+void exec_send_failed(uint32_t id, uint32_t stage, uint32_t error) {
   uint8_t payload[8];
   lane_put32(payload, stage);
   lane_put32(payload + 4, error);
   send_frame(CONTROL_FD, LANE_FAILED, 0, id, payload, sizeof payload);
 }
 
+void exec_send_started(const struct exec *e) {
+  uint8_t payload[4];
+  lane_put32(payload, (uint32_t)e->pid);
+  send_frame(CONTROL_FD, LANE_STARTED, 0, e->id, payload, sizeof payload);
+}
+
 /* ---- output ---- */
 
 static int can_read(const struct exec *e, int s) {
   if (e->out[s] < 0) return 0;
-  return e->window > 0 || e->total[s] >= e->cap[s];
+  return e->window >= LANE_FRAME_COST || e->total[s] >= e->cap[s];
 }
 
 static void update_output(struct exec *e) {
+  if (e->deadline_ms != 0) return; /* connecting: there is nothing to be read, and what is polled is the connection */
   for (int s = 0; s < 2; s++) {
     int wanted = !e->exited && can_read(e, s);
-    if (wanted && !e->out_polled[s]) watch(e->out[s], WATCH_STDOUT + s, slot_of(e), 0);
+    if (wanted && !e->out_polled[s]) watch(e->out[s], WATCH_STDOUT + s, exec_slot(e), 0);
     if (!wanted && e->out_polled[s] && e->out[s] >= 0) unwatch(e->out[s]);
     e->out_polled[s] = wanted;
   }
 }
 
-static void close_output(struct exec *e, int s) {
-  if (e->out[s] < 0) return;
-  close(e->out[s]); /* closing also leaves the epoll set */
-  e->out[s] = -1;
-  e->out_polled[s] = 0;
-}
+static void close_output(struct exec *e, int s) { let_go(&e->out[s], &e->out_polled[s]); }
 
 static void close_input(struct exec *e) {
-  if (e->in >= 0) close(e->in);
-  e->in = -1;
-  e->in_polled = 0;
+  if (e->kind == KIND_DIAL && e->in >= 0) shutdown(e->in, SHUT_WR);
+  let_go(&e->in, &e->in_polled);
   free(e->in_buffer);
   e->in_buffer = NULL;
   e->in_length = 0;
+}
+
+void exec_release(struct exec *e) {
+  close_input(e);
+  for (int s = 0; s < 2; s++) close_output(e, s);
+  int report_polled = 1;
+  let_go(&e->report, &report_polled);
+  let_go(&e->slave, NULL);
+  e->id = 0;
 }
 
 /* Reads once from one stream, forwards what cap and window allow and drops the rest.
@@ -73,6 +88,7 @@ static void close_input(struct exec *e) {
 static ssize_t pump_output(struct exec *e, int s) {
   static uint8_t chunk[CHUNK];
   uint64_t room = e->total[s] < e->cap[s] ? e->cap[s] - e->total[s] : 0;
+  if (room > 0 && e->window < LANE_FRAME_COST) return 0;
   size_t most = room > 0 ? smaller(e->window, CHUNK) : CHUNK;
   if (e->exited) most = smaller(most, e->drain[s]);
   if (most == 0) return 0;
@@ -85,7 +101,7 @@ static ssize_t pump_output(struct exec *e, int s) {
   if (e->exited) e->drain[s] -= (uint64_t)n;
   uint32_t forwarded = smaller((uint64_t)n, room);
   if (forwarded > 0) {
-    e->window -= forwarded;
+    e->window -= forwarded < LANE_FRAME_COST ? LANE_FRAME_COST : forwarded;
     send_frame(DATA_FD, LANE_OUTPUT, (uint8_t)(s + 1), e->id, chunk, forwarded);
   }
   return n;
@@ -115,20 +131,39 @@ static void settle(struct exec *e) {
     if (e->drain[s] == 0) close_output(e, s);
   }
   if (e->out[0] >= 0 || e->out[1] >= 0) return;
-  close_input(e);
+  exec_finish(e, e->status);
+}
+
+void exec_finish(struct exec *e, int status) {
+  e->status = status;
   send_exit(e);
-  e->id = 0;
+  exec_release(e);
+}
+
+/* A connection is over when both of its halves are. */
+static void settle_dial(struct exec *e) {
+  if (e->kind == KIND_DIAL && e->deadline_ms == 0 && e->out[0] < 0 && e->in_buffer == NULL) exec_finish(e, 0);
+}
+
+/* The peer of a connection may end its half while it still reads; nothing is left of a connection that was reset. */
+static void end_of_output(struct exec *e, int s, int error) {
+  close_output(e, s);
+  if (e->kind != KIND_DIAL) return;
+  if (error != 0) return exec_finish(e, 0);
+  send_frame(DATA_FD, LANE_OUTPUT_END, 0, e->id, NULL, 0);
+  settle_dial(e);
 }
 
 void exec_output_ready(size_t slot, int s) {
   struct exec *e = &table[slot];
   if (e->id == 0 || e->exited || e->out[s] < 0) return;
-  if (pump_output(e, s) < 0) close_output(e, s);
-  update_output(e);
+  errno = 0;
+  if (pump_output(e, s) < 0) end_of_output(e, s, errno);
+  if (e->id != 0) update_output(e);
 }
 
 void exec_credit(uint32_t id, uint32_t bytes) {
-  struct exec *e = find(id);
+  struct exec *e = exec_find(id);
   if (e == NULL) return; /* the exec ended while the credit was under way */
   if (bytes > UINT32_MAX - e->window) die(71);
   e->window += bytes;
@@ -136,28 +171,29 @@ void exec_credit(uint32_t id, uint32_t bytes) {
   settle(e);
 }
 
+/* What a program has left to be read, at most. A terminal keeps some of it where no count shows it, 12 KiB in Linux
+ * (pty.c, n_tty.c) and 132 KiB in gVisor, and a read takes all of it before it says that there is nothing. */
+static uint64_t owed(const struct exec *e, int s) {
+  int pending = 0;
+  if (e->out[s] < 0) return 0;
+  if (e->kind == KIND_TTY) return 160 * 1024;
+  return ioctl(e->out[s], FIONREAD, &pending) == 0 ? (uint64_t)pending : 0;
+}
+
 void exec_reaped(pid_t pid, int status, const struct rusage *usage) {
   for (size_t i = 0; i < LANE_EXECS_MAX; i++) {
     struct exec *e = &table[i];
     if (e->id == 0 || e->pid != pid || e->exited) continue;
+    spawn_settle(e);
+    if (e->id == 0) return;
     e->exited = 1;
     e->status = status;
     e->usage = *usage;
-    for (int s = 0; s < 2; s++) {
-      int pending = 0;
-      if (e->out[s] >= 0 && ioctl(e->out[s], FIONREAD, &pending) != 0) pending = 0;
-      e->drain[s] = (uint64_t)pending;
-    }
+    for (int s = 0; s < 2; s++) e->drain[s] = owed(e, s);
     update_output(e);
     settle(e);
     return;
   }
-}
-
-void exec_signal(uint32_t id, int signo) {
-  struct exec *e = find(id);
-  if (e == NULL || e->exited || signo <= 0 || signo > 64) return;
-  kill(-e->pid, signo);
 }
 
 /* ---- stdin ---- */
@@ -168,14 +204,25 @@ static void credit_stdin(const struct exec *e, size_t bytes) {
   send_frame(CONTROL_FD, LANE_STDIN_CREDIT, 0, e->id, payload, sizeof payload);
 }
 
+/* A terminal has no end of input, only a character that says so; it goes the way of all input, and nobody is credited
+ * for it. Returns whether there is one to be written. */
+static int end_of_file(struct exec *e) {
+  if (e->kind != KIND_TTY || e->in_end_sent) return 0;
+  e->in_end_sent = 1;
+  e->in_buffer[0] = tty_end_of_file(e->in);
+  e->in_start = 0;
+  e->in_length = e->in_buffer[0] != 0;
+  return e->in_length > 0;
+}
+
 static void update_input(struct exec *e) {
   if (e->in < 0) return;
-  if (e->in_length == 0 && e->in_ended) {
+  if (e->in_length == 0 && e->in_ended && !end_of_file(e)) {
     close_input(e);
-    return;
+    return settle_dial(e);
   }
   int wanted = e->in_length > 0;
-  if (wanted && !e->in_polled) watch(e->in, WATCH_STDIN, slot_of(e), 1);
+  if (wanted && !e->in_polled) watch(e->in, WATCH_STDIN, exec_slot(e), 1);
   if (!wanted && e->in_polled) unwatch(e->in);
   e->in_polled = wanted;
 }
@@ -186,20 +233,20 @@ void exec_input_ready(size_t slot) {
   ssize_t n = write(e->in, e->in_buffer + e->in_start, e->in_length);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n < 0) { /* the program closed its stdin: take and drop what is still sent */
-    credit_stdin(e, e->in_length);
+    if (!e->in_end_sent) credit_stdin(e, e->in_length);
     close_input(e);
-    return;
+    return settle_dial(e);
   }
   e->in_start += (size_t)n;
   e->in_length -= (size_t)n;
-  credit_stdin(e, (size_t)n);
+  if (!e->in_end_sent) credit_stdin(e, (size_t)n);
   update_input(e);
 }
 
 void exec_stdin(uint32_t id, const uint8_t *bytes, size_t length) {
-  struct exec *e = find(id);
+  struct exec *e = exec_find(id);
   if (e == NULL) return;
-  if (e->in < 0) {
+  if (e->in_buffer == NULL) {
     if (length > 0) credit_stdin(e, length);
     return;
   }
@@ -213,85 +260,7 @@ void exec_stdin(uint32_t id, const uint8_t *bytes, size_t length) {
   update_input(e);
 }
 
-/* ---- spawn ---- */
-
-static _Noreturn void run_child(struct lane_spawn *spawn, const int stdio[3], int report) {
-  uint32_t failure[2] = {STAGE_SETUP, 0};
-  sigset_t none;
-  sigemptyset(&none);
-  setsid();
-  signal(SIGPIPE, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  for (int fd = 0; fd < 3; fd++)
-    if (dup2(stdio[fd], fd) < 0) goto fail;
-  failure[0] = STAGE_CWD;
-  if (chdir(spawn->cwd) != 0) goto fail;
-  failure[0] = STAGE_EXEC;
-  environ = spawn->envp; /* so that execvp searches the PATH of the command, not of pid 1 */
-  execvp(spawn->argv[0], spawn->argv);
-fail:
-  failure[1] = (uint32_t)errno;
-  if (write(report, failure, sizeof failure) != sizeof failure) _exit(70);
-  _exit(127);
-}
-
-static void close_pair(int pair[2]) {
-  if (pair[0] >= 0) close(pair[0]);
-  if (pair[1] >= 0) close(pair[1]);
-}
-
-/* Every descriptor init opens is close-on-exec, so a child keeps only what dup2 gave it. */
-void exec_spawn(uint32_t id, uint8_t *payload, size_t length) {
-  static struct lane_spawn spawn;
-  if (id == 0 || find(id) != NULL || lane_parse_spawn(payload, length, &spawn) != 0) die(71);
-  struct exec *e = free_slot();
-  if (e == NULL) return send_failed(id, STAGE_SETUP, EAGAIN);
-
-  int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1};
-  uint8_t *buffer = NULL;
-  int wants_stdin = (spawn.flags & SPAWN_STDIN) != 0;
-  if (wants_stdin && (buffer = malloc(LANE_STDIN_WINDOW)) == NULL) goto fail;
-  if (wants_stdin && pipe2(in, O_CLOEXEC) != 0) goto fail;
-  if (!wants_stdin && (in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0) goto fail;
-  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(report, O_CLOEXEC) != 0) goto fail;
-
-  pid_t pid = fork();
-  if (pid < 0) goto fail;
-  if (pid == 0) run_child(&spawn, (const int[3]){in[0], out[1], err[1]}, report[1]);
-
-  close(in[0]);
-  close(out[1]);
-  close(err[1]);
-  close(report[1]);
-  uint32_t failure[2];
-  ssize_t n;
-  do n = read(report[0], failure, sizeof failure);
-  while (n < 0 && errno == EINTR);
-  close(report[0]);
-  if (n == sizeof failure) {
-    close(out[0]);
-    close(err[0]);
-    if (in[1] >= 0) close(in[1]);
-    free(buffer);
-    return send_failed(id, failure[0], failure[1]);
-  }
-
-  fcntl(out[0], F_SETFL, O_NONBLOCK);
-  fcntl(err[0], F_SETFL, O_NONBLOCK);
-  if (wants_stdin) fcntl(in[1], F_SETFL, O_NONBLOCK);
-  *e = (struct exec){.id = id, .pid = pid, .out = {out[0], err[0]}, .window = spawn.window,
-                     .cap = {spawn.cap[0], spawn.cap[1]}, .in = in[1], .in_buffer = buffer};
-  uint8_t started[4];
-  lane_put32(started, (uint32_t)pid);
-  send_frame(CONTROL_FD, LANE_STARTED, 0, id, started, sizeof started);
+void exec_update(struct exec *e) {
   update_output(e);
-  return;
-
-fail:
-  send_failed(id, STAGE_SETUP, (uint32_t)errno);
-  close_pair(in);
-  close_pair(out);
-  close_pair(err);
-  close_pair(report);
-  free(buffer);
+  update_input(e);
 }

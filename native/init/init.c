@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 static int poller = -1;
+static int landlock_abi;
 
 /* A lane being read: a header, then as many payload bytes as it announces. */
 struct reader {
@@ -32,11 +33,20 @@ void watch(int fd, int kind, size_t slot, int writable) {
 
 void unwatch(int fd) { epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL); }
 
+void let_go(int *fd, int *polled) {
+  if (*fd < 0) return;
+  if (polled != NULL && *polled) unwatch(*fd);
+  if (polled != NULL) *polled = 0;
+  close(*fd);
+  *fd = -1;
+}
+
 /* Blocks until the launcher has read enough. The launcher reads eagerly and bounds what is in
  * flight by credit; if it never reads again, it is gone or about to kill this sandbox. */
 static void write_all(int fd, const uint8_t *bytes, size_t length) {
   while (length > 0) {
     ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL);
+    if (n < 0 && errno == ENOTSOCK) n = write(fd, bytes, length);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) die(0);
     bytes += n;
@@ -52,10 +62,25 @@ void send_frame(int fd, uint8_t type, uint8_t stream, uint32_t exec, const void 
   write_all(fd, frame, LANE_HEADER_BYTES + length);
 }
 
+static void on_quiesce(int fd, struct lane_header h) {
+  if (h.length != 0) die(71);
+  if (quiesce_heard(fd)) send_hello(landlock_abi);
+}
+
 static void on_control(struct lane_header h, uint8_t *payload) {
   switch (h.type) {
     case LANE_SPAWN:
-      exec_spawn(h.exec, payload, h.length);
+      spawn_program(h.exec, payload, h.length);
+      return;
+    case LANE_DIAL:
+      dial_port(h.exec, payload, h.length);
+      return;
+    case LANE_RESIZE:
+      tty_resize(h.exec, payload, h.length);
+      return;
+    case LANE_KILL:
+      if (h.length != 0) die(71);
+      exec_kill(h.exec);
       return;
     case LANE_SIGNAL:
       if (h.length != 4) die(71);
@@ -65,20 +90,33 @@ static void on_control(struct lane_header h, uint8_t *payload) {
       if (h.length != 4) die(71);
       exec_credit(h.exec, lane_get32(payload));
       return;
+    case LANE_QUIESCE:
+      on_quiesce(CONTROL_FD, h);
+      return;
     default:
       die(71);
   }
 }
 
 static void on_data(struct lane_header h, uint8_t *payload) {
+  if (h.type == LANE_QUIESCE) return on_quiesce(DATA_FD, h);
   if (h.type != LANE_STDIN) die(71);
   exec_stdin(h.exec, payload, h.length);
+}
+
+/* No runtime that gives pid 1 a stream saves memory. */
+static void on_stream(struct lane_header h, uint8_t *payload) {
+  if (h.type == LANE_QUIESCE) die(71);
+  if (h.type == LANE_STDIN) return on_data(h, payload);
+  on_control(h, payload);
 }
 
 /* Reads what is there and hands over every complete frame. The end of a lane is the end of the
  * sandbox: when pid 1 exits the kernel kills every process of the pid namespace. */
 static void read_lane(struct reader *r, void (*on_frame)(struct lane_header, uint8_t *)) {
   ssize_t n = recv(r->fd, r->bytes + r->have, sizeof r->bytes - r->have, MSG_DONTWAIT);
+  /* Nobody else reads the pipe, so one that was said to be readable does not block. */
+  if (n < 0 && errno == ENOTSOCK) n = read(r->fd, r->bytes + r->have, sizeof r->bytes - r->have);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) die(0);
   r->have += (size_t)n;
@@ -107,11 +145,18 @@ static void reap(int signal_fd) {
   }
 }
 
+/* What the runtime ignored would be ignored by every program too. Pid 1 itself needs no handler: of its own namespace
+ * no signal without one reaches it (pid_namespaces(7)). */
+static void reset_signals(void) {
+  for (int signo = 1; signo < NSIG; signo++) signal(signo, SIG_DFL); /* fails for those that cannot be changed */
+}
+
 static int open_signals(void) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &set, NULL);
+  sigprocmask(SIG_SETMASK, &set, NULL);
+  reset_signals();
   signal(SIGPIPE, SIG_IGN);
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -126,39 +171,48 @@ static void detach_stdio(void) {
 
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--host-facts") == 0) return print_host_facts();
-  static struct reader control = {.fd = CONTROL_FD}, data = {.fd = DATA_FD};
+  static struct reader control = {.fd = CONTROL_FD}, data = {.fd = DATA_FD}, stream = {.fd = STREAM_FD};
   if (prctl(PR_SET_DUMPABLE, 0) != 0) die(70);
-  if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0 || fcntl(DATA_FD, F_SETFD, FD_CLOEXEC) != 0) die(70);
+  int last = lanes_take();
   /* Whatever else a runtime has left open would pass to the agent's programs. */
-  if (close_range(DATA_FD + 1, ~0U, 0) != 0) die(70);
+  if (close_range((unsigned)last + 1, ~0U, 0) != 0) die(70);
   /* The launcher may hand over non-blocking sockets; write_all relies on blocking ones. */
-  if (fcntl(CONTROL_FD, F_SETFL, O_RDWR) != 0 || fcntl(DATA_FD, F_SETFL, O_RDWR) != 0) die(70);
+  for (int fd = CONTROL_FD; fd <= last; fd++)
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, O_RDWR) != 0) die(70);
   detach_stdio();
   umask(022);
-  int landlock_abi = landlock_confine();
+  landlock_abi = landlock_confine();
   if (landlock_abi < 0) die(72);
   int signals = open_signals();
   poller = epoll_create1(EPOLL_CLOEXEC);
   if (signals < 0 || poller < 0) die(70);
-  watch(CONTROL_FD, WATCH_CONTROL, 0, 0);
-  watch(DATA_FD, WATCH_DATA, 0, 0);
+  if (last == STREAM_FD) {
+    watch(STREAM_FD, WATCH_STREAM, 0, 0);
+  } else {
+    watch(CONTROL_FD, WATCH_CONTROL, 0, 0);
+    watch(DATA_FD, WATCH_DATA, 0, 0);
+  }
   watch(signals, WATCH_SIGNAL, 0, 0);
   send_hello(landlock_abi);
 
   for (;;) {
     struct epoll_event ready[32];
-    int count = epoll_wait(poller, ready, 32, -1);
+    int count = epoll_wait(poller, ready, 32, dial_wait_ms());
     if (count < 0 && errno != EINTR) die(70);
     for (int i = 0; i < count; i++) {
       size_t slot = (uint32_t)ready[i].data.u64;
       switch (ready[i].data.u64 >> 32) {
         case WATCH_CONTROL: read_lane(&control, on_control); break;
         case WATCH_DATA: read_lane(&data, on_data); break;
+        case WATCH_STREAM: read_lane(&stream, on_stream); break;
         case WATCH_SIGNAL: reap(signals); break;
         case WATCH_STDOUT: exec_output_ready(slot, 0); break;
         case WATCH_STDERR: exec_output_ready(slot, 1); break;
         case WATCH_STDIN: exec_input_ready(slot); break;
+        case WATCH_REPORT: spawn_report_ready(slot); break;
+        case WATCH_CONNECT: dial_ready(slot); break;
       }
     }
+    dial_expire();
   }
 }

@@ -67,10 +67,32 @@ int lane_parse_spawn(uint8_t *payload, size_t length, struct lane_spawn *out) {
   size_t envc = lane_get32(payload + 28);
   uint8_t *cursor = payload + fixed;
   const uint8_t *end = payload + length;
-  if ((out->flags & ~(uint32_t)SPAWN_STDIN) != 0 || argc == 0) return -1;
+  if ((out->flags & ~(uint32_t)(SPAWN_STDIN | SPAWN_TTY)) != 0 || argc == 0) return -1;
+  out->size = (struct lane_size){0, 0};
+  if ((out->flags & SPAWN_TTY) != 0) {
+    if (length - fixed < 4 || lane_parse_size(cursor, 4, &out->size) != 0) return -1;
+    cursor += 4;
+  }
   out->cwd = next_string(&cursor, end);
   if (out->cwd == NULL || out->cwd[0] != '/') return -1;
   if (take_strings(&cursor, end, out->argv, argc) != 0) return -1;
   if (take_strings(&cursor, end, out->envp, envc) != 0) return -1;
   return cursor == end ? 0 : -1;
+}
+
+int lane_parse_size(const uint8_t *payload, size_t length, struct lane_size *out) {
+  if (length != 4) return -1;
+  uint32_t both = lane_get32(payload);
+  out->cols = (uint16_t)both;
+  out->rows = (uint16_t)(both >> 16);
+  return out->cols != 0 && out->rows != 0 ? 0 : -1;
+}
+
+int lane_parse_dial(const uint8_t *payload, size_t length, struct lane_dial *out) {
+  if (length != 8) return -1;
+  uint32_t port = lane_get32(payload + 4);
+  if (port == 0 || port > UINT16_MAX) return -1;
+  out->window = lane_get32(payload);
+  out->port = (uint16_t)port;
+  return 0;
 }

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PROBE_SECONDS = 5 };
+enum { PROBE_SECONDS = 20 };
 
 static const struct probe *const tables[] = {
     privilege_probes, mount_probes,  namespace_probes, kernel_probes,  abi_probes,    file_probes,

@@ -1,4 +1,4 @@
-/* Fuzz target of the two parsers that read bytes from outside: lane_parse_header and lane_parse_spawn.
+/* Fuzz target of the parsers that read bytes from outside: lane_parse_header, _spawn, _size and _dial.
  *
  * With libFuzzer: clang -DLIBFUZZER -fsanitize=fuzzer,address,undefined lane_fuzz.c ../lane.c
  * Without:        gcc -fsanitize=address,undefined lane_fuzz.c ../lane.c; ./a.out ROUNDS SEED
@@ -48,7 +48,9 @@ static int check_spawn(const uint8_t *bytes, size_t length) {
     size_t argc = lane_get32(payload + 24);
     expect(argc > 0, "there is a program");
     expect(within(spawn.cwd, payload, length) && spawn.cwd[0] == '/', "the working directory is absolute");
-    expect((spawn.flags & ~(uint32_t)SPAWN_STDIN) == 0, "no flag is unknown");
+    expect((spawn.flags & ~(uint32_t)(SPAWN_STDIN | SPAWN_TTY)) == 0, "no flag is unknown");
+    int has_size = spawn.size.cols > 0 && spawn.size.rows > 0;
+    expect(has_size == ((spawn.flags & SPAWN_TTY) != 0), "exactly a terminal has a size");
     check_strings(spawn.argv, argc, payload, length);
     check_strings(spawn.envp, lane_get32(payload + 28), payload, length);
     expect(payload[length - 1] == 0, "nothing follows the last string");
@@ -57,9 +59,23 @@ static int check_spawn(const uint8_t *bytes, size_t length) {
   return valid;
 }
 
+static void check_small(const uint8_t *bytes, size_t length) {
+  struct lane_size size;
+  struct lane_dial dial;
+  uint8_t *payload = calloc(length, 1);
+  if (payload == NULL && length > 0) abort();
+  if (length > 0) memcpy(payload, bytes, length);
+  if (lane_parse_size(payload, length, &size) == 0)
+    expect(length == 4 && lane_get32(payload) == ((uint32_t)size.rows << 16 | size.cols) && size.cols > 0 && size.rows > 0, "a size is what was sent");
+  if (lane_parse_dial(payload, length, &dial) == 0)
+    expect(length == 8 && lane_get32(payload) == dial.window && lane_get32(payload + 4) == dial.port && dial.port > 0, "a port is what was sent");
+  free(payload);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size >= LANE_HEADER_BYTES) check_header(data);
   check_spawn(data, size);
+  check_small(data, size);
   return 0;
 }
 
@@ -84,13 +100,18 @@ static size_t random_bytes(uint8_t *into, size_t most) {
 static size_t random_spawn(uint8_t *into) {
   uint32_t argc = 1 + random_below(4), envc = random_below(4);
   memset(into, 0, 32);
-  lane_put32(into, random_below(2));
+  uint32_t flags = random_below(4);
+  lane_put32(into, flags);
   lane_put32(into + 4, random_below(1 << 20));
   lane_put64(into + 8, random_below(1 << 30));
   lane_put64(into + 16, random_below(1 << 30));
   lane_put32(into + 24, argc);
   lane_put32(into + 28, envc);
   size_t at = 32;
+  if ((flags & SPAWN_TTY) != 0) {
+    lane_put32(into + at, (1 + random_below(UINT16_MAX)) << 16 | (1 + random_below(UINT16_MAX)));
+    at += 4;
+  }
   into[at++] = '/';
   for (uint32_t string = 0; string <= argc + envc; string++) {
     for (uint32_t n = random_below(6); n > 0; n--) into[at++] = (uint8_t)(1 + random_below(255));
@@ -133,6 +154,8 @@ int main(int argc, char **argv) {
       check_header(bytes);
     }
     valid += (unsigned long)check_spawn(bytes, length);
+    lane_put32(bytes + 4, random_below(2 * UINT16_MAX));
+    check_small(bytes, 4 * random_below(4));
   }
   printf("%lu inputs, %lu of them valid\n", rounds, valid);
   return 0;

@@ -1,7 +1,8 @@
 /* Shows how lane.c reads and writes frames, for the tests that hold lane.ts to the same bytes.
  *
  * `decode` reads frames from stdin and prints one line each:   frame TYPE STREAM EXEC PAYLOAD
- * and after a SPAWN:                                           spawn FLAGS WINDOW CAP CAP CWD ARGC ARG… ENVC ENV…
+ * and after a SPAWN:                                           spawn FLAGS WINDOW CAP CAP COLS ROWS CWD ARGC ARG… ENVC ENV…
+ * after a RESIZE `size COLS ROWS`, after a DIAL `dial WINDOW PORT`,
  * or `invalid`, which ends it. `encode` reads such frame lines and writes the frames. Bytes are in hex, `-` for none.
  */
 #include "../lane.h"
@@ -33,8 +34,41 @@ static int invalid(void) {
   return 0;
 }
 
-static int decode(void) {
+static int print_spawn(size_t length) {
   static struct lane_spawn spawn;
+  if (lane_parse_spawn(payload, length, &spawn) != 0) return -1;
+  printf("spawn %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %u %u", spawn.flags, spawn.window, spawn.cap[0], spawn.cap[1], spawn.size.cols, spawn.size.rows);
+  print_string(spawn.cwd);
+  print_strings(spawn.argv);
+  print_strings(spawn.envp);
+  putchar('\n');
+  return 0;
+}
+
+static int print_size(size_t length) {
+  struct lane_size size;
+  if (lane_parse_size(payload, length, &size) != 0) return -1;
+  printf("size %u %u\n", size.cols, size.rows);
+  return 0;
+}
+
+static int print_dial(size_t length) {
+  struct lane_dial dial;
+  if (lane_parse_dial(payload, length, &dial) != 0) return -1;
+  printf("dial %" PRIu32 " %u\n", dial.window, dial.port);
+  return 0;
+}
+
+static int print_payload(uint8_t type, size_t length) {
+  switch (type) {
+    case LANE_SPAWN: return print_spawn(length);
+    case LANE_RESIZE: return print_size(length);
+    case LANE_DIAL: return print_dial(length);
+    default: return 0;
+  }
+}
+
+static int decode(void) {
   uint8_t header[LANE_HEADER_BYTES];
   struct lane_header h;
   while (fread(header, 1, sizeof header, stdin) == sizeof header) {
@@ -43,13 +77,7 @@ static int decode(void) {
     printf("frame %u %u %" PRIu32, h.type, h.stream, h.exec);
     print_hex(payload, h.length);
     putchar('\n');
-    if (h.type != LANE_SPAWN) continue;
-    if (lane_parse_spawn(payload, h.length, &spawn) != 0) return invalid();
-    printf("spawn %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64, spawn.flags, spawn.window, spawn.cap[0], spawn.cap[1]);
-    print_string(spawn.cwd);
-    print_strings(spawn.argv);
-    print_strings(spawn.envp);
-    putchar('\n');
+    if (print_payload(h.type, h.length) != 0) return invalid();
   }
   return 0;
 }
