@@ -1,3 +1,4 @@
+import { setImmediate as arrived } from 'node:timers/promises';
 import { CaissonError, type EntryDraft, type EvidenceLog, type Receipt } from '@caisson/contract';
 import { encodeLine, GENESIS } from './chain.ts';
 import { writeDurably, type Disk } from './disk.ts';
@@ -25,8 +26,8 @@ interface Opened {
 }
 
 /**
- * The log in one file, and its only writer. Entries that arrive while a sync is under way are written together and
- * share the next one. When a write fails, everything that waits is rejected and the file is cut back to what is
+ * The log in one file, and its only writer. Entries that arrive together, or while a sync is under way, are written together
+ * and share the next one. When a write fails, everything that waits is rejected and the file is cut back to what is
  * durable; when that, or a sync, fails, nothing is written any more until the log is opened again.
  *
  * An intent or outcome is unique among the open subjects and the last 4096 closed ones.
@@ -76,14 +77,16 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const bytes = Buffer.byteLength(JSON.stringify(draft));
     if (this.#waitingBytes + bytes > WAITING_BYTES) throw unavailable(`more than ${WAITING_BYTES} bytes wait to be written`);
     const settle = Promise.withResolvers<Receipt>();
-    if (draft.kind !== 'lifecycle') this.#promised.set(keyOf(draft), settle.promise);
+    if (draft.kind === 'intent' || draft.kind === 'outcome') this.#promised.set(keyOf(draft), settle.promise);
     this.#queue.push({ draft, bytes, settle });
     this.#waitingBytes += bytes;
     this.#flushing ??= this.#flush();
     return settle.promise;
   }
 
+  /** Begins when everything that has arrived by now has been taken: it shares one sync. */
   async #flush(): Promise<void> {
+    await arrived();
     while (this.#queue.length > 0) {
       const batch = this.#takeBatch();
       try {

@@ -18,7 +18,7 @@ export function emptyLedger(): Ledger {
 
 /** The receipt of the intent or outcome that the log already has of this subject. */
 export function recall(ledger: Ledger, kind: EntryKind, subject: string): Receipt | undefined {
-  if (kind === 'lifecycle') return undefined;
+  if (kind !== 'intent' && kind !== 'outcome') return undefined;
   const open = kind === 'intent' ? ledger.open.get(subject) : undefined;
   return open ?? ledger.closed.get(subject)?.[kind];
 }

@@ -18,12 +18,14 @@ export class Caller implements Disposable {
   readonly #waiting = new Map<number, Waiting>();
   #channel: Promise<Channel> | undefined;
   #next = 0;
+  #disposed = false;
 
   constructor(path: string) {
     this.#path = path;
   }
 
   async call(verb: string, parameters: unknown): Promise<unknown> {
+    if (this.#disposed) throw new CaissonError('DAEMON_UNREACHABLE', { socket: this.#path });
     this.#channel ??= this.#connect();
     const channel = await this.#channel.catch((error: unknown) => {
       this.#channel = undefined;
@@ -56,6 +58,7 @@ export class Caller implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#disposed = true;
     void this.#channel?.then((channel) => channel[Symbol.dispose](), () => undefined);
   }
 }

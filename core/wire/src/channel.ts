@@ -22,6 +22,8 @@ export class Channel implements Disposable {
   #failure: Error | undefined;
   #drained: Promise<void> | undefined;
   #beingTaken = 0;
+  #reading = false;
+  #released = false;
 
   constructor(socket: Socket, events: ChannelEvents) {
     this.#socket = socket;
@@ -32,12 +34,24 @@ export class Channel implements Disposable {
   }
 
   #read(chunk: Buffer): void {
+    this.#reading = true;
     try {
-      for (const frame of this.#reader.push(chunk)) this.#dispatch(frame);
+      for (const frame of this.#reader.push(chunk)) {
+        this.#dispatch(frame);
+        if (this.#released) break; // what follows is for whoever carries the socket on
+      }
     } catch (error) {
       this.#failure = error as Error;
       this.#socket.destroy();
+    } finally {
+      this.#reading = false;
     }
+    if (this.#released) this.#giveBack();
+  }
+
+  #giveBack(): void {
+    const rest = this.#reader.takeRest();
+    if (rest.length > 0 && !this.closed) this.#socket.unshift(rest);
   }
 
   #dispatch({ kind, stream, payload }: Frame): void {
@@ -67,8 +81,14 @@ export class Channel implements Disposable {
     return this.#socket.destroyed;
   }
 
+  /** What is sent in one breath goes in one piece: each piece wakes the peer. It does not wait for the end of the turn, which may be long. */
   send(message: unknown): void {
-    if (!this.closed) this.#socket.write(encodeFrame('message', 0, Buffer.from(JSON.stringify(message))));
+    if (this.closed) return;
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      queueMicrotask(() => this.#socket.uncork());
+    }
+    this.#socket.write(encodeFrame('message', 0, Buffer.from(JSON.stringify(message))));
   }
 
   /** Resolves when the peer has taken enough for more to be sent, or is gone. */
@@ -85,12 +105,26 @@ export class Channel implements Disposable {
     await this.#drained;
   }
 
+  /**
+   * Gives the socket up, paused, to whoever carries it on; nothing more is read or told here. What was sent before is on
+   * its way. Bytes that the peer sent after the message on which this is called at once can be read from the socket.
+   */
+  release(): Socket {
+    this.#socket.uncork();
+    this.#socket.pause();
+    for (const event of ['data', 'error', 'close']) this.#socket.removeAllListeners(event);
+    this.#released = true;
+    if (!this.#reading) this.#giveBack();
+    return this.#socket;
+  }
+
   /** Sends what is queued, then closes. */
   end(): void {
     this.#socket.end();
   }
 
   [Symbol.dispose](): void {
+    this.#socket.uncork(); // what was sent before is on its way
     this.#socket.destroy();
   }
 }

@@ -51,4 +51,11 @@ export class FrameReader {
       this.#pending = this.#pending.subarray(at);
     }
   }
+
+  /** The bytes that are not a frame yet; they are given away. */
+  takeRest(): Buffer {
+    const rest = this.#pending;
+    this.#pending = Buffer.alloc(0);
+    return rest;
+  }
 }

@@ -2,4 +2,4 @@ export { answer, Caller, type Verbs } from './call.ts';
 export { Channel, connectChannel, startConnecting, type ChannelEvents, type Connecting } from './channel.ts';
 export { encodeFrame, FRAME_KINDS, FrameReader, PAYLOAD_MAX, type Frame, type FrameKind } from './frame.ts';
 export { checkOwnFolders } from './own-folders.ts';
-export { listenUnix, type Listening } from './listen.ts';
+export { bindUnix, listenUnix, type Listening } from './listen.ts';

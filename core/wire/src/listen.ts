@@ -20,6 +20,22 @@ export async function listenUnix(
     socket.on('close', () => connections.delete(socket));
     onConnection(socket);
   });
+  await bindUnix(server, path, { owner, group });
+  return {
+    connections,
+    async [Symbol.asyncDispose]() {
+      for (const socket of connections) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+/** Has a server of any protocol listen on a Unix socket, on the terms of `listenUnix`. */
+export async function bindUnix(
+  server: Server,
+  path: string,
+  { owner, group }: { readonly owner?: number | undefined; readonly group?: number | undefined },
+): Promise<void> {
   rmSync(path, { force: true });
   const listening = new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -38,11 +54,4 @@ export async function listenUnix(
     chmodSync(path, 0o660);
   }
   if (owner !== undefined) chownSync(path, owner, -1);
-  return {
-    connections,
-    async [Symbol.asyncDispose]() {
-      for (const socket of connections) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
 }
