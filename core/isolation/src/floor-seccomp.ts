@@ -43,7 +43,7 @@ function shapeViolations({ names, when = [] }: SeccompRule): readonly string[] {
   return [
     // Runtimes disagree on two conditions for one argument: runc reads them as alternatives.
     ...(distinct < when.length ? [`the filter compares one argument of ${subject} twice`] : []),
-    ...(when.some(({ operator, mask }) => operator === 'masked-equal' && !mask) ? [`the filter masks ${subject} with nothing`] : []),
+    ...(when.some(({ operator, mask }) => operator.startsWith('masked-') && !mask) ? [`the filter masks ${subject} with nothing`] : []),
   ];
 }
 

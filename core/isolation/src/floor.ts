@@ -7,6 +7,10 @@ import { filterViolations } from './floor-seccomp.ts';
  */
 const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'];
 const MOUNTS = ['proc', 'dev', 'tmpfs /dev/shm', 'usr', 'etc', 'init', 'tmpfs /tmp', 'tmpfs /workspace'];
+/** Of the host's own files an image other than `host` may show none. */
+const OF_HOST = ['usr', 'etc'];
+/** Terminals that a sandbox may have open: two kernel threads beyond its limits for each. */
+const TERMINALS_MAX = 16;
 const MASKED = [
   '/proc/acpi', '/proc/bus', '/proc/cmdline', '/proc/fs', '/proc/config.gz', '/proc/interrupts', '/proc/iomem', '/proc/ioports', '/proc/kallsyms', '/proc/kcore',
   '/proc/key-users', '/proc/keys', '/proc/kmsg', '/proc/kpagecgroup', '/proc/kpagecount', '/proc/kpageflags', '/proc/modules',
@@ -37,12 +41,19 @@ export function belowFloor(spec: IsolationSpec): readonly string[] {
   return checks.flatMap((check) => check(spec));
 }
 
-function identity({ user: { uid, gid } }: IsolationSpec): readonly string[] {
-  return [...(uid >= 1 ? [] : ['it runs as root']), ...(gid >= 1 ? [] : ['it runs in the group of root'])];
+function identity({ image, user: { uid, gid } }: IsolationSpec): readonly string[] {
+  return [
+    ...(uid >= 1 ? [] : ['it runs as root']),
+    ...(gid >= 1 ? [] : ['it runs in the group of root']),
+    ...(/^(host|sha256:[0-9a-f]{64})$/.test(image) ? [] : ['its image is not named by digest']),
+  ];
 }
 
 function namespaces(spec: IsolationSpec): readonly string[] {
-  return lacking(NAMESPACES, spec.namespaces).map((name) => `the ${name} namespace is shared`);
+  return [
+    ...lacking(NAMESPACES, spec.namespaces).map((name) => `the ${name} namespace is shared`),
+    ...(['none', 'gate'].includes(spec.network) ? [] : ['its network is neither none nor the gate']),
+  ];
 }
 
 function privileges(spec: IsolationSpec): readonly string[] {
@@ -65,13 +76,16 @@ function landlock(spec: IsolationSpec): readonly string[] {
 }
 
 function labelOf(mount: Mount): string {
+  if (mount.kind === 'workspace') return 'tmpfs /workspace'; // in its place, and sized by its own file system
   return mount.kind === 'tmpfs' ? `tmpfs ${mount.at}` : mount.kind;
 }
 
 function mounts(spec: IsolationSpec): readonly string[] {
   const found = spec.mounts.map(labelOf);
   // The order counts: a later mount hides what lies below it.
-  const fixed = found.length === MOUNTS.length && found.every((label, index) => label === MOUNTS[index]);
+  const terminals = spec.mounts.flatMap((mount) => (mount.kind === 'pts' ? [mount.terminals] : []));
+  const wanted = (terminals.length === 0 ? MOUNTS : MOUNTS.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
+  const fixed = found.length === wanted.length && found.every((label, index) => label === wanted[index]);
   const room: Readonly<Record<string, number>> = {
     '/dev/shm': spec.limits.memoryBytes,
     '/tmp': spec.limits.tmpBytes,
@@ -79,7 +93,8 @@ function mounts(spec: IsolationSpec): readonly string[] {
   };
   return [
     ...(spec.readOnlyRoot ? [] : ['the root is writable']),
-    ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${MOUNTS.join(', ')}`]),
+    ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${wanted.join(', ')}`]),
+    ...(terminals.every((count) => within(count, TERMINALS_MAX)) ? [] : ['its terminals are not few']),
     ...spec.mounts.flatMap((mount) => {
       if (mount.kind !== 'tmpfs') return [];
       const sized = within(mount.bytes, room[mount.at] ?? 0) && within(mount.inodes, spec.limits.inodes);

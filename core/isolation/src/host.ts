@@ -1,19 +1,19 @@
-import { problem, type ErrorCode, type ErrorContext, type HostFacts, type Level, type Problem } from '@caisson/contract';
-import { chooseRuntime } from './runtime.ts';
+import { problem, type ErrorCode, type ErrorContext, type HostFacts, type Problem } from '@caisson/contract';
+import { chooseRuntime, noRuntime, type RuntimeNeeds } from './runtime.ts';
 
 /** The host cannot hold what was decided; nothing may start. */
 export interface Refusal {
   readonly refused: Problem;
 }
 
-type Need = (level: Level, host: HostFacts) => Refusal | null;
+type Need = (asked: RuntimeNeeds, host: HostFacts) => Refusal | null;
 
-const needs: readonly Need[] = [needCgroups, needUserNamespaces, needSeccomp, needLandlock, needRuntime];
+const needs: readonly Need[] = [needCgroups, needUserNamespaces, needSeccomp, needLandlock, needRuntime, needGate];
 
-/** The first protection that this host cannot deliver at this level, or null. */
-export function firstLack(level: Level, host: HostFacts): Refusal | null {
+/** The first thing that this host cannot deliver at this level, or null. */
+export function firstLack(asked: RuntimeNeeds, host: HostFacts): Refusal | null {
   for (const need of needs) {
-    const refusal = need(level, host);
+    const refusal = need(asked, host);
     if (refusal !== null) return refusal;
   }
   return null;
@@ -23,7 +23,7 @@ function refuse(code: ErrorCode, context?: ErrorContext): Refusal {
   return { refused: problem(code, context) };
 }
 
-function needCgroups(_level: Level, { cgroup, swapBytes }: HostFacts): Refusal | null {
+function needCgroups(_asked: RuntimeNeeds, { cgroup, swapBytes }: HostFacts): Refusal | null {
   const absent = ['memory', 'pids', 'cpu'].filter((controller) => !cgroup.controllers.includes(controller));
   const missing = [
     ...(cgroup.mode === 'none' ? ['no cgroup hierarchy is mounted'] : []),
@@ -34,20 +34,24 @@ function needCgroups(_level: Level, { cgroup, swapBytes }: HostFacts): Refusal |
   return missing.length === 0 ? null : refuse('HOST_LACKS_CGROUP', { missing: missing.join('; ') });
 }
 
-function needUserNamespaces(_level: Level, { userNamespaces }: HostFacts): Refusal | null {
+function needUserNamespaces(_asked: RuntimeNeeds, { userNamespaces }: HostFacts): Refusal | null {
   return userNamespaces > 0 ? null : refuse('HOST_LACKS_USER_NAMESPACES', { missing: 'user.max_user_namespaces is 0' });
 }
 
-function needSeccomp(_level: Level, { seccomp }: HostFacts): Refusal | null {
+function needSeccomp(_asked: RuntimeNeeds, { seccomp }: HostFacts): Refusal | null {
   return seccomp ? null : refuse('HOST_LACKS_SECCOMP');
 }
 
-function needLandlock(level: Level, { landlockAbi }: HostFacts): Refusal | null {
+function needLandlock({ level }: RuntimeNeeds, { landlockAbi }: HostFacts): Refusal | null {
   return level !== 'container' || landlockAbi > 0 ? null : refuse('HOST_LACKS_LANDLOCK');
 }
 
-function needRuntime(level: Level, host: HostFacts): Refusal | null {
-  if (chooseRuntime(level, host) !== null) return null;
-  const { what, how } = host.missing[level] ?? { what: 'no runtime hands pid 1 a control channel', how: 'run ./caisson doctor' };
-  return refuse('LEVEL_UNAVAILABLE', { level, missing: what, how });
+function needRuntime(asked: RuntimeNeeds, host: HostFacts): Refusal | null {
+  if (chooseRuntime(asked, host) !== null) return null;
+  const { what, how } = noRuntime(asked, host);
+  return refuse('LEVEL_UNAVAILABLE', { level: asked.level, missing: what, how });
+}
+
+function needGate({ network }: RuntimeNeeds, { noGate }: HostFacts): Refusal | null {
+  return network && noGate !== null ? refuse('NETWORK_UNAVAILABLE', noGate) : null;
 }

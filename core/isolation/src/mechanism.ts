@@ -6,6 +6,16 @@ export interface CompileInput {
   readonly host: HostFacts;
   /** The shipped filter, `profiles/seccomp/default.json`. */
   readonly seccomp: Seccomp;
+  /** What it runs from. Default `host`. */
+  readonly image?: IsolationSpec['image'];
+  /** Id of the workspace at /workspace. Default: a sized tmpfs that goes away with the sandbox. */
+  readonly workspace?: string;
+  /** Name of the host inside. Default `caisson`, the same in every sandbox. */
+  readonly hostname?: string;
+  /** Whether programs may open terminals. Default false. At level gvisor they always may: gVisor does and counts that work itself. */
+  readonly terminals?: boolean;
+  /** Whether it has a link to the gate. Default false. */
+  readonly network?: boolean;
 }
 
 /** The shape of every kernel mechanism: what was decided in, its own fields of the spec out. */

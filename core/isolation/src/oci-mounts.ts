@@ -1,4 +1,4 @@
-import type { IsolationSpec, Mount } from '@caisson/contract';
+import { CaissonError, type IsolationSpec, type Mount } from '@caisson/contract';
 
 export interface OciMount {
   readonly destination: string;
@@ -11,10 +11,12 @@ export interface OciMount {
 interface Sources {
   readonly rootfs: string;
   readonly initPath: string;
+  /** The folder that holds the sandbox's workspace, where its spec mounts one. */
+  readonly workspace?: string | undefined;
 }
 
 /** The mounts of config.md, "Mounts". Only here does a mount of the spec get a source, and only two of them are the host's. */
-export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath }: Sources): OciMount {
+export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
@@ -22,12 +24,19 @@ export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'u
       return { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] };
     case 'dev':
       return { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] };
+    case 'pts':
+      // Of its own without being told: every mount of devpts is an instance since Linux 4.7 (devpts.rst). No gid: none is mapped.
+      return { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', `max=${mount.terminals}`] };
     case 'usr':
       return ownOrBind('/usr', '/usr');
     case 'etc':
       return ownOrBind(`${rootfs}/etc`, '/etc');
     case 'init':
       return level === 'container' ? ownInodes(`${rootfs}/.caisson`, '/.caisson', empty) : readOnlyBind(initPath, '/.caisson/init');
+    case 'workspace':
+      // A source that is empty is no refusal to every runtime: runc takes it for the folder of the bundle.
+      if (workspace === undefined) throw new CaissonError('FLOOR_VIOLATED', { violations: 'it mounts a workspace where none is attached' });
+      return { destination: '/workspace', type: 'bind', source: workspace, options: ['bind', 'rw', 'nosuid', 'nodev'] };
     case 'tmpfs': {
       const options = [...tmpfsOptions(mount.at, user), `size=${mount.bytes}`, `nr_inodes=${mount.inodes}`];
       return { destination: mount.at, type: 'tmpfs', source: 'tmpfs', options };

@@ -39,12 +39,25 @@ export function toOciSeccomp({ defaultErrno, rules }: Seccomp, { arch, level }: 
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: defaultErrno,
     architectures: [architecture],
-    syscalls: rules.map(({ names, when, errno }) => ({
+    syscalls: rules.flatMap(({ names, when, errno }) => alternatives(when).map((conditions) => ({
       names,
       ...toOciAction(errno, level),
-      ...(when === undefined ? {} : { args: when.map(toOciCondition) }),
-    })),
+      ...(conditions === undefined ? {} : { args: conditions.map(toOciCondition) }),
+    }))),
   };
+}
+
+/**
+ * OCI compares either all 64 bits of an argument or some of them for equality, and a program may set the upper bits of one
+ * whose lower ones the kernel reads. So one condition that some bits differ becomes a rule for each bit: this one differs.
+ */
+function alternatives(when: readonly SeccompCondition[] | undefined): readonly (readonly SeccompCondition[] | undefined)[] {
+  const index = when?.findIndex(({ operator }) => operator === 'masked-not-equal') ?? -1;
+  const differing = when?.[index];
+  if (when === undefined || differing === undefined) return [when];
+  const { argument, value, mask = 0 } = differing;
+  const bits = Array.from({ length: 32 }, (_, bit) => 2 ** bit).filter((bit) => (mask & bit) !== 0);
+  return bits.flatMap((bit) => alternatives(when.with(index, { argument, operator: 'masked-equal', mask: bit, value: (value & bit) === 0 ? bit : 0 })));
 }
 
 function toOciAction(errno: number | undefined, level: Level): { readonly action: Action; readonly errnoRet?: number } {
@@ -60,6 +73,7 @@ function toOciCondition({ argument, operator, value, mask }: SeccompCondition): 
     case 'equal': return { index: argument, value, op: 'SCMP_CMP_EQ' };
     case 'not-equal': return { index: argument, value, op: 'SCMP_CMP_NE' };
     // libseccomp takes the mask first and the datum second (seccomp_rule_add(3)). No mask is every bit, never none.
+    case 'masked-not-equal': throw new CaissonError('LAUNCH_FAILED', { detail: 'a condition of the filter that no runtime knows' });
     case 'masked-equal': return { index: argument, value: mask ?? Number.MAX_SAFE_INTEGER, valueTwo: value, op: 'SCMP_CMP_MASKED_EQ' };
   }
 }

@@ -1,6 +1,7 @@
-import type { IsolationSpec } from '@caisson/contract';
+import { CaissonError, type IsolationSpec } from '@caisson/contract';
 import { toOciMount, type OciMount } from './oci-mounts.ts';
 import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
+import { CPU_PERIOD_US, socketLimitBytes } from './resources.ts';
 
 /** Where a sandbox lies on the host. The launcher alone knows; nothing in a request or spec can name these paths. */
 export interface Placement {
@@ -9,8 +10,14 @@ export interface Placement {
    * /workspace 0700, because runc 1.1 gives a tmpfs the mode of the directory below it.
    */
   readonly rootfs: string;
+  /** Root directory of an image other than `host`, with mount points in it; needed where the spec names one. */
+  readonly imageRoot?: string | undefined;
   /** The static init binary. */
   readonly initPath: string;
+  /** The folder that holds the workspace, where the spec mounts one. */
+  readonly workspace?: string | undefined;
+  /** The network namespace that is linked to the gate, where the spec has a link. */
+  readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */
   readonly hostUid: number;
   readonly hostGid: number;
@@ -48,7 +55,7 @@ export interface OciConfig {
   readonly linux: {
     readonly uidMappings: readonly OciIdMapping[];
     readonly gidMappings: readonly OciIdMapping[];
-    readonly namespaces: readonly { readonly type: string }[];
+    readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
     readonly cgroupsPath: string;
     readonly resources: {
       readonly memory: { readonly limit: number; readonly swap?: number; readonly kernelTCP?: number };
@@ -62,9 +69,6 @@ export interface OciConfig {
   };
 }
 
-const CPU_PERIOD_US = 100_000;
-/** cgroup v1 counts socket buffers apart from memory, and without a limit of their own not at all. */
-const SOCKET_SHARE = 4;
 const GVISOR_TASKS = 256;
 const GVISOR_TASKS_PER_PROCESS = 4;
 
@@ -88,20 +92,20 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
       rlimits: spec.rlimits.map(({ name, value }) => ({ type: `RLIMIT_${name.toUpperCase()}`, hard: value, soft: value })),
       noNewPrivileges: spec.noNewPrivileges,
     },
-    root: { path: placement.rootfs, readonly: spec.readOnlyRoot },
+    root: { path: rootOf(spec, placement), readonly: spec.readOnlyRoot },
     hostname: spec.hostname,
     mounts: spec.mounts.map((mount) => toOciMount(mount, spec, placement)),
     linux: {
       uidMappings: idMappings(spec.user.uid, placement.hostUid),
       gidMappings: idMappings(spec.user.gid, placement.hostGid),
-      namespaces: spec.namespaces.map((type) => ({ type })),
+      namespaces: spec.namespaces.map((type) => ({ type, ...(type === 'network' ? joined(spec, placement) : {}) })),
       cgroupsPath: placement.cgroupsPath,
       resources: {
         memory: {
           limit: spec.limits.memoryBytes,
           // In OCI, swap is memory plus swap: equal numbers mean none (config-linux.md, "Memory").
           ...(placement.swapAccounting ? { swap: spec.limits.memoryBytes } : {}),
-          ...(placement.socketLimit ? { kernelTCP: Math.ceil(spec.limits.memoryBytes / SOCKET_SHARE) } : {}),
+          ...(placement.socketLimit ? { kernelTCP: socketLimitBytes(spec.limits) } : {}),
         },
         cpu: { quota: (spec.limits.cpuMillis * CPU_PERIOD_US) / 1000, period: CPU_PERIOD_US },
         pids: { limit: hostTasks(spec) },
@@ -113,6 +117,20 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
       seccomp: toOciSeccomp(spec.seccomp, { arch: placement.arch, level: spec.level }),
     },
   };
+}
+
+/** @throws CaissonError LAUNCH_FAILED rather than that a sandbox without a link passes for one that has it */
+function joined({ network }: IsolationSpec, { netns }: Placement): { readonly path?: string } {
+  if (network === 'none') return {};
+  if (netns === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no link to the gate' });
+  return { path: netns };
+}
+
+/** @throws CaissonError LAUNCH_FAILED rather than that one image stands in for another */
+function rootOf({ image }: IsolationSpec, { rootfs, imageRoot }: Placement): string {
+  if (image === 'host') return rootfs;
+  if (imageRoot === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: `there is no root for ${image}` });
+  return imageRoot;
 }
 
 /**
