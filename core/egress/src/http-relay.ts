@@ -1,0 +1,222 @@
+import { createServer, request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { EgressDenied } from '@caisson/contract';
+import type { Admitted, OpenConnection } from './admitted.ts';
+import type { Call, GateRooms } from './call.ts';
+import { denial, denialBody, failureBody, responseText, type DenialBody } from './denial.ts';
+import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
+import { headText, lengthFields, passedOn } from './http-fields.ts';
+import type { Target } from './http-target.ts';
+import { carry, type Way } from './relay.ts';
+
+/** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
+const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
+const UPSTREAM_IDLE_MS = 300_000;
+/** Requests that a client may send before it has the answer to the first. */
+const PIPELINED_MOST = 32;
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
+/** A request that passes, or what is said to its client. */
+type Verdict = { readonly passing: PassingRequest } | { readonly body: DenialBody };
+
+/** Requests of one connection that wait for the one before them, and when the last of them is answered. */
+interface Turns {
+  waiting: number;
+  answered: Promise<void>;
+}
+
+/**
+ * Reads requests of protocol `http` and decides each. What passes is written anew for the address that was checked, so that
+ * server and gate cannot differ about where a request ends.
+ */
+export class HttpRelay {
+  readonly #rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>;
+  readonly #contexts = new WeakMap<Duplex, HttpContext & Turns>();
+  readonly #server: Server;
+
+  constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
+    this.#rooms = rooms;
+    this.#server = createServer({ ...LIMITS, insecureHTTPParser: false, joinDuplicateHeaders: false, noDelay: true });
+    this.#server.on('request', (request, response) => void this.#inTurn(request, response).catch(() => response.destroy()));
+    this.#server.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head).catch(() => socket.destroy()));
+    this.#server.on('connect', (request, socket) => {
+      this.#refuse(request, denial('CONNECT to a server that is no proxy', 'a request to the server itself'), null);
+      socket.destroy();
+    });
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onNonsense(error, socket));
+  }
+
+  /** What one reader takes for a request and another for something else is none. */
+  #onNonsense({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
+    const { admitted, meant = null } = this.#contexts.get(socket) ?? {};
+    if (code.startsWith('HPE_')) admitted?.refuse({ what: 'request', to: meant === null ? 'the proxy' : `${meant.host}:${meant.port}`, rule: null, reason: `no request that every reader understands alike: ${code}` });
+    if (socket.writable) socket.end(BAD_REQUEST);
+    else socket.destroy();
+  }
+
+  /** Serves a connection that was allowed to one host and port. */
+  serve({ admitted, client, host, port, head, accept }: Call): void {
+    accept();
+    this.#take(client, head, { admitted, meant: { host, port } });
+  }
+
+  /** Serves a connection to the proxy. */
+  serveProxy(client: Socket, admitted: Admitted, head: Buffer): void {
+    const tooMany = admitted.tooMany();
+    if (tooMany === null) return this.#take(client, head, { admitted, meant: null });
+    admitted.refuse({ what: 'connection', to: 'the proxy', rule: null, reason: tooMany });
+    client.resetAndDestroy();
+  }
+
+  #take(client: Socket, head: Buffer, { admitted, meant }: Pick<HttpContext, 'admitted' | 'meant'>): void {
+    const { wallMs, nextId } = this.#rooms;
+    const connection: OpenConnection = {
+      id: nextId(), protocol: 'http', layers: [], host: meant?.host ?? '', port: meant?.port ?? 0, startedMs: wallMs(), bytes: { out: 0, in: 0 },
+      cut: () => void client.destroy(),
+    };
+    // A connection to the proxy is to no one host: it is cut when the rules change, and the client makes another.
+    admitted.connections.set(connection.id, connection);
+    client.once('close', () => {
+      admitted.connections.delete(connection.id);
+      admitted.passed.connections += 1;
+      admitted.passed.out += connection.bytes.out;
+      admitted.passed.in += connection.bytes.in;
+    });
+    this.#contexts.set(client, { admitted, meant, connection, waiting: 0, answered: Promise.resolve() });
+    if (head.length > 0) client.unshift(head);
+    this.#server.emit('connection', client);
+    client.resume();
+  }
+
+  #context({ socket }: IncomingMessage): HttpContext & Turns {
+    const context = this.#contexts.get(socket);
+    if (context === undefined) throw new Error('a request of nobody');
+    return context;
+  }
+
+  #refuse(request: IncomingMessage, denied: EgressDenied, target: Target | null): void {
+    const { admitted, meant } = this.#context(request);
+    const place = target ?? meant;
+    const { rule, reason, wouldAllow } = denied;
+    admitted.refuse({ what: 'request', to: `${request.method ?? ''} ${place === null ? 'by the proxy' : `${place.host}:${place.port}`}`, rule, reason, wouldAllow });
+  }
+
+  /** What a request comes to where it may not pass; null: it passes, as `passing`. */
+  async #decide(request: IncomingMessage): Promise<Verdict> {
+    const decided = await decideRequest(request, this.#context(request), this.#rooms);
+    if ('to' in decided) return { passing: decided };
+    if ('failed' in decided) return { body: failureBody(decided.failed) };
+    this.#refuse(request, decided.denied, decided.target);
+    return { body: denialBody(decided.denied) };
+  }
+
+  /** What follows an upgrade is not read, and so it is to none that carries requests, such as h2c (RFC 9113 §3.1). */
+  async #decideUpgrade(request: IncomingMessage): Promise<Verdict> {
+    if (request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET') return this.#decide(request);
+    const denied = denial('an upgrade to anything but WebSocket, which could carry requests that nobody reads', 'the request without Upgrade');
+    this.#refuse(request, denied, null);
+    return { body: denialBody(denied) };
+  }
+
+  /** One request of a connection after the other: pipelined ones would open as many connections at once. */
+  async #inTurn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const context = this.#context(request);
+    if (context.waiting >= PIPELINED_MOST) return void request.socket.destroy();
+    const before = context.answered;
+    context.answered = new Promise((resolve) => response.once('close', resolve));
+    context.waiting += 1;
+    await before;
+    context.waiting -= 1;
+    if (!request.socket.destroyed) await this.#onRequest(request, response);
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const decided = await this.#decide(request);
+    if ('body' in decided) return answer(response, decided.body);
+    const { passing } = decided;
+    const upstream = ask(request, passing, {});
+    upstream.on('response', (reply) => {
+      response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
+      reply.on('error', () => response.destroy());
+      carry({ ...this.#way(passing, 'in'), from: reply, to: response, cut: () => response.destroy() });
+    });
+    upstream.on('error', (error: NodeJS.ErrnoException) => answer(response, failureBody(error.code ?? error.message)));
+    response.on('close', () => upstream.destroy());
+    this.#passBody(request, response, { passing, upstream });
+  }
+
+  /** A body whose length was not said is cut where it becomes longer than it may be. */
+  #passBody(request: IncomingMessage, response: ServerResponse, { passing, upstream }: { readonly passing: PassingRequest; readonly upstream: ClientRequest }): void {
+    const { bodyBytes, rule } = passing.request;
+    let sent = 0;
+    let tooLong: EgressDenied | null = null;
+    carry({
+      from: request, to: upstream, turn: passing.context.admitted.turn,
+      pass: (bytes) => {
+        sent += bytes;
+        if (bodyBytes === null || sent <= bodyBytes) return this.#pass(passing, 'out', bytes);
+        tooLong = denial(`the body is longer than the ${bodyBytes} bytes that the rule allows`, 'a greater bodyBytes', rule);
+        this.#refuse(request, tooLong, passing.target);
+        return false;
+      },
+      cut: () => {
+        upstream.destroy();
+        answer(response, denialBody(tooLong ?? denial('as many bytes have passed as the rule allows', 'a greater bytes', rule)));
+      },
+    });
+  }
+
+  /** WebSocket and the like: the request is decided, and what follows passes as it is (RFC 9110 §7.8). */
+  async #onUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    client.on('error', () => client.destroy());
+    const decided = await this.#decideUpgrade(request);
+    if ('body' in decided) return void client.end(responseText(decided.body));
+    const { passing } = decided;
+    const upstream = ask(request, passing, { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' });
+    upstream.on('error', () => client.destroy());
+    upstream.on('response', (reply) => {
+      client.write(headText(reply));
+      reply.on('error', () => client.destroy());
+      reply.pipe(client);
+    });
+    upstream.on('upgrade', (reply, socket, first) => {
+      client.write(headText(reply));
+      for (const [from, to, direction, begun] of [[client, socket, 'out', head], [socket, client, 'in', first]] as const) {
+        from.on('error', () => to.destroy());
+        from.once('close', () => to.destroy());
+        carry({ ...this.#way(passing, direction), from, to, head: begun, cut: () => from.destroy() });
+      }
+    });
+    client.once('close', () => upstream.destroy());
+    upstream.end();
+  }
+
+  #way(passing: PassingRequest, direction: 'out' | 'in'): Pick<Way, 'turn' | 'pass'> {
+    return { turn: passing.context.admitted.turn, pass: (bytes) => this.#pass(passing, direction, bytes) };
+  }
+
+  /** Counts bytes against the rules. @returns whether they may pass */
+  #pass({ context: { admitted, connection }, request: { layers }, target: { host, port } }: PassingRequest, direction: 'out' | 'in', bytes: number): boolean {
+    const { denied } = admitted.meter.pass(layers, bytes);
+    if (denied !== null) admitted.refuse({ what: 'request', to: `${host}:${port}`, rule: denied.rule, reason: denied.reason, wouldAllow: denied.wouldAllow });
+    else connection.bytes[direction] += bytes;
+    return denied === null;
+  }
+}
+
+/** The same request, to the address that was checked. */
+function ask(request: IncomingMessage, { target: { host, port, path }, to }: PassingRequest, more: OutgoingHttpHeaders): ClientRequest {
+  const headers = { ...passedOn(request.rawHeaders), host: port === 80 ? host : `${host}:${port}`, ...lengthFields(request), ...more };
+  const upstream = httpRequest({ host: to.address, family: to.family, port, method: request.method, path, headers, agent: false, setHost: false, timeout: UPSTREAM_IDLE_MS, insecureHTTPParser: false });
+  upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
+  return upstream;
+}
+
+/** Says why nothing passes, where that can still be said. */
+function answer(response: ServerResponse, body: DenialBody): void {
+  if (response.headersSent) return void response.destroy();
+  const text = `${JSON.stringify(body)}\n`;
+  response.writeHead(body['error'] === 'EGRESS_DENIED' ? 403 : 502, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
+  response.end(text);
+}

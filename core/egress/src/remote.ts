@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { CaissonError, problemOf, type NetworkPolicy, type NetworkRequest, type NetworkState } from '@caisson/contract';
+import { Caller } from '@caisson/wire';
+import type { AdmissionMessage } from './admitted.ts';
+
+/** Pause before a gate that went away is told again, and longest that a call waits for one that is being started. */
+const AGAIN_MS = 50;
+const PATIENCE_MS = 5_000;
+
+/** The gate, from control. A gate that is started anew knows nobody, and is told of everyone again. */
+export class RemoteGate implements Disposable {
+  readonly #caller: Caller;
+  readonly #policy: NetworkPolicy;
+  readonly #admitted = new Map<string, AdmissionMessage>();
+  readonly #disposed = new AbortController();
+  #holding = false;
+
+  constructor(socketPath: string, policy: NetworkPolicy) {
+    this.#caller = new Caller(socketPath);
+    this.#policy = policy;
+  }
+
+  /**
+   * What is superseded or dismissed meanwhile is not told any more; what could not be told leaves a later gate with what was told before.
+   *
+   * @throws CaissonError NETWORK_UNAVAILABLE
+   */
+  async admit({ sandbox, address, network }: { readonly sandbox: string; readonly address: string; readonly network: NetworkRequest }): Promise<void> {
+    const message: AdmissionMessage = { sandbox, address, network, policy: this.#policy };
+    const before = this.#admitted.get(sandbox);
+    const isCurrent = (): boolean => this.#admitted.get(sandbox) === message;
+    this.#admitted.set(sandbox, message);
+    try {
+      await this.#ask('admit', message, isCurrent);
+    } catch (error) {
+      if (isCurrent() && before !== undefined) this.#admitted.set(sandbox, before);
+      else if (isCurrent()) this.#admitted.delete(sandbox);
+      throw error;
+    }
+    void this.#hold();
+  }
+
+  /** Null: the gate did not know it, or is gone and has cut everything. */
+  async dismiss(sandbox: string): Promise<NetworkState | null> {
+    if (!this.#admitted.delete(sandbox)) return null;
+    return (await this.#ask('dismiss', { sandbox }).catch(() => null)) as NetworkState | null;
+  }
+
+  /** Null: the gate does not know it. @throws CaissonError NETWORK_UNAVAILABLE */
+  async state(sandbox: string): Promise<NetworkState | null> {
+    return (await this.#ask('state', { sandbox })) as NetworkState | null;
+  }
+
+  async #ask(verb: string, parameters: unknown, isWanted: () => boolean = () => true): Promise<unknown> {
+    for (const untilMs = performance.now() + PATIENCE_MS; isWanted(); ) {
+      try {
+        return await this.#caller.call(verb, parameters);
+      } catch (error) {
+        const { code, message } = problemOf(error);
+        if (code !== 'DAEMON_UNREACHABLE') throw error;
+        if (performance.now() > untilMs || this.#disposed.signal.aborted) throw new CaissonError('NETWORK_UNAVAILABLE', { what: `the gate does not answer (${message})`, how: 'look at the log of Caisson' });
+      }
+      await delay(AGAIN_MS, undefined, { signal: this.#disposed.signal }).catch(() => undefined);
+    }
+    return null;
+  }
+
+  /** Waits until the gate goes away, and tells the next one of everybody. */
+  async #hold(): Promise<void> {
+    if (this.#holding) return;
+    this.#holding = true;
+    while (!this.#disposed.signal.aborted && this.#admitted.size > 0) {
+      await this.#caller.call('hold', {}).catch(() => undefined);
+      await delay(AGAIN_MS, undefined, { signal: this.#disposed.signal }).catch(() => undefined);
+      if (this.#disposed.signal.aborted) break;
+      await Promise.all([...this.#admitted.values()].map((message) => this.#caller.call('admit', message).catch(() => undefined)));
+    }
+    this.#holding = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed.abort();
+    this.#caller[Symbol.dispose]();
+  }
+}

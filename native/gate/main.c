@@ -1,0 +1,50 @@
+#include "gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void fail(const char *step) {
+  const char *name = strerrorname_np(errno);
+  dprintf(STDERR_FILENO, "%s: %s\n", step, name == NULL ? "EUNKNOWN" : name);
+  _exit(1);
+}
+
+unsigned long number(const char *text, const char *what) {
+  char *end;
+  errno = 0;
+  unsigned long value = strtoul(text, &end, 10);
+  if (errno == 0 && *end == '\0' && end != text && value > 0 && value < UINT32_MAX) return value;
+  errno = EINVAL;
+  fail(what);
+}
+
+int open_namespace(const char *path, const char *inode) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat status;
+  if (fd < 0 || fstat(fd, &status) != 0) fail(path);
+  if (status.st_ino == number(inode, "inode")) return fd;
+  errno = ESTALE;
+  fail(path);
+}
+
+void enter_namespace(int fd, const char *what) {
+  if (setns(fd, CLONE_NEWNET) != 0) fail(what);
+}
+
+/* caisson-gate hold RULES | start NETNS INODE UID GID PROGRAM ARG... | link NETNS INODE NAME ADDRESS FILE */
+int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "hold") == 0) hold(argv[2]);
+  if (argc >= 7 && strcmp(argv[1], "start") == 0) start_gate(argv[2], argv[3], argv[4], argv[5], argv + 6);
+  if (argc == 7 && strcmp(argv[1], "link") == 0) {
+    link_sandbox(argv[2], argv[3], argv[4], argv[5], argv[6]);
+    return 0;
+  }
+  errno = EINVAL;
+  fail("arguments");
+}
