@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { access, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HostFacts, Usage } from '@caisson/contract';
+import { CaissonError, type HostFacts, type LiveUsage, type Usage } from '@caisson/contract';
 
 /** Where the kernel keeps one sandbox's control group: one folder under v2, one per controller under v1. */
 export interface Cgroup {
@@ -57,6 +57,55 @@ export async function readUsage(group: Cgroup): Promise<Usage> {
   };
 }
 
+/** What the group uses now and has used at most. */
+export async function readLiveUsage(group: Cgroup): Promise<LiveUsage> {
+  const v2 = group.mode === 'v2';
+  const now = async (controller: string, v1File: string, v2File: string): Promise<number | null> =>
+    wholeNumber(await readText(v2 ? `${group.root}${group.path}/${v2File}` : `${group.root}/${controller}${group.path}/${v1File}`));
+  const [used, memoryBytes, pids] = await Promise.all([
+    readUsage(group),
+    now('memory', 'memory.usage_in_bytes', 'memory.current'),
+    now('pids', 'pids.current', 'pids.current'),
+  ]);
+  return { ...used, memoryBytes, pids };
+}
+
+/** Where the group is frozen, what to write there, and what it then says. */
+function freezer({ mode, root, path }: Cgroup, frozen: boolean): { readonly write: string; readonly value: string; readonly read: string; readonly done: RegExp } {
+  if (mode === 'v2') {
+    const value = frozen ? '1' : '0';
+    return { write: `${root}${path}/cgroup.freeze`, value, read: `${root}${path}/cgroup.events`, done: new RegExp(`^frozen ${value}$`, 'm') };
+  }
+  const value = frozen ? 'FROZEN' : 'THAWED';
+  return { write: `${root}/freezer${path}/freezer.state`, value, read: `${root}/freezer${path}/freezer.state`, done: new RegExp(`^${value}\\s*$`) };
+}
+
+const FREEZE_MS = 5_000;
+
+/**
+ * Stops every process of the group and resolves when all have stopped.
+ *
+ * @param over what is being ended is not frozen
+ * @throws CaissonError HOST_LACKS_CGROUP where there is no freezer; the group runs on then.
+ */
+export async function freeze(group: Cgroup, over: () => boolean = () => false): Promise<void> {
+  const { write, value, read, done } = freezer(group, true);
+  for (const until = Date.now() + FREEZE_MS; ; await delay(2)) {
+    if (over()) throw new CaissonError('SANDBOX_LOST', { detail: 'it is being closed' });
+    // cgroup v1 stays at FREEZING while a process keeps forking, and asks to be told again (freezer-subsystem.rst).
+    const told = await writeFile(write, value, { flag: 'r+' }).then(() => true, () => false);
+    if (told && done.test((await readText(read)) ?? '')) return;
+    if (told && Date.now() < until) continue;
+    await thaw(group).catch(() => undefined);
+    throw new CaissonError('HOST_LACKS_CGROUP', { missing: told ? 'the sandbox did not stop within 5 s' : 'no freezer controller' });
+  }
+}
+
+export async function thaw(group: Cgroup): Promise<void> {
+  const { write, value } = freezer(group, false);
+  await writeFile(write, value, { flag: 'r+' });
+}
+
 /** CPU time used so far, in milliseconds; null when the group is gone. */
 export async function readCpuMs(group: Cgroup): Promise<number | null> {
   return (await readUsage(group)).cpuMs;
@@ -84,6 +133,7 @@ export async function killAll(group: Cgroup, patienceMs = 5_000): Promise<boolea
     if (group.mode === 'v2') await writeFile(`${group.folders[0]}/cgroup.kill`, '1').catch(() => undefined);
     for (const pid of pids) signalIfAlive(pid);
     if (pauseMs === 0) await liftCpuQuota(group);
+    await thaw(group).catch(() => undefined); // under v1 what is frozen does not end, and a pause may be under way
     await delay(pauseMs);
   }
 }

@@ -4,13 +4,20 @@ import type { HostFacts } from '@caisson/contract';
 import { cgroupAt, makeCgroupParent, removeCgroupParent, type Cgroup } from './cgroup.ts';
 import { Cores, onlineProcessors } from './cores.ts';
 import { DIALECTS } from './dialect.ts';
+import { DockerDriver } from './docker-driver.ts';
 import type { Driver } from './driver.ts';
+import type { GateGround } from './gate-link.ts';
 import type { HostImage } from './host-image.ts';
+import type { ImageRoots } from './image-root.ts';
 import { OciDriver } from './oci-driver.ts';
 import { Slots } from './slots.ts';
 
 export interface DriversGround {
   readonly image: HostImage;
+  /** Images other than `host`. Default: there are none. */
+  readonly images?: ImageRoots;
+  /** Makes links to the gate. Default: no sandbox can have one. */
+  readonly gate?: GateGround | undefined;
   readonly sandboxes: string;
   readonly runtimes: string;
   readonly cgroupParent: string;
@@ -37,8 +44,10 @@ export function openDrivers(ground: DriversGround): Drivers {
     of(host) {
       parent ??= openParent(ground.cgroupParent, host);
       for (const facts of host.runtimes) {
+        if (drivers.has(facts.name)) continue;
         const dialect = DIALECTS.find(({ name }) => name === facts.name);
-        if (dialect !== undefined && !drivers.has(facts.name)) drivers.set(facts.name, new OciDriver(facts, dialect, { ...ground, host, slots, cores }));
+        const shared = { ...ground, host, slots, cores };
+        drivers.set(facts.name, dialect === undefined ? new DockerDriver(facts, shared, randomInt(60_000)) : new OciDriver(facts, dialect, shared));
       }
       return drivers;
     },

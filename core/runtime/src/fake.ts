@@ -1,6 +1,7 @@
+import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, type IsolationSpec, type RuntimeFacts, type Usage } from '@caisson/contract';
-import type { Driver, Exec, ExecEnd, ExecEvents, Machine, OutputStream, ProcessSpec } from './driver.ts';
+import { CaissonError, type IsolationSpec, type LiveUsage, type RuntimeFacts, type Usage } from '@caisson/contract';
+import type { Driver, Exec, ExecEnd, ExecEvents, LaunchOptions, LiveMachine, Machine, OutputStream, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
 
 /** What a scripted sandbox does, in order. Without a last word it exits with 0. */
@@ -29,9 +30,11 @@ const GOOD_HELLO: Hello = {
 export class FakeDriver implements Driver {
   readonly facts: RuntimeFacts = {
     name: 'fake', path: '/fake', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, typicalLaunchMs: 0,
+    userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true,
   };
   readonly #script: (command: ProcessSpec) => FakeScript;
   readonly #live = new Set<string>();
+  #links = 0;
 
   constructor(script: FakeScript | ((command: ProcessSpec) => FakeScript)) {
     this.#script = typeof script === 'function' ? script : () => script;
@@ -41,12 +44,16 @@ export class FakeDriver implements Driver {
     return this.#live;
   }
 
-  async launch(spec: IsolationSpec, { signal }: { readonly signal: AbortSignal }): Promise<Machine> {
+  async launch(spec: IsolationSpec, { signal, workspaceFor }: LaunchOptions): Promise<LiveMachine> {
     signal.throwIfAborted();
     const script = this.#script({ argv: [], env: [], cwd: '/', stdin: false, outputBytes: 0 });
     if (script.dieAt === 'launch') throw new CaissonError('LAUNCH_FAILED', { detail: 'scripted' });
+    await workspaceFor?.(0);
     this.#live.add(spec.id);
-    return new FakeMachine(spec, { ...GOOD_HELLO, ...script.hello }, this.#script, () => this.#live.delete(spec.id));
+    const linked = spec.network === 'gate';
+    const hello = { ...GOOD_HELLO, ...(linked && { interfaces: ['eth0', 'lo'] }), ...script.hello };
+    const address = linked ? `100.64.0.${(this.#links += 1)}` : null;
+    return new FakeMachine({ spec, hello, address, script: this.#script, release: () => this.#live.delete(spec.id) });
   }
 
   async sweep(): Promise<readonly string[]> {
@@ -60,9 +67,20 @@ export class FakeDriver implements Driver {
   }
 }
 
-class FakeMachine implements Machine {
-  readonly runtime = 'fake';
+interface Scripted {
+  readonly spec: IsolationSpec;
   readonly hello: Hello;
+  readonly address: string | null;
+  readonly script: (command: ProcessSpec) => FakeScript;
+  readonly release: () => void;
+}
+
+class FakeMachine implements LiveMachine {
+  readonly runtime = 'fake';
+  readonly user: Machine['user'];
+  readonly address: string | null;
+  readonly hello: Hello;
+  readonly gone: Promise<void>;
   readonly #spec: IsolationSpec;
   readonly #script: (command: ProcessSpec) => FakeScript;
   readonly #release: () => void;
@@ -70,8 +88,11 @@ class FakeMachine implements Machine {
   #usage: Usage = { cpuMs: 1, memoryPeakBytes: 4096, pidsPeak: 2, oomKills: 0 };
   #failClose = false;
 
-  constructor(spec: IsolationSpec, hello: Hello, script: (command: ProcessSpec) => FakeScript, release: () => void) {
+  constructor({ spec, hello, address, script, release }: Scripted) {
     this.hello = hello;
+    this.address = address;
+    this.gone = new Promise((resolve) => this.#closed.signal.addEventListener('abort', () => resolve(), { once: true }));
+    this.user = spec.user;
     this.#spec = spec;
     this.#script = script;
     this.#release = release;
@@ -102,7 +123,28 @@ class FakeMachine implements Machine {
       writeStdin: async (bytes) => stdin.push(bytes),
       endStdin: async () => stdin.end(),
       signal: (signal) => end({ kind: 'signaled', signal }),
+      kill: () => end({ kind: 'signaled', signal: constants.signals.SIGKILL }),
+      resize: () => undefined,
     };
+  }
+
+  /** Nobody listens in a sandbox without a kernel. */
+  dial(): Exec {
+    const nothing = async (): Promise<void> => undefined;
+    const end: ExecEnd = { kind: 'not-started', stage: 'connect', errno: constants.errno.ECONNREFUSED };
+    return { done: Promise.resolve({ end, written: { stdout: 0, stderr: 0 } }), writeStdin: nothing, endStdin: nothing, signal: () => undefined, kill: () => undefined, resize: () => undefined };
+  }
+
+  async pause(): Promise<void> {
+    // nothing of it runs
+  }
+
+  async resume(): Promise<void> {
+    // nothing of it was stopped
+  }
+
+  async usage(): Promise<LiveUsage> {
+    return { ...this.#usage, memoryBytes: this.#usage.memoryPeakBytes, pids: 1 };
   }
 
   async close(): Promise<Usage> {

@@ -7,6 +7,8 @@ import { promisify } from 'node:util';
 import type { HostFacts, Level, RuntimeFacts } from '@caisson/contract';
 import { CGROUP_ROOT, exists } from './cgroup.ts';
 import { DIALECTS, type Dialect } from './dialect.ts';
+import { gatePlace } from './gate-link.ts';
+import { probeDocker, type DockerProbe } from './docker-facts.ts';
 
 const run = promisify(execFile);
 
@@ -17,13 +19,21 @@ export interface HostProbe {
   readonly initBinary: string;
   /** Names of runtimes to leave out. */
   readonly without: readonly string[];
+  /** Where a Docker daemon is, as DOCKER_HOST says it. Default: where Debian has it. */
+  readonly dockerHost?: string | undefined;
+  /** File in which the supervisor says where the namespace of the gate is. Default: there is none. */
+  readonly gateNamespace?: string | undefined;
 }
 
 /** Measures the host once, at start. What cannot be found out counts as absent. */
 export async function probeHost(probe: HostProbe): Promise<HostFacts> {
   const cgroup = await probeCgroup();
   const own = await kernelFacts(probe.initBinary);
-  const runtimes = (await Promise.all(DIALECTS.filter(({ name }) => !probe.without.includes(name)).map((dialect) => probeRuntime(dialect, probe.extraPath)))).filter((found) => found !== null);
+  const [programs, docker] = await Promise.all([
+    Promise.all(DIALECTS.filter(({ name }) => !probe.without.includes(name)).map((dialect) => probeRuntime(dialect, probe.extraPath))),
+    probe.without.includes('docker') ? null : probeDocker({ dockerHost: probe.dockerHost, cgroup }),
+  ]);
+  const runtimes = [...programs.filter((found) => found !== null), ...(docker !== null && 'facts' in docker ? [docker.facts] : [])];
   return {
     kernel: release(),
     arch: arch(),
@@ -34,8 +44,14 @@ export async function probeHost(probe: HostProbe): Promise<HostFacts> {
     seccomp: own.seccomp,
     landlockAbi: own.landlockAbi,
     runtimes,
-    missing: await missingLevels(runtimes, probe),
+    missing: await missingLevels(runtimes, docker, probe),
+    noGate: await noGate(probe.gateNamespace),
   };
+}
+
+async function noGate(file: string | undefined): Promise<HostFacts['noGate']> {
+  const place = file === undefined ? { problem: 'there is no gate' } : await gatePlace(file);
+  return 'problem' in place ? { what: place.problem, how: 'start Caisson as root with nftables installed, on a kernel with nft_tproxy, nft_fib and nfnetlink_log' } : null;
 }
 
 async function text(path: string): Promise<string | null> {
@@ -104,14 +120,14 @@ async function probeRuntime(dialect: Dialect, extraPath: readonly string[]): Pro
   const version = dialect.version(stdout);
   if (version === null) return null;
   const { name, guestKernel, checkpoint, typicalLaunchMs } = dialect;
-  return { name, path, version, guestKernel, checkpoint, controlChannel: true, typicalLaunchMs };
+  return { name, path, version, guestKernel, checkpoint, controlChannel: true, typicalLaunchMs, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true };
 }
 
-async function missingLevels(runtimes: readonly RuntimeFacts[], probe: HostProbe): Promise<HostFacts['missing']> {
+async function missingLevels(runtimes: readonly RuntimeFacts[], docker: DockerProbe | null, probe: HostProbe): Promise<HostFacts['missing']> {
   const has = (guestKernel: RuntimeFacts['guestKernel']): boolean => runtimes.some((runtime) => runtime.guestKernel === guestKernel);
   const building = await Promise.all(probe.extraPath.map((folder) => exists(`${folder}/runsc.building`)));
   const missing: Record<Level, { what: string; how: string } | null> = {
-    container: has('host') ? null : { what: 'neither crun nor runc is installed', how: 'apt-get install crun' },
+    container: has('host') ? null : noContainer(docker),
     gvisor: has('own') ? null : { what: 'no runsc of 2025 or newer was found', how: 'install Go 1.26.3 or newer and start ./caisson again, or put a current runsc on PATH' },
     microvm: { what: 'no microVM driver exists yet', how: 'use --level gvisor, the strongest level that Caisson delivers today' },
   };
@@ -119,4 +135,9 @@ async function missingLevels(runtimes: readonly RuntimeFacts[], probe: HostProbe
     missing.gvisor = { what: 'gVisor is being built', how: 'wait until the build is done (about a minute) and try again' };
   }
   return missing;
+}
+
+function noContainer(docker: DockerProbe | null): { readonly what: string; readonly how: string } {
+  const [what, how] = ['neither crun nor runc is installed', 'apt-get install crun'];
+  return docker === null || !('lack' in docker) ? { what, how } : { what: `${what}, and ${docker.lack.what}`, how: `${how}, or ${docker.lack.how}` };
 }

@@ -12,12 +12,23 @@ const ACCOUNTS = [
   { name: 'nobody', id: 65_534, home: '/', shell: '/usr/sbin/nologin' },
 ] as const;
 
+/** Files of /etc in which the agent has this id. */
+function accountFiles(agentId: number): Readonly<Record<'passwd' | 'group', string>> {
+  const accounts = ACCOUNTS.map((account) => (account.name === 'agent' ? { ...account, id: agentId } : account));
+  return {
+    passwd: accounts.map(({ name, id, home, shell }) => `${name}:x:${id}:${id}:${name}:${home}:${shell}\n`).join(''),
+    group: accounts.map(({ name, id }) => `${name === 'nobody' ? 'nogroup' : name}:x:${id}:\n`).join(''),
+  };
+}
+
+const { passwd, group } = accountFiles(1000);
 const FILES: Readonly<Record<string, string>> = {
-  'etc/passwd': ACCOUNTS.map(({ name, id, home, shell }) => `${name}:x:${id}:${id}:${name}:${home}:${shell}\n`).join(''),
-  'etc/group': ACCOUNTS.map(({ name, id }) => `${name === 'nobody' ? 'nogroup' : name}:x:${id}:\n`).join(''),
+  'etc/passwd': passwd,
+  'etc/group': group,
   'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
   'etc/hostname': 'caisson\n',
-  'etc/resolv.conf': '',
+  // Names over TCP (resolv.conf(5), use-vc): UDP cannot be had at level container. Without a link to the gate a name fails at once.
+  'etc/resolv.conf': 'nameserver 198.18.0.1\noptions use-vc timeout:2 attempts:2\n',
   'etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 };
 
@@ -28,6 +39,8 @@ const COPIED = ['etc/ld.so.cache', 'etc/ld.so.conf', 'etc/alternatives', 'etc/ss
 export interface HostImage {
   readonly rootfs: string;
   readonly initPath: string;
+  /** Holds the root of every sandbox that runs from another image, while it runs. */
+  readonly roots: string;
 }
 
 /** Makes the image and the copy of pid 1 under `images`; an image of an earlier start is replaced as a whole. */
@@ -51,7 +64,20 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   await copyFile(initBinary, `${initPath}.new`);
   await chmod(`${initPath}.new`, 0o755);
   await rename(`${initPath}.new`, initPath);
-  return { rootfs, initPath };
+  const roots = `${images}/roots`;
+  await mkdir(roots, { recursive: true });
+  await chmod(roots, 0o711); // the uids of sandboxes pass through it
+  return { rootfs, initPath, roots };
+}
+
+/** Makes a folder to lay over /etc, for a sandbox whose agent has another id than the image says. */
+export async function writeAccounts(folder: string, agentId: number): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o755);
+  for (const [name, text] of Object.entries(accountFiles(agentId))) {
+    await writeFile(`${folder}/${name}`, text);
+    await chmod(`${folder}/${name}`, 0o644);
+  }
 }
 
 async function copyFromHost(name: string, root: string): Promise<void> {
@@ -63,6 +89,16 @@ async function copyFromHost(name: string, root: string): Promise<void> {
 }
 
 const run = promisify(execFile);
+
+/**
+ * Shows a folder at another place, in the launcher's private mount namespace: the folders above the one may be closed to
+ * the uids that must pass those above the other.
+ */
+export async function showFolder(folder: string, at: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await mkdir(at, { recursive: true });
+  await run('/bin/mount', ['--bind', folder, at]);
+}
 
 /**
  * crun before 1.9 refuses a hybrid cgroup mount. Called in the launcher's private mount namespace, this takes the

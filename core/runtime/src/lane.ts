@@ -5,13 +5,15 @@ import { CaissonError } from '@caisson/contract';
  * Every byte that comes from pid 1 is untrusted.
  */
 export const LANE = {
-  spawn: 1, signal: 2, credit: 3, stdin: 4,
-  hello: 16, started: 17, failed: 18, stdinCredit: 19,
-  output: 32, exit: 33,
+  spawn: 1, signal: 2, credit: 3, stdin: 4, resize: 5, kill: 6, dial: 7, quiesce: 8, resume: 9,
+  hello: 16, started: 17, failed: 18, stdinCredit: 19, quiet: 20,
+  output: 32, exit: 33, outputEnd: 34,
 } as const;
 
 export const LANE_HEADER_BYTES = 12;
 export const LANE_PAYLOAD_MAX = 256 * 1024;
+/** What a frame of output takes of its window at least: it costs its reader more than its bytes. */
+export const FRAME_COST = 256;
 /** Bytes of stdin that pid 1 buffers for one exec. */
 export const STDIN_WINDOW = 64 * 1024;
 
@@ -38,12 +40,41 @@ export interface SpawnPayload {
   readonly stdin: boolean;
   readonly windowBytes: number;
   readonly capBytes: number;
+  readonly tty?: TerminalSize;
 }
 
-/** May be longer than LANE_PAYLOAD_MAX, and cannot be sent then. @throws CaissonError REQUEST_INVALID when a string holds a NUL byte */
+/** Columns and rows of a terminal, 1 to 65535 each. */
+export interface TerminalSize {
+  readonly cols: number;
+  readonly rows: number;
+}
+
+const SPAWN_STDIN = 1;
+const SPAWN_TTY = 2;
+const UINT16_MAX = 65_535;
+
+/** @throws CaissonError REQUEST_INVALID for a size that no terminal has */
+export function encodeSize({ cols, rows }: TerminalSize): Buffer {
+  const possible = [cols, rows].every((count) => Number.isInteger(count) && count >= 1 && count <= UINT16_MAX);
+  if (!possible) throw new CaissonError('REQUEST_INVALID', { detail: 'a terminal has 1 to 65535 columns and rows' });
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt16LE(cols, 0);
+  bytes.writeUInt16LE(rows, 2);
+  return bytes;
+}
+
+export function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 1 && port <= UINT16_MAX;
+}
+
+export function encodeDial(port: number, windowBytes: number): Buffer {
+  return Buffer.concat([u32(windowBytes), u32(port)]);
+}
+
+/** May be longer than LANE_PAYLOAD_MAX, and cannot be sent then. @throws CaissonError REQUEST_INVALID when a string holds a NUL byte or no terminal has the size */
 export function encodeSpawn(spawn: SpawnPayload): Buffer {
   const fixed = Buffer.alloc(32);
-  fixed.writeUInt32LE(spawn.stdin ? 1 : 0, 0);
+  fixed.writeUInt32LE((spawn.stdin ? SPAWN_STDIN : 0) | (spawn.tty === undefined ? 0 : SPAWN_TTY), 0);
   fixed.writeUInt32LE(spawn.windowBytes, 4);
   fixed.writeBigUInt64LE(BigInt(spawn.capBytes), 8);
   fixed.writeBigUInt64LE(BigInt(spawn.capBytes), 16);
@@ -51,7 +82,8 @@ export function encodeSpawn(spawn: SpawnPayload): Buffer {
   fixed.writeUInt32LE(spawn.env.length, 28);
   const strings = [spawn.cwd, ...spawn.argv, ...spawn.env];
   if (strings.some((text) => text.includes('\0'))) throw new CaissonError('REQUEST_INVALID', { detail: 'a string holds a NUL byte' });
-  return Buffer.concat([fixed, Buffer.from(strings.map((text) => `${text}\0`).join(''), 'utf8')]);
+  const size = spawn.tty === undefined ? Buffer.alloc(0) : encodeSize(spawn.tty);
+  return Buffer.concat([fixed, size, Buffer.from(strings.map((text) => `${text}\0`).join(''), 'utf8')]);
 }
 
 export function u32(value: number): Buffer {
@@ -81,13 +113,13 @@ export function decodeExit(payload: Buffer): ExitPayload {
 }
 
 export interface FailedPayload {
-  readonly stage: 'setup' | 'cwd' | 'exec';
+  readonly stage: 'setup' | 'cwd' | 'exec' | 'connect';
   readonly errno: number;
 }
 
 export function decodeFailed(payload: Buffer): FailedPayload {
   if (payload.length !== 8) throw violation('a failure of the wrong size');
-  const stage = (['setup', 'cwd', 'exec'] as const)[payload.readUInt32LE(0) - 1];
+  const stage = (['setup', 'cwd', 'exec', 'connect'] as const)[payload.readUInt32LE(0) - 1];
   const errno = payload.readUInt32LE(4);
   if (stage === undefined || errno > 4095) throw violation('an unknown failure');
   return { stage, errno };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { CaissonError, IsolationSpec, type Usage } from '@caisson/contract';
-import type { ExecReport, ProcessSpec } from './driver.ts';
-import type { Hello } from './hello.ts';
+import { CaissonError, IsolationSpec, TerminalSize, type Usage } from '@caisson/contract';
+import type { ExecEnd, ExecReport, Machine, ProcessSpec as ProcessSpecType } from './driver.ts';
+import type { Hello as HelloType } from './hello.ts';
 
 /** What control may say to the launcher: a closed set of verbs on one connection, which holds at most one sandbox. */
 export type ToLauncher =
@@ -16,12 +16,15 @@ export type ToLauncher =
 const Count = z.int().min(0);
 const Text = z.string().max(131_072).refine((text) => !text.includes('\0'), 'holds a NUL byte');
 
-const ProcessSpec: z.ZodType<ProcessSpec> = z.strictObject({
+type ProcessSpec = ProcessSpecType;
+export const ProcessSpec: z.ZodType<ProcessSpec> = z.strictObject({
   argv: z.array(Text).min(1).max(4096),
   env: z.array(Text).max(2048),
   cwd: Text.refine((path) => path.startsWith('/'), 'is not absolute'),
   stdin: z.boolean(),
   outputBytes: Count,
+  ownLimits: z.strictObject({ wallMs: z.int().min(1), cpuMs: z.int().min(1) }).exactOptional(),
+  tty: TerminalSize.exactOptional(),
 });
 
 export const ToLauncher: z.ZodType<ToLauncher> = z.discriminatedUnion('type', [
@@ -36,7 +39,7 @@ export const ToLauncher: z.ZodType<ToLauncher> = z.discriminatedUnion('type', [
 
 export type FromLauncher =
   | { readonly type: 'facts'; readonly facts: unknown }
-  | { readonly type: 'launched'; readonly runtime: string; readonly hello: Hello }
+  | { readonly type: 'launched'; readonly runtime: string; readonly user: User; readonly address: string | null; readonly hello: Hello }
   | { readonly type: 'problem'; readonly problem: { readonly code: string; readonly message: string; readonly hint: string } }
   | { readonly type: 'report'; readonly exec: number; readonly report: ExecReport }
   | { readonly type: 'stdin-taken'; readonly exec: number; readonly bytes: number }
@@ -44,14 +47,18 @@ export type FromLauncher =
 
 const NullableCount = Count.nullable();
 
-const Hello: z.ZodType<Hello> = z.strictObject({
+type User = Machine['user'];
+export const User: z.ZodType<User> = z.strictObject({ uid: Count, gid: Count });
+
+type Hello = HelloType;
+export const Hello: z.ZodType<Hello> = z.strictObject({
   kernel: z.string(), version: z.string(), hostname: z.string(),
   pid: z.int(), uid: z.int(), gid: z.int(), landlockAbi: z.int(),
   rootReadOnly: z.boolean(), otherProcesses: z.int(), capabilities: z.string(), noNewPrivileges: z.boolean(),
   seccomp: z.int(), uidMap: z.string(), interfaces: z.array(z.string()), namespaces: z.record(z.string(), z.string()),
 });
 
-const End = z.discriminatedUnion('kind', [
+export const End: z.ZodType<ExecEnd> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('exited'), code: z.int().min(0).max(255) }),
   z.strictObject({ kind: z.literal('signaled'), signal: z.int().min(1).max(127) }),
   z.strictObject({ kind: z.literal('timed-out'), limit: z.enum(['wall', 'cpu']) }),
@@ -61,7 +68,7 @@ const End = z.discriminatedUnion('kind', [
 
 export const FromLauncher: z.ZodType<FromLauncher> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('facts'), facts: z.unknown() }),
-  z.strictObject({ type: z.literal('launched'), runtime: z.string(), hello: Hello }),
+  z.strictObject({ type: z.literal('launched'), runtime: z.string(), user: User, address: z.ipv4().nullable(), hello: Hello }),
   z.strictObject({ type: z.literal('problem'), problem: z.strictObject({ code: z.string(), message: z.string(), hint: z.string() }) }),
   z.strictObject({
     type: z.literal('report'),

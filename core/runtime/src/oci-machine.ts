@@ -1,75 +1,170 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Limits, Usage } from '@caisson/contract';
-import { killAll, readCpuMs, readUsage, type Cgroup } from './cgroup.ts';
+import { CaissonError, type IsolationSpec, type LiveUsage, type Usage } from '@caisson/contract';
+import { freeze, killAll, readCpuMs, readLiveUsage, readUsage, thaw, type Cgroup } from './cgroup.ts';
+import { saveCheckpoint, type CheckpointMaker, type SavedExec } from './checkpoint.ts';
 import { confineTo, throttledPeriods, type Cores } from './cores.ts';
-import type { Exec, ExecEvents, ExecReport, Machine, ProcessSpec } from './driver.ts';
+import type { Exec, ExecEvents, ExecReport, LiveMachine, Machine, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
-import type { Lanes } from './lanes.ts';
+import type { LaneExec, Lanes, LanesState } from './lanes.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 /** How often the CPU time of a sandbox is read. */
 const CPU_CHECK_MS = 100;
 const SIGKILL = 9;
 /** Checks in a row that find a sandbox throttled before it is confined: a short burst is nobody's harm. */
 const GREEDY_CHECKS = 3;
+/** Longest that pid 1 takes to end what it is sending. */
+const QUIET_MS = 5_000;
 
 export interface OciMachineParts {
   readonly runtime: string;
+  readonly user: Machine['user'];
+  readonly address: string | null;
   readonly hello: Hello;
   readonly lanes: Lanes;
   readonly group: Cgroup;
-  readonly limits: Limits;
+  /** Whether somebody else removes the group as soon as pid 1 is gone: what was used is read before then. Default false. */
+  readonly groupEndsWithPid1?: boolean;
+  readonly spec: IsolationSpec;
+  /** Saves memory into a folder, the sandbox going on; undefined where the runtime cannot. */
+  readonly memory: { save(folder: string): Promise<void>; maker(): Promise<CheckpointMaker> } | undefined;
+  readonly hold: Hold;
   /** The processors of the host, shared by all sandboxes of the launcher. */
   readonly cores: Cores;
   /** Starts the clean-up of files and cgroups, once. */
   release(): void;
 }
 
+/** How everything in a sandbox is stopped and goes on. What is being closed need not be stopped. */
+export interface Hold {
+  stop(over: () => boolean): Promise<void>;
+  go(): Promise<void>;
+}
+
+/** By the kernel's freezer, for processes that are the host's own. */
+export function frozen(group: Cgroup): Hold {
+  return { stop: (over) => freeze(group, over), go: () => thaw(group) };
+}
+
+/** An exec under its time limits. */
+interface Watched extends Pick<SavedExec, 'memo' | 'hasOwnLimits'> {
+  readonly wall: Stopwatch;
+  /** CPU time that it may use from the first look on; null: the sandbox's limit counts from pid 1's first word. */
+  readonly cpuMs: number | null;
+  /** CPU time of the sandbox at which it ends; null before the first look. */
+  cpuMostMs: number | null;
+}
+
 /** A sandbox that an OCI runtime started. Time limits are enforced here, outside it and next to the kernel. */
-export class OciMachine implements Machine {
+export class OciMachine implements LiveMachine {
   readonly runtime: string;
+  readonly user: Machine['user'];
+  readonly address: string | null;
   readonly hello: Hello;
+  readonly gone: Promise<void>;
   readonly #parts: OciMachineParts;
-  #cpuUsedUp = false;
+  readonly #watched = new Map<number, Watched>();
+  /** What starting took, of the runtime and its kernel: no command has used that. Null when the group is gone. */
+  readonly #startCpuMs: Promise<number | null>;
+  #saving: Promise<void> | undefined;
+  #paused = false;
   #closing: Promise<Usage> | undefined;
+  #usedBefore: Usage | undefined;
   #confinedTo: readonly number[] | undefined;
   #throttled = { periods: 0, checks: 0 };
 
   constructor(parts: OciMachineParts) {
     this.runtime = parts.runtime;
+    this.user = parts.user;
+    this.address = parts.address;
     this.hello = parts.hello;
+    this.gone = parts.lanes.gone;
     this.#parts = parts;
+    this.#startCpuMs = readCpuMs(parts.group);
   }
 
   spawn(command: ProcessSpec, events: ExecEvents): Exec {
-    const exec = this.#parts.lanes.spawn(command, events);
+    const own = command.ownLimits;
+    const wallMs = own?.wallMs ?? this.#parts.spec.limits.wallMs;
+    return this.#watch(this.#parts.lanes.spawn(command, events), { memo: events.memo ?? '', hasOwnLimits: own !== undefined, wallMs, cpuMs: own?.cpuMs ?? null });
+  }
+
+  /** Takes over an exec that goes on from saved memory, with what it had left of its limits. */
+  takeOver(exec: LaneExec, { memo, hasOwnLimits, wallLeftMs, cpuLeftMs }: SavedExec): Exec {
+    return this.#watch(exec, { memo, hasOwnLimits, wallMs: wallLeftMs, cpuMs: cpuLeftMs });
+  }
+
+  #watch(exec: LaneExec, { memo, hasOwnLimits, wallMs, cpuMs }: Pick<Watched, 'memo' | 'hasOwnLimits' | 'cpuMs'> & { readonly wallMs: number }): Exec {
     const over = new AbortController();
-    let wallUsedUp = false;
-    const wall = setTimeout(() => {
-      wallUsedUp = true;
-      void killAll(this.#parts.group);
-    }, this.#parts.limits.wallMs);
-    void this.#watchCpu(over.signal);
+    let usedUp: 'wall' | 'cpu' | undefined;
+    const expire = (limit: 'wall' | 'cpu'): void => {
+      usedUp ??= limit;
+      void (hasOwnLimits ? exec.kill() : this.#killAll());
+    };
+    const wall = new Stopwatch(wallMs, () => expire('wall'));
+    const watched: Watched = { memo, hasOwnLimits, wall, cpuMs, cpuMostMs: null };
+    this.#watched.set(exec.id, watched);
+    if (this.#paused) wall.stop();
+    void this.#watchCpu(watched, over.signal, () => expire('cpu'));
     const done = exec.done.then((report) => {
-      clearTimeout(wall);
-      over.abort();
-      if (wallUsedUp) return timedOut(report, 'wall');
-      return this.#cpuUsedUp ? timedOut(report, 'cpu') : report;
+      wall.stop();
+      this.#watched.delete(exec.id);
+      over.abort('it has ended'); // with a reason, or one is made of a whole stack
+      return usedUp === undefined ? report : timedOut(report, usedUp);
     });
     return { ...exec, done };
   }
 
-  async #watchCpu(over: AbortSignal): Promise<void> {
+  async #watchCpu(watched: Watched, over: AbortSignal, expire: () => void): Promise<void> {
+    if (watched.cpuMs === null) watched.cpuMostMs = ((await this.#startCpuMs) ?? 0) + this.#parts.spec.limits.cpuMs;
     while (!over.aborted) {
       await delay(CPU_CHECK_MS, undefined, { signal: over, ref: false }).catch(() => undefined);
       if (over.aborted) return;
       const usedMs = await readCpuMs(this.#parts.group);
-      if (usedMs !== null && usedMs > this.#parts.limits.cpuMs) return this.#stopForCpu();
+      // What was used before the first look is at most one interval's worth, and is the sandbox's.
+      if (usedMs !== null) watched.cpuMostMs ??= usedMs + (watched.cpuMs ?? 0);
+      if (usedMs !== null && usedMs > (watched.cpuMostMs ?? Infinity)) return expire();
       if (this.#confinedTo === undefined) await this.#confineIfGreedy();
     }
   }
 
+  async checkpoint(folder: string): Promise<void> {
+    const { memory, spec } = this.#parts;
+    if (memory === undefined) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: spec.level, why: `${this.runtime} cannot save processes` });
+    if (this.#paused) throw new CaissonError('SANDBOX_STATE', { sandbox: spec.id, state: 'paused', detail: 'memory is saved while the sandbox runs' });
+    if (this.#saving !== undefined) throw new CaissonError('CHECKPOINT_FAILED', { detail: 'another checkpoint of this sandbox is under way' });
+    this.#saving = this.#save(folder, memory).finally(() => (this.#saving = undefined));
+    return this.#saving;
+  }
+
+  #save(folder: string, memory: NonNullable<OciMachineParts['memory']>): Promise<void> {
+    const { spec, lanes } = this.#parts;
+    return saveCheckpoint(folder, async (partial) => {
+      const maker = await memory.maker();
+      const state = await this.#quiet();
+      try {
+        const usedMs = await readCpuMs(this.#parts.group);
+        const execs = state.execs.map((lane): SavedExec => ({ lane, ...left(this.#watched.get(lane.id), usedMs) }));
+        await memory.save(partial);
+        return { maker, spec, nextExec: state.nextExec, execs };
+      } finally {
+        lanes.resume(false);
+      }
+    });
+  }
+
+  async #quiet(): Promise<LanesState> {
+    const { lanes } = this.#parts;
+    const waiting = new AbortController();
+    const late = delay(QUIET_MS, null, { signal: waiting.signal, ref: false }).catch(() => null);
+    const state = await Promise.race([lanes.quiesce(), late]).finally(() => waiting.abort());
+    if (state !== null) return state;
+    lanes.resume(false);
+    throw new CaissonError('CHECKPOINT_FAILED', { detail: `pid 1 was not quiet within ${QUIET_MS} ms` });
+  }
+
   async #confineIfGreedy(): Promise<void> {
-    const { cores, group, limits } = this.#parts;
+    const { cores, group, spec: { limits } } = this.#parts;
     const periods = await throttledPeriods(group);
     this.#throttled = { periods, checks: periods > this.#throttled.periods ? this.#throttled.checks + 1 : 0 };
     const paidFor = Math.ceil(limits.cpuMillis / 1000);
@@ -78,10 +173,25 @@ export class OciMachine implements Machine {
     await confineTo(group, this.#confinedTo);
   }
 
-  /** CPU time is the sandbox's as a whole, and so is its end. */
-  async #stopForCpu(): Promise<void> {
-    this.#cpuUsedUp = true;
-    await killAll(this.#parts.group);
+  dial(port: number, events: ExecEvents): Exec {
+    return this.#parts.lanes.dial(port, events);
+  }
+
+  async pause(): Promise<void> {
+    await this.#saving?.catch(() => undefined); // what is frozen cannot be saved
+    await this.#parts.hold.stop(() => this.#closing !== undefined);
+    this.#paused = true;
+    for (const { wall } of this.#watched.values()) wall.stop();
+  }
+
+  async resume(): Promise<void> {
+    await this.#parts.hold.go();
+    this.#paused = false;
+    for (const { wall } of this.#watched.values()) wall.go();
+  }
+
+  usage(): Promise<LiveUsage> {
+    return readLiveUsage(this.#parts.group);
   }
 
   close(): Promise<Usage> {
@@ -89,9 +199,14 @@ export class OciMachine implements Machine {
     return this.#closing;
   }
 
-  async #close(): Promise<Usage> {
+  async #killAll(): Promise<void> {
+    if (this.#parts.groupEndsWithPid1 === true) this.#usedBefore = most(await readUsage(this.#parts.group), this.#usedBefore);
     await killAll(this.#parts.group);
-    const usage = await readUsage(this.#parts.group);
+  }
+
+  async #close(): Promise<Usage> {
+    await this.#killAll();
+    const usage = most(await readUsage(this.#parts.group), this.#usedBefore);
     if (this.#confinedTo !== undefined) this.#parts.cores.give(this.#confinedTo);
     this.#parts.lanes.destroy();
     await this.#parts.lanes.gone;
@@ -100,9 +215,24 @@ export class OciMachine implements Machine {
   }
 }
 
+/** Nothing that is counted ever falls, so the larger number is the later one. */
+function most(usage: Usage, before: Usage | undefined): Usage {
+  if (before === undefined) return usage;
+  const larger = (name: keyof Usage): number | null => (usage[name] === null ? before[name] : Math.max(usage[name], before[name] ?? 0));
+  return { cpuMs: larger('cpuMs'), memoryPeakBytes: larger('memoryPeakBytes'), pidsPeak: larger('pidsPeak'), oomKills: larger('oomKills') };
+}
+
 /** Killing everything is what ends an expired exec, and this says why; a program that was quicker ended by itself. */
 function timedOut(report: ExecReport, limit: 'wall' | 'cpu'): ExecReport {
   const { end } = report;
   const killed = end.kind === 'lost' || (end.kind === 'signaled' && end.signal === SIGKILL) || (end.kind === 'exited' && end.code === 128 + SIGKILL);
   return killed ? { ...report, end: { kind: 'timed-out', limit } } : report;
+}
+
+/** What an exec has left of its limits. A connection has none. */
+function left(watched: Watched | undefined, usedMs: number | null): Omit<SavedExec, 'lane'> {
+  if (watched === undefined) return { memo: '', hasOwnLimits: true, wallLeftMs: 0, cpuLeftMs: null };
+  const { memo, hasOwnLimits, wall, cpuMs, cpuMostMs } = watched;
+  const cpuLeftMs = cpuMostMs === null || usedMs === null ? cpuMs : Math.max(0, Math.round(cpuMostMs - usedMs));
+  return { memo, hasOwnLimits, wallLeftMs: Math.max(0, Math.round(wall.leftMs)), cpuLeftMs };
 }

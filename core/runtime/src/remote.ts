@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { CaissonError, HostFacts, isErrorCode, type IsolationSpec, type Usage } from '@caisson/contract';
 import { connectChannel, type Channel } from '@caisson/wire';
 import type { Exec, ExecEvents, ExecReport, Machine, OutputStream, ProcessSpec } from './driver.ts';
@@ -54,6 +55,8 @@ export async function remoteLaunch(socketPath: string, spec: IsolationSpec, { si
 
 class RemoteMachine implements Machine {
   runtime = '';
+  user: Machine['user'] = { uid: -1, gid: -1 };
+  address: string | null = null;
   hello!: Hello;
   #channel!: Channel;
   readonly #execs = new Map<number, RemoteExec>();
@@ -78,8 +81,10 @@ class RemoteMachine implements Machine {
     try {
       if (signal.aborted) abort();
       this.#say({ type: 'launch', spec });
-      const { runtime, hello } = await this.#launched.promise;
+      const { runtime, user, address, hello } = await this.#launched.promise;
       this.runtime = runtime;
+      this.user = user;
+      this.address = address;
       this.hello = hello;
     } catch (error) {
       this.#channel[Symbol.dispose]();
@@ -159,6 +164,8 @@ class RemoteMachine implements Machine {
       writeStdin: (bytes) => ordered(() => this.#writeStdin(id, exec, bytes)),
       endStdin: () => ordered(() => this.#channel.sendBytes('stdin', id, Buffer.alloc(0))),
       signal: (signal) => this.#say({ type: 'signal', exec: id, signal }),
+      kill: () => this.#say({ type: 'signal', exec: id, signal: constants.signals.SIGKILL }),
+      resize: () => undefined, // a one-shot run has no terminal
     };
   }
 

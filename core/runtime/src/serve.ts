@@ -1,18 +1,9 @@
 import type { Socket } from 'node:net';
-import { CaissonError, problem, problemOf, type HostFacts, type IsolationSpec } from '@caisson/contract';
-import { belowFloor, chooseRuntime } from '@caisson/isolation';
+import { CaissonError, problemOf, type IsolationSpec } from '@caisson/contract';
 import { Channel } from '@caisson/wire';
-import type { Driver, Exec, Machine, OutputStream } from './driver.ts';
+import type { Exec, Machine, OutputStream } from './driver.ts';
+import { launchOn, type LauncherRoom } from './launch.ts';
 import { parseMessage, ToLauncher, type FromLauncher } from './messages.ts';
-
-export interface LauncherRoom {
-  /** What the host can do; `again` measures it anew. */
-  facts(again: boolean): Promise<HostFacts>;
-  /** Gets ready for a launch that is likely to be asked for within milliseconds. */
-  expect(): void;
-  /** The driver of the runtime with this name. */
-  driver(name: string): Driver | undefined;
-}
 
 interface Outstanding {
   readonly bytes: number;
@@ -75,16 +66,10 @@ export async function serveLauncher(socket: Socket, room: LauncherRoom): Promise
   async function launch(spec: IsolationSpec): Promise<void> {
     if (launching) throw new CaissonError('FRAME_INVALID', { detail: 'a second sandbox on one connection' });
     launching = true;
-    const violations = belowFloor(spec);
-    if (violations.length > 0) throw new CaissonError('FLOOR_VIOLATED', { violations: violations.join('; ') });
-    const facts = await room.facts(false);
-    const runtime = chooseRuntime(spec.level, facts);
-    const driver = runtime === null ? undefined : room.driver(runtime.name);
-    if (driver === undefined) throw unavailable(spec, facts);
-    const started = await driver.launch(spec, { signal: gone.signal });
+    const started = await launchOn(room, spec, { signal: gone.signal });
     machine = started;
     if (gone.signal.aborted) await started.close();
-    send({ type: 'launched', runtime: started.runtime, hello: started.hello });
+    send({ type: 'launched', runtime: started.runtime, user: started.user, address: started.address, hello: started.hello });
   }
 
   function spawn({ exec: id, process }: Extract<ToLauncher, { type: 'spawn' }>): void {
@@ -129,9 +114,4 @@ export async function serveLauncher(socket: Socket, room: LauncherRoom): Promise
     send({ type: 'closed', usage: await machine.close() });
     channel.end();
   }
-}
-
-function unavailable(spec: IsolationSpec, facts: HostFacts): CaissonError {
-  const missing = facts.missing[spec.level] ?? { what: 'no runtime fits', how: 'run ./caisson doctor' };
-  return CaissonError.from(problem('LEVEL_UNAVAILABLE', { level: spec.level, missing: missing.what, how: missing.how }));
 }
