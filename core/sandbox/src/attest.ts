@@ -1,5 +1,5 @@
-import { levelOf, type HostFacts, type IsolationSpec, type Level } from '@caisson/contract';
-import type { Hello } from '@caisson/runtime';
+import { levelOf, type HostFacts, type IsolationSpec, type Level, type RuntimeFacts } from '@caisson/contract';
+import type { Hello, Machine } from '@caisson/runtime';
 
 export interface Attestation {
   /** The level measured from inside; null when it is none. */
@@ -19,30 +19,50 @@ function kernelIsOwn(hello: Hello, host: HostFacts): boolean {
 }
 
 const checks: readonly Check[] = [
-  (spec, hello) => expectEqual('the uid', spec.user.uid, hello.uid),
-  (spec, hello) => expectEqual('the gid', spec.user.gid, hello.gid),
   (_, hello) => expectEqual('pid 1', 1, hello.pid),
   (_, hello) => expectEqual('the union of all capability sets', '0', hello.capabilities),
   (_, hello) => expectEqual('no_new_privs', true, hello.noNewPrivileges),
   (_, hello) => expectEqual('the seccomp mode', 2, hello.seccomp),
   (_, hello) => expectEqual('a read-only root', true, hello.rootReadOnly),
-  (_, hello) => expectEqual('the number of other processes', 0, hello.otherProcesses),
-  (_, hello) => expectEqual('the list of network interfaces', 'lo', hello.interfaces.join(',')),
+  (spec, hello) => expectEqual('the list of network interfaces', spec.network === 'none' ? 'lo' : 'eth0,lo', hello.interfaces.toSorted().join(',')),
   (spec, hello) => expectEqual('the host name', spec.hostname, hello.hostname),
   (spec, hello) => (spec.landlock && hello.landlockAbi < 1 ? 'Landlock is not in force' : null),
-  (spec, hello) => (spec.level === 'container' ? ownUid(hello) : null),
+  (spec, hello) => (spec.level === 'container' ? mapped(hello) : null),
   (spec, hello, host) => (spec.level === 'gvisor' && !kernelIsOwn(hello, host) ? `the kernel is ${hello.kernel}, which is not the sandbox's own` : null),
 ];
 
-/** On the host's kernel the uid must be mapped: an identity map means that no user namespace is in force. */
-function ownUid(hello: Hello): string | null {
-  return /^0 0 4294967295$/.test(hello.uidMap) ? 'no user namespace is in force' : null;
+/** Nothing runs before a command is asked for; in a sandbox that goes on from saved memory, what was saved does. */
+const alone: Check = (_, hello) => expectEqual('the number of other processes', 0, hello.otherProcesses);
+
+/** On the host's kernel every uid inside must be another one outside: one that is itself means that no user namespace is in force. */
+function mapped({ uidMap }: Hello): string | null {
+  const ranges = [...uidMap.matchAll(/(\d+) (\d+) \d+/g)];
+  const own = ranges.length > 0 && ranges.every(([, inside, outside]) => inside !== outside);
+  return own ? null : 'no user namespace is in force';
+}
+
+const LAST_UNPRIVILEGED = 65_533;
+
+/**
+ * Pid 1 must be who the driver set up, and that is the user of the spec, or on a runtime whose sandboxes share one map
+ * somebody unprivileged.
+ */
+function identity(spec: IsolationSpec, { user, hello }: Pick<Machine, 'user' | 'hello'>, facts: RuntimeFacts | undefined): readonly string[] {
+  const findings = [expectEqual('the uid', user.uid, hello.uid), expectEqual('the gid', user.gid, hello.gid)].filter((finding) => finding !== null);
+  if (facts?.userInside === 'own') {
+    const plain = [user.uid, user.gid].every((id) => Number.isInteger(id) && id >= 1 && id <= LAST_UNPRIVILEGED);
+    return plain ? findings : [...findings, `${user.uid}:${user.gid} is not an unprivileged user`];
+  }
+  const same = user.uid === spec.user.uid && user.gid === spec.user.gid;
+  return same ? findings : [...findings, `the user is ${user.uid}:${user.gid}, not ${spec.user.uid}:${spec.user.gid}`];
 }
 
 /** Compares what pid 1 saw from inside with what the spec promises. Pure. */
-export function attest(spec: IsolationSpec, hello: Hello, host: HostFacts, runtime: string): Attestation {
-  const findings = checks.map((check) => check(spec, hello, host)).filter((finding) => finding !== null);
+export function attest(spec: IsolationSpec, machine: Pick<Machine, 'runtime' | 'user' | 'hello'>, host: HostFacts, { restored = false }: { readonly restored?: boolean } = {}): Attestation {
+  const { runtime, hello } = machine;
   const facts = host.runtimes.find(({ name }) => name === runtime);
+  const seen = [...checks, ...(restored ? [] : [alone])].map((check) => check(spec, hello, host)).filter((finding) => finding !== null);
+  const findings = [...identity(spec, machine, facts), ...seen];
   if (facts === undefined || levelOf(facts) !== spec.level) findings.push(`runtime ${runtime} does not deliver level ${spec.level}`);
   if (findings.length > 0) return { delivered: null, findings };
   return { delivered: kernelIsOwn(hello, host) ? 'gvisor' : 'container', findings };

@@ -12,18 +12,21 @@ export function endingOf(end: ExecEnd, usage: Usage, limits: Limits, request: Ru
     case 'exited': return (end.code === 128 + SIGKILL ? outOfMemory : null) ?? end;
     case 'signaled': return (end.signal === SIGKILL ? outOfMemory : null) ?? end;
     case 'timed-out': return { kind: 'timed-out', limit: end.limit, limitMs: end.limit === 'wall' ? limits.wallMs : limits.cpuMs };
-    case 'not-started': return notStarted(end, request);
+    case 'not-started': return notStarted(end, limits, request);
     // The kernel may choose pid 1, or the whole kernel of a gVisor sandbox, when memory runs out.
     case 'lost': return outOfMemory ?? { kind: 'unknown', detail: end.detail };
   }
 }
 
 const ENOENT = 2;
+const EAGAIN = 11;
 const ENOTDIR = 20;
 
-function notStarted({ stage, errno }: Extract<ExecEnd, { kind: 'not-started' }>, request: RunRequest): Ending {
+function notStarted({ stage, errno }: Extract<ExecEnd, { kind: 'not-started' }>, { pids }: Limits, request: RunRequest): Ending {
   const detail = getSystemErrorName(-errno);
   const command = request.argv[0] ?? '';
+  // fork(2): EAGAIN is a limit on processes.
+  if (stage === 'setup' && errno === EAGAIN) return failed(problem('LAUNCH_FAILED', { detail: `the command could not be started: no more than ${pids} processes may run in the sandbox` }));
   if (stage === 'setup') return failed(problem('LAUNCH_FAILED', { detail: `the command could not be started: ${detail}` }));
   if (stage === 'cwd') {
     return { kind: 'not-started', code: 'CWD_INVALID', detail: problem('CWD_INVALID', { cwd: request.cwd ?? '', detail }).message };

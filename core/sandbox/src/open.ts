@@ -1,14 +1,15 @@
 import {
-  canonicalJson, exitStatus, problem, problemOf, reasonFor, type Allowed, type Decision, type Ending, type EntryDraft, type IsolationSpec,
-  type Json, type Problem, type Receipt, type RunRequest, type RunResult, type Usage,
+  exitStatus, problem, problemOf, reasonFor, type Allowed, type Decision, type Ending, type EntryDraft, type IsolationSpec,
+  type Json, type NetworkState, type Problem, type Receipt, type RunRequest, type RunResult, type Usage,
 } from '@caisson/contract';
 import { decide } from '@caisson/authority';
 import { compile, type Refusal } from '@caisson/isolation';
 import type { ExecReport, Machine } from '@caisson/runtime';
 import { attest } from './attest.ts';
 import { denied, endingOf, failed, refused } from './ending.ts';
+import { freshId } from './ids.ts';
 import { Output } from './output.ts';
-import { commitment, intentEntry, outcomeEntry, sha256 } from './record.ts';
+import { canonicalDigest, commitment, intentEntry, outcomeEntry } from './record.ts';
 import type { Client, Rooms } from './rooms.ts';
 import { stream } from './stream.ts';
 import { startTimings, type Timings } from './timings.ts';
@@ -26,17 +27,18 @@ interface Conclusion {
   readonly written: ExecReport['written'];
   readonly level: Omit<RunResult['level'], 'requested'>;
   readonly spec: string | null;
+  readonly network: NetworkState | null;
 }
 
-const NOT_STARTED = { usage: NOTHING_USED, written: NOTHING_WRITTEN, level: { delivered: null, runtime: null, kernel: null }, spec: null };
+const NOT_STARTED = { usage: NOTHING_USED, written: NOTHING_WRITTEN, level: { delivered: null, runtime: null, kernel: null }, spec: null, network: null };
 
 /**
- * One call, start to end: decide → intent → compile → launch → attest → stream → outcome → release. It never throws:
+ * One call, start to end: decide → intent → compile → launch → attest → admit to the network → stream → outcome → release. It never throws:
  * whatever goes wrong is the call's ending, and everything that was opened is closed on every path.
  */
 export async function open(request: RunRequest, client: Client, rooms: Rooms): Promise<RunResult> {
   const timings = startTimings(rooms.now);
-  const id = `sbx-${BigInt(`0x${rooms.randomBytes(10).toString('hex')}`).toString(36).padStart(16, '0').slice(-16)}`;
+  const id = freshId('sbx', rooms.randomBytes);
   const salt = rooms.randomBytes(32).toString('hex');
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
   const output = new Output(client);
@@ -58,6 +60,7 @@ export async function open(request: RunRequest, client: Client, rooms: Rooms): P
     digests: { ...digests, spec: conclusion.spec },
     usage: conclusion.usage,
     output: output.counts(conclusion.written),
+    network: conclusion.network,
   };
   const entry = outcomeEntry(result);
   const outcome = 'problem' in intent ? intent : await appendOrProblem(rooms, entry);
@@ -96,37 +99,46 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
   try {
     const spec = await compileFor(call, rooms);
     if ('refused' in spec) return { ending: refused(spec.refused), ...NOT_STARTED };
-    known = { ...known, spec: sha256(canonicalJson(spec as unknown as Json)) };
+    known = { ...known, spec: canonicalDigest(spec as unknown as Json) };
     timings.mark('compile');
 
     machine = await rooms.launch(spec, { signal: client.signal });
     timings.mark('launch');
 
-    const { delivered, findings } = attest(spec, machine.hello, await rooms.host({ again: false }), machine.runtime);
+    const { delivered, findings } = attest(spec, machine, await rooms.host({ again: false }));
     known = { ...known, level: { delivered, runtime: machine.runtime, kernel: machine.hello.kernel } };
     timings.mark('attest');
     if (delivered === null) return { ...NOT_STARTED, ...known, ending: failed(problem('ATTESTATION_FAILED', { findings: findings.join('; ') })) };
 
+    await admit(call, machine, rooms);
     const report = await stream({ ...call, limits: call.decision.limits }, machine);
     timings.mark('run');
+    const network = machine.address === null ? null : await rooms.gate.dismiss(call.id);
     const usage = await machine.close().catch(() => NOTHING_USED);
     timings.mark('close');
     // What the command did before its caller went away is known, and stays known.
     const cut = client.signal.aborted && report.end.kind === 'lost';
     const ending: Ending = cut ? cancelled() : endingOf(report.end, usage, call.decision.limits, call.request);
-    return { ending, usage, written: report.written, ...known };
+    return { ending, usage, written: report.written, ...known, network };
   } catch (error) {
     return { ...NOT_STARTED, ...known, ending: client.signal.aborted ? cancelled() : failed(problemOf(error)) };
   } finally {
+    if (machine !== undefined && machine.address !== null) await rooms.gate.dismiss(call.id);
     await machine?.close().catch(() => undefined);
   }
 }
 
 /** A level that is missing may have become available since the host was measured: gVisor may have been built. */
-async function compileFor({ id, decision }: Call, rooms: Rooms): Promise<IsolationSpec | Refusal> {
-  const first = compile({ id, decision, host: await rooms.host({ again: false }), seccomp: rooms.seccomp });
+async function compileFor({ id, decision, request }: Call, rooms: Rooms): Promise<IsolationSpec | Refusal> {
+  const input = { id, decision, seccomp: rooms.seccomp, network: request.network !== undefined };
+  const first = compile({ ...input, host: await rooms.host({ again: false }) });
   if (!('refused' in first) || first.refused.code !== 'LEVEL_UNAVAILABLE') return first;
-  return compile({ id, decision, host: await rooms.host({ again: true }), seccomp: rooms.seccomp });
+  return compile({ ...input, host: await rooms.host({ again: true }) });
+}
+
+/** A sandbox speaks from here on, and to nobody before. */
+async function admit({ id, request: { network } }: Call, { address }: Machine, rooms: Rooms): Promise<void> {
+  if (network !== undefined && address !== null) await rooms.gate.admit({ sandbox: id, address, network });
 }
 
 function cancelled(): Ending {

@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, type Decision, type EntryDraft, type Json, type OutputCount, type RunRequest, type RunResult,
+  canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type OutputCount, type RunRequest, type RunResult,
 } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
-const SOURCE = 'control';
+export const SOURCE = 'control';
 
 export function sha256(...parts: readonly (string | Buffer)[]): string {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part);
   return hash.digest('hex');
+}
+
+/** SHA-256 of a value's canonical JSON. */
+export function canonicalDigest(value: Json): string {
+  return sha256(canonicalJson(value));
 }
 
 /** Identifies a value without giving away a guess at it: whoever lacks the salt cannot try candidates. */
@@ -34,13 +39,19 @@ export function intentEntry(id: string, caller: string, request: RunRequest, dec
       decision: { effect, rule, reason },
       level: decision.effect === 'allow' ? decision.level : null,
       limits: decision.effect === 'allow' ? { ...decision.limits } : null,
+      network: rulesOf(request),
       notEnforced: decision.effect === 'allow' ? decision.notEnforced : [],
     },
   };
 }
 
+/** Names of the rules that are asked for; null: no network is. */
+export function rulesOf({ network }: Pick<RunRequest, 'network'>): readonly string[] | null {
+  return network?.rules.map(ruleName) ?? null;
+}
+
 /** The program's name is recorded as it is: it is what an auditor looks for, and no place for a secret. */
-function programName(request: RunRequest): string {
+export function programName(request: Pick<RunRequest, 'argv'>): string {
   return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
 }
 
@@ -68,13 +79,13 @@ export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): E
 }
 
 /** Text of a runtime or kernel may hold anything; the log holds well-formed text of bounded length. */
-function wellFormed(value: { readonly [name: string]: string | number }): Json {
+export function wellFormed(value: { readonly [name: string]: string | number }): Json {
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, typeof field === 'string' ? field.toWellFormed().slice(0, 4_000) : field]));
 }
 
-/** Gives every intent that has no outcome the outcome `unknown`. Called when no call is under way. */
-export async function reconcile(evidence: Rooms['evidence'], detail: string): Promise<readonly string[]> {
-  const subjects = await evidence.openIntents();
+/** Gives every intent that has no outcome the outcome `unknown`, but for those that go on. Called when no call is under way. */
+export async function reconcile(evidence: Rooms['evidence'], detail: string, goingOn: ReadonlySet<string> = new Set()): Promise<readonly string[]> {
+  const subjects = (await evidence.openIntents()).filter((subject) => !goingOn.has(subject));
   for (const subject of subjects) {
     await evidence.append({ kind: 'outcome', source: SOURCE, subject, body: { ending: { kind: 'unknown', detail }, exit: 'unknown' } });
   }

@@ -1,4 +1,4 @@
-import type { EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Policy, Seccomp } from '@caisson/contract';
+import type { EntryDraft, EvidenceLog, HostFacts, IsolationSpec, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
 import type { Machine, OutputStream } from '@caisson/runtime';
 
 /** Everything a call needs of the other rooms. */
@@ -10,10 +10,38 @@ export interface Rooms {
   readonly doubts: { add(outcome: EntryDraft): void };
   /** What the host can do; `again` measures it anew. */
   host(options: { readonly again: boolean }): Promise<HostFacts>;
+  readonly gate: GateRoom;
   launch(spec: IsolationSpec, options: { readonly signal: AbortSignal }): Promise<Machine>;
   /** Milliseconds of a clock that never goes back. */
   now(): number;
   randomBytes(length: number): Buffer;
+}
+
+/** A sandbox that may speak. */
+export interface Admission {
+  readonly sandbox: string;
+  /** IPv4 address of its link. */
+  readonly address: string;
+  readonly network: NetworkRequest;
+}
+
+/** The gate, by which sandboxes reach the network. */
+export interface GateRoom {
+  /**
+   * Lets a sandbox speak within rules, from when this resolves. Called again, it changes the rules, and cuts the connections
+   * that they no longer allow. A gate that is started anew is told again.
+   *
+   * @throws CaissonError NETWORK_UNAVAILABLE
+   */
+  admit(admission: Admission): Promise<void>;
+  /**
+   * Cuts every connection of a sandbox and puts on record what passed. Idempotent; resolves when that is done or cannot be.
+   *
+   * @returns the last state of it; null when the gate does not know it, or not any more
+   */
+  dismiss(sandbox: string): Promise<NetworkState | null>;
+  /** Null: the gate does not know it, or not yet. @throws CaissonError NETWORK_UNAVAILABLE */
+  state(sandbox: string): Promise<NetworkState | null>;
 }
 
 /** The caller's side of one call. */

@@ -16,7 +16,7 @@ export async function stream({ request, limits, client, output }: Streamed, mach
   const exec = machine.spawn(
     {
       argv: request.argv,
-      env: environment(request),
+      env: environment(request.env ?? {}),
       cwd: request.cwd ?? '/workspace',
       stdin,
       outputBytes: limits.outputBytes,
@@ -39,8 +39,8 @@ async function feed(client: Client, exec: Exec): Promise<void> {
   await exec.endStdin();
 }
 
-/** The whole environment of a command: nothing of the host's is inherited. */
-function environment(request: RunRequest): readonly string[] {
+/** The whole environment of a command, later layers over earlier ones: nothing of the host's is inherited. */
+export function environment(...layers: readonly Readonly<Record<string, string>>[]): readonly string[] {
   const base = {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: '/workspace',
@@ -50,5 +50,5 @@ function environment(request: RunRequest): readonly string[] {
     TMPDIR: '/tmp',
     SHELL: '/bin/sh',
   };
-  return Object.entries({ ...base, ...request.env }).map(([name, value]) => `${name}=${value}`);
+  return Object.entries(Object.assign({}, base, ...layers) as Record<string, string>).map(([name, value]) => `${name}=${value}`);
 }

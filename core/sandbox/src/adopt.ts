@@ -1,0 +1,68 @@
+import type { Json } from '@caisson/contract';
+import type { KeptInfo } from '@caisson/runtime';
+import type { Box } from './box.ts';
+import { conclude } from './close.ts';
+import { admit, attested, specFor } from './create.ts';
+import { boxFrom, execFrom, PREPARED } from './note.ts';
+import { commitment } from './record.ts';
+import { watchExec } from './stay-exec.ts';
+import type { StayRooms } from './stay-rooms.ts';
+
+/** What went on while there was no control. */
+export interface Adopted {
+  readonly boxes: readonly Box[];
+  /** Subjects whose intents have an outcome to come. */
+  readonly goingOn: ReadonlySet<string>;
+}
+
+/**
+ * Finds the sandboxes that the launcher has kept, attests each again and waits for their commands as before. Prepared ones
+ * that nobody has claimed are closed, and so is one that does not hold what its spec promises. A workspace that goes with
+ * its sandbox goes now when there is none.
+ */
+export async function adopt(rooms: StayRooms): Promise<Adopted> {
+  const kept = await rooms.keeper.list();
+  await Promise.all(kept.filter(({ memo }) => memo === PREPARED).map(({ id }) => rooms.keeper.close(id).catch(() => undefined)));
+  // A sandbox that was restored has had several machines; the last is the one that it has.
+  const machines = Map.groupBy(kept.filter(({ memo }) => memo !== PREPARED), ({ id, memo }) => boxFrom(memo, id).facts.id);
+  const boxes = await Promise.all([...machines.values()].map((of) => takeOver(of, rooms)));
+  const inUse = new Set(boxes.filter((box) => !box.over).map(({ facts }) => facts.workspace.id));
+  await Promise.all((await rooms.workspaces.nameless()).filter((id) => !inUse.has(id)).map((id) => rooms.leavings.remove(id)));
+  return { boxes, goingOn: new Set(boxes.flatMap((box) => [box.facts.id, ...box.execs.keys()])) };
+}
+
+async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promise<Box> {
+  const last = machines.find(({ usage }) => usage === null) ?? machines.at(-1);
+  if (last === undefined) throw new Error('a sandbox without a machine');
+  const box = boxFrom(last.memo, last.id);
+  if (!box.over) box.move('started', 'it runs');
+  box.use(rooms.wallMs());
+  for (const { id, execs } of machines) {
+    for (const { memo, startedMs } of execs) {
+      const note = execFrom(memo);
+      const exec = watchExec(box, note, { startedMs, machine: id }, rooms);
+      if (note.key === null) continue;
+      box.execKeys.set(note.key, { same: (request) => commitment(note.salt, request as unknown as Json) === note.digest, id: exec.id, exec: Promise.resolve(exec.info) });
+    }
+  }
+  if (box.over) return box;
+  if (last.usage !== null) {
+    await conclude(box, { ending: { kind: 'unknown', detail: 'it ended while Caisson was being restarted' }, usage: last.usage }, rooms);
+    return box;
+  }
+  if (last.paused) box.move('pause', 'it was paused before Caisson was restarted');
+  await attestAgain(box, last, rooms);
+  return box;
+}
+
+async function attestAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promise<void> {
+  const { decision, workspace, image, request } = box.facts;
+  try {
+    const isFromMemory = request.memory === true && machine.id === box.facts.id; // a restore starts it anew, under another id
+    const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, terminals: request.terminals ?? true, network: request.network !== undefined }, rooms);
+    box.level = await attested(machine, spec, rooms, { restored: true }); // its commands run already
+    await admit(box, machine, rooms);
+  } catch (error) {
+    await conclude(box, { ending: { kind: 'failed', code: 'ATTESTATION_FAILED', detail: (error as Error).message }, usage: null }, rooms);
+  }
+}

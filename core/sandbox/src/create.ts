@@ -1,0 +1,208 @@
+import { CaissonError, problemOf, type CreateRequest, type EntryDraft, type IsolationSpec, type Json, type SandboxInfo } from '@caisson/contract';
+import { decideSandbox, type AllowedSandbox } from '@caisson/authority';
+import { compile } from '@caisson/isolation';
+import type { KeptInfo } from '@caisson/runtime';
+import { attest } from './attest.ts';
+import { Box, type BoxEnding, type BoxFacts } from './box.ts';
+import { freshId } from './ids.ts';
+import { noteOf } from './note.ts';
+import { recordIntent, recordOutcome } from './on-record.ts';
+import { canonicalDigest, commitment } from './record.ts';
+import { takeGoingOn } from './going-on.ts';
+import { sandboxIntent, sandboxOutcome } from './stay-record.ts';
+import type { StayRooms } from './stay-rooms.ts';
+import { startTimings, type Timings } from './timings.ts';
+
+/** A sandbox that was started before anybody asked for it. */
+export interface Prepared {
+  readonly machine: KeptInfo;
+  readonly workspace: string;
+  readonly level: SandboxInfo['level'];
+  readonly spec: string;
+}
+
+export interface Creation {
+  readonly request: CreateRequest;
+  readonly caller: string;
+  readonly key: string | null;
+  /** Digest of what is asked for. */
+  readonly asked: string;
+  /** Sandboxes that are live. */
+  readonly live: number;
+  /** Snapshot or workspace that a new workspace starts from. */
+  readonly from: string | null;
+  /** A prepared sandbox that fits, or null; whoever gets it is its only tenant. */
+  claim(decision: AllowedSandbox, image: IsolationSpec['image']): Prepared | null;
+  /** Told as soon as the sandbox has an id, so that it is found while it starts. */
+  onBox(box: Box): void;
+}
+
+/**
+ * Makes a sandbox that stays: decide → intent → workspace → compile → claim or launch → attest → admit to the network. Whatever goes wrong is on
+ * record as the sandbox's outcome and is thrown; nothing of it is left then.
+ */
+export async function create(creation: Creation, rooms: StayRooms): Promise<Box> {
+  const { request, caller, key, asked } = creation;
+  const timings = startTimings(rooms.now);
+  const salt = rooms.randomBytes(32).toString('hex');
+  const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
+
+  const decision = decideSandbox(request, rooms.policy.value, creation.live);
+  const { image, env: imageEnv } = await rooms.images.resolve(request.image ?? 'host');
+  timings.mark('decide');
+
+  const prepared = decision.effect === 'allow' ? claimed({ creation, decision, image }, rooms) : null;
+  const id = prepared?.machine.id ?? freshId('sbx', rooms.randomBytes);
+  const requested = decision.effect === 'allow' ? decision.level : (request.level ?? rooms.policy.value.levels.default);
+  const notMade = (ending: BoxEnding): EntryDraft => sandboxOutcome(id, { ending, level: { requested, delivered: null, runtime: null, kernel: null }, spec: null, usage: null });
+  const intent = await recordIntent(sandboxIntent(id, { caller, request, decision, digests }), notMade({ kind: 'refused', code: 'EVIDENCE_UNAVAILABLE', detail: 'its intent was not on record' }), rooms)
+    .catch(async (error: unknown) => {
+      if (prepared !== null) await discard(prepared, rooms);
+      throw error;
+    });
+  timings.mark('intent');
+  if (decision.effect === 'deny') {
+    const refused = new CaissonError(decision.code, decision.context);
+    await recordOutcome(notMade({ kind: 'refused', code: refused.code, detail: refused.message }), rooms);
+    throw refused;
+  }
+
+  const workspace = prepared?.workspace ?? await workspaceIdFor(request, creation.from, rooms).catch(async (error: unknown) => {
+    const { code, message } = problemOf(error);
+    await recordOutcome(notMade({ kind: 'failed', code, detail: message }), rooms);
+    throw error;
+  });
+  const facts: BoxFacts = {
+    id, request, caller, decision, digests, image, imageEnv, intent, key, asked,
+    workspace: { id: workspace, name: request.workspace ?? null },
+    createdMs: rooms.wallMs(),
+    warm: prepared !== null,
+  };
+  const box = new Box(facts);
+  creation.onBox(box);
+  try {
+    if (prepared === null) {
+      await makeWorkspace(facts, creation.from, rooms);
+      timings.mark('workspace');
+      box.mustBe('creating', 'create'); // nothing starts for a sandbox that has been closed meanwhile
+      const kept = await start(box, rooms, timings, request.memory === true ? (request.from ?? null) : null);
+      await takeGoingOn(box, kept, rooms);
+    } else {
+      await rooms.keeper.note(id, noteOf(box));
+      box.level = { ...prepared.level, requested: decision.level };
+      box.spec = prepared.spec;
+      timings.mark('claim');
+    }
+    box.move('started', 'it runs');
+    box.timings = timings.all();
+    return box;
+  } catch (error) {
+    await undo(box, error, rooms);
+    throw error;
+  }
+}
+
+/** A prepared sandbox; or null, and the launcher gets ready for a start while the intent is written and the workspace made. */
+function claimed({ creation, decision, image }: { readonly creation: Creation; readonly decision: AllowedSandbox; readonly image: IsolationSpec['image'] }, rooms: StayRooms): Prepared | null {
+  const prepared = creation.claim(decision, image);
+  if (prepared === null) rooms.keeper.expect();
+  return prepared;
+}
+
+/** Ends a prepared sandbox that is not offered again. */
+export async function discard({ machine, workspace }: Pick<Prepared, 'machine' | 'workspace'>, rooms: StayRooms): Promise<void> {
+  await rooms.keeper.close(machine.id).catch(() => undefined);
+  await rooms.leavings.remove(workspace);
+}
+
+/** The named workspace that there is, or the id that a new one gets. */
+async function workspaceIdFor({ workspace: name, from: snapshot, limits }: CreateRequest, from: string | null, rooms: StayRooms): Promise<string> {
+  const there = name === undefined ? null : await rooms.workspaces.byName(name);
+  if (there !== null && snapshot !== undefined) throw new CaissonError('WORKSPACE_EXISTS', { workspace: name ?? '' });
+  const source = snapshot ?? from;
+  const size = there ?? (source === null ? null : await rooms.workspaces.sizeOf(source));
+  if (size !== null) checkSize(limits, size, name ?? source ?? '');
+  return there?.id ?? freshId('wsp', rooms.randomBytes);
+}
+
+/** What holds of a workspace that is there is its own size: a limit that was asked for and is another would hold nothing. */
+function checkSize(limits: CreateRequest['limits'], { sizeBytes, inodes }: { readonly sizeBytes: number; readonly inodes: number }, workspace: string): void {
+  for (const [limit, has] of [['workspaceBytes', sizeBytes], ['inodes', inodes]] as const) {
+    const asked = limits?.[limit];
+    if (asked !== undefined && asked !== has) throw new CaissonError('WORKSPACE_SIZE', { workspace, limit, has, asked });
+  }
+}
+
+async function makeWorkspace({ workspace, decision: { limits }, request }: BoxFacts, from: string | null, rooms: StayRooms): Promise<void> {
+  const named = workspace.name === null ? { passing: true as const } : { name: workspace.name };
+  const source = request.from ?? from;
+  if (workspace.name !== null && (await rooms.workspaces.byName(workspace.name)) !== null) return;
+  if (source !== null && source !== undefined) await rooms.workspaces.fork(source, { id: workspace.id, ...named });
+  else await rooms.workspaces.create({ id: workspace.id, ...named, sizeBytes: limits.workspaceBytes, inodes: limits.inodes });
+}
+
+/** Starts what is behind a sandbox: compile → launch → attest. Called when it is made, and again when it is restored. */
+export async function start(box: Box, rooms: StayRooms, timings: Timings, checkpoint: string | null = null): Promise<KeptInfo> {
+  const spec = await compileFor(box, checkpoint !== null, rooms);
+  box.spec = canonicalDigest(spec as unknown as Json);
+  timings.mark('compile');
+
+  const kept = await rooms.keeper.launch(spec, noteOf(box), checkpoint);
+  timings.mark('launch');
+  box.level = await attested(kept, spec, rooms, { restored: checkpoint !== null });
+  timings.mark('attest');
+  await admit(box, kept, rooms);
+  return kept;
+}
+
+/** A sandbox speaks from here on, and to nobody before. */
+export async function admit(box: Box, { address }: Pick<KeptInfo, 'address'>, rooms: StayRooms): Promise<void> {
+  box.address = address;
+  if (box.network !== null && address !== null) await rooms.gate.admit({ sandbox: box.facts.id, address, network: box.network });
+}
+
+/** Compares what pid 1 saw with the spec. @throws CaissonError ATTESTATION_FAILED; the sandbox is closed then */
+export async function attested(kept: KeptInfo, spec: IsolationSpec, rooms: StayRooms, options: { readonly restored?: boolean } = {}): Promise<SandboxInfo['level']> {
+  const { delivered, findings } = attest(spec, kept, await rooms.host({ again: false }), options);
+  if (delivered !== null) return { requested: spec.level, delivered, runtime: kept.runtime, kernel: kept.hello.kernel };
+  await rooms.keeper.close(kept.id).catch(() => undefined);
+  throw new CaissonError('ATTESTATION_FAILED', { findings: findings.join('; ') });
+}
+
+async function compileFor(box: Box, fromMemory: boolean, rooms: StayRooms): Promise<IsolationSpec> {
+  return specFor({ id: box.machine, ...(fromMemory ? { hostname: box.machine } : {}), decision: box.facts.decision, workspace: box.facts.workspace.id, image: box.facts.image, terminals: box.facts.request.terminals ?? true, network: box.facts.request.network !== undefined }, rooms);
+}
+
+interface SpecParts {
+  readonly id: string;
+  /** Of a sandbox that goes on from saved memory: the sign by which its programs can tell. */
+  readonly hostname?: string;
+  readonly decision: AllowedSandbox;
+  readonly workspace: string;
+  readonly image: IsolationSpec['image'];
+  readonly terminals: boolean;
+  readonly network: boolean;
+}
+
+/** @throws CaissonError what the host lacks */
+export async function specFor({ decision, ...parts }: SpecParts, rooms: StayRooms): Promise<IsolationSpec> {
+  const input = { ...parts, decision, seccomp: rooms.seccomp };
+  const first = compile({ ...input, host: await rooms.host({ again: false }) });
+  if (!('refused' in first)) return first;
+  // A level that is missing may have become available since the host was measured.
+  const again = first.refused.code === 'LEVEL_UNAVAILABLE' ? compile({ ...input, host: await rooms.host({ again: true }) }) : first;
+  if ('refused' in again) throw CaissonError.from(again.refused);
+  return again;
+}
+
+async function undo(box: Box, error: unknown, rooms: StayRooms): Promise<void> {
+  const { code, message } = problemOf(error);
+  if (box.network !== null) await rooms.gate.dismiss(box.facts.id);
+  await rooms.keeper.close(box.machine).catch(() => undefined);
+  if (box.facts.workspace.name === null) await rooms.leavings.remove(box.facts.workspace.id);
+  const outcome = sandboxOutcome(box.facts.id, { ending: { kind: 'failed', code, detail: message }, level: box.level, spec: box.spec, usage: null });
+  if (box.over || box.state === 'closing') return; // who closed it tells its end
+  box.move('lose', message);
+  box.outcome = await recordOutcome(outcome, rooms);
+  box.settle(rooms.wallMs());
+}

@@ -1,0 +1,28 @@
+import type { CreateRequest, Json } from '@caisson/contract';
+import type { Box } from './box.ts';
+import { canonicalDigest } from './record.ts';
+import type { ForkRequest } from './service.ts';
+
+/** What a fork asks for: what it says itself, and else what its original asked for. */
+export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
+  return { ...inherited(original, fork), ...fork };
+}
+
+/** What a fork of a sandbox is made with: what it asks for, and else the rules of the network that its original has by now. */
+export function made(box: Box, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
+  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }) };
+}
+
+/** What a fork takes over of the request that made its original: all but the original's name, and what it started from. */
+function inherited({ level, image, limits, env, labels, ttlMs, idleMs, keepAlive, terminals, network }: CreateRequest, fork: ForkRequest): CreateRequest {
+  const ownIdle = fork.idleMs !== undefined || fork.keepAlive !== undefined;
+  return {
+    ...(level && { level }), ...(image && { image }), ...(limits && { limits }), ...(env && { env }), ...(labels && { labels }), ...(ttlMs && { ttlMs }),
+    ...(terminals !== undefined && { terminals }), ...(network && { network }), ...(!ownIdle && idleMs && { idleMs }), ...(!ownIdle && keepAlive !== undefined && { keepAlive }),
+  };
+}
+
+/** What makes a request the same as another: what is asked for, and what it starts from. */
+export function digestOf(request: CreateRequest, from: string | null): string {
+  return canonicalDigest({ ...request, ...(from === null ? {} : { from }) } as unknown as Json);
+}

@@ -1,0 +1,94 @@
+import type { AllowedExec, AllowedSandbox } from '@caisson/authority';
+import { exitStatus, type CreateRequest, type Denied, type Ending, type EntryDraft, type ExecRequest, type Json, type OutputCount, type SandboxInfo, type Usage } from '@caisson/contract';
+import type { BoxEnding } from './box.ts';
+import { commitment, programName, rulesOf, SOURCE, wellFormed } from './record.ts';
+
+/** A sandbox that stays is about to be made, or refused. */
+export function sandboxIntent(
+  id: string,
+  { caller, request, decision, digests }: { readonly caller: string; readonly request: CreateRequest; readonly decision: AllowedSandbox | Denied; readonly digests: { readonly request: string; readonly policy: string } },
+): EntryDraft {
+  const { effect, rule, reason } = decision;
+  const allowed = decision.effect === 'allow' ? decision : null;
+  return {
+    kind: 'intent',
+    source: SOURCE,
+    subject: id,
+    body: {
+      what: 'sandbox',
+      caller,
+      image: request.image ?? 'host',
+      variables: Object.keys(request.env ?? {}).length,
+      from: request.from ?? null,
+      memory: request.memory === true,
+      network: rulesOf(request),
+      request: digests.request,
+      policy: digests.policy,
+      decision: { effect, rule, reason },
+      level: allowed?.level ?? null,
+      limits: allowed === null ? null : { ...allowed.limits },
+      notEnforced: allowed?.notEnforced ?? [],
+      ttlMs: allowed?.ttlMs ?? null,
+      idleMs: allowed?.idleMs ?? null,
+    },
+  };
+}
+
+export function sandboxOutcome(id: string, ended: { readonly ending: BoxEnding; readonly level: SandboxInfo['level']; readonly spec: string | null; readonly usage: Usage | null }): EntryDraft {
+  return {
+    kind: 'outcome',
+    source: SOURCE,
+    subject: id,
+    body: { ending: wellFormed({ ...ended.ending }), level: { ...ended.level }, spec: ended.spec, usage: ended.usage === null ? null : { ...ended.usage } },
+  };
+}
+
+/** Something is about to be done to a sandbox. */
+export function lifecycle(sandbox: string, event: string, body: { readonly [name: string]: Json } = {}): EntryDraft {
+  return { kind: 'lifecycle', source: SOURCE, subject: sandbox, body: { event, ...body } };
+}
+
+/** A command is about to run in a sandbox that stays, or is refused. */
+export function execIntent(
+  id: string,
+  { sandbox, caller, request, decision, digest }: { readonly sandbox: string; readonly caller: string; readonly request: ExecRequest; readonly decision: AllowedExec | Denied; readonly digest: string },
+): EntryDraft {
+  const { effect, rule, reason } = decision;
+  return {
+    kind: 'intent',
+    source: SOURCE,
+    subject: id,
+    body: {
+      what: 'exec',
+      sandbox,
+      caller,
+      program: programName(request),
+      arguments: request.argv.length - 1,
+      variables: Object.keys(request.env ?? {}).length,
+      tty: request.tty !== undefined,
+      request: digest,
+      decision: { effect, rule, reason },
+      limits: decision.effect === 'allow' ? { wallMs: decision.wallMs, cpuMs: decision.cpuMs, outputBytes: decision.outputBytes } : null,
+    },
+  };
+}
+
+/** A command goes on, in a sandbox that was started from saved memory. */
+export function continuedIntent(id: string, { sandbox, caller, saved }: { readonly sandbox: string; readonly caller: string; readonly saved: { readonly id: string; readonly program: string; readonly digest: string } }): EntryDraft {
+  return { kind: 'intent', source: SOURCE, subject: id, body: { what: 'exec', sandbox, caller, program: saved.program, request: saved.digest, continues: saved.id } };
+}
+
+export function execOutcome(id: string, { ending, output, salt }: { readonly ending: Ending; readonly output: Readonly<Record<'stdout' | 'stderr', OutputCount>> | null; readonly salt: string }): EntryDraft {
+  const count = (stream: OutputCount): Json => ({ written: stream.written, returned: stream.returned, commitment: commitment(salt, stream.sha256) });
+  return {
+    kind: 'outcome',
+    source: SOURCE,
+    subject: id,
+    body: {
+      ending: wellFormed({ ...ending }),
+      exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
+      stdout: output === null ? null : count(output.stdout),
+      stderr: output === null ? null : count(output.stderr),
+    },
+  };
+}
