@@ -4,13 +4,17 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, problem, Seccomp, type HostFacts, type Policy, type StatePaths } from '@caisson/contract';
 import { parsePolicy } from '@caisson/authority';
+import { RemoteGate } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
 import { remoteExpect, remoteFacts, remoteLaunch } from '@caisson/runtime';
 import { Doubts, reconcile, sha256, type Rooms } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
+import { preload } from './api/app.ts';
+import { openControlApi, tcpPlace } from './control-api.ts';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
-import { serveClient } from './serve-client.ts';
+import { controlStatus, serveClient } from './serve-client.ts';
+import { openStay } from './stay.ts';
 
 /** Longest that a stopping control waits for its calls to be cancelled and put on record. */
 const DRAIN_MS = 5_000;
@@ -19,16 +23,21 @@ const DRAIN_MS = 5_000;
 export async function openControl(paths: StatePaths, home: string): Promise<AsyncDisposable> {
   const policy = readPolicy(paths, home);
   const seccomp = Seccomp.parse(JSON.parse(readFileSync(`${home}/profiles/seccomp/default.json`, 'utf8')));
+  const tcp = tcpPlace(process.env);
+  await preload();
+  process.chdir(`${paths.dir}/control`); // its uid need not be able to pass through the folders above
   dropTo(identities(paths.dir, self()).control);
 
   const evidence = remoteLog(paths.scribeSocket);
   let facts: Promise<HostFacts> | undefined;
   const doubts = new Doubts(evidence);
+  const gate = new RemoteGate(paths.gateSocket, policy.value.network ?? {});
   const rooms: Rooms = {
     policy,
     seccomp,
     evidence,
     doubts,
+    gate,
     host({ again }) {
       if (again || facts === undefined) facts = remoteFacts(paths.launcherSocket, again);
       const asked = facts;
@@ -39,8 +48,9 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     now: () => performance.now(),
     randomBytes,
   };
-  for (const id of await reconcile(evidence, 'Caisson stopped before the call was over')) log('reconciled', { sandbox: id });
   await rooms.host({ again: false });
+  const stay = await openStay(paths, rooms);
+  for (const id of await reconcile(evidence, 'Caisson stopped before the call was over', stay.goingOn)) log('reconciled', { sandbox: id });
 
   const calls = new Map<string, Promise<void>>();
   const stopping = new AbortController();
@@ -48,12 +58,16 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     void remoteExpect(paths.launcherSocket); // who connects is about to ask for a sandbox
     serveClient(socket, rooms, calls, stopping.signal);
   });
+  const api = await openControlApi(paths, stay, { tcp, status: () => controlStatus(rooms, [...calls.keys()]) });
   return {
     async [Symbol.asyncDispose]() {
+      await api[Symbol.asyncDispose]();
       stopping.abort(new CaissonError('CANCELLED', { detail: 'Caisson is stopping' }));
       await Promise.race([Promise.allSettled(calls.values()), delay(DRAIN_MS)]);
       await listening[Symbol.asyncDispose]();
+      await stay[Symbol.asyncDispose]();
       doubts[Symbol.dispose]();
+      gate[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },
   };

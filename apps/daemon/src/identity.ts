@@ -5,13 +5,14 @@ import { processUids } from '@caisson/runtime';
 export interface Identities {
   readonly control: { readonly uid: number; readonly gid: number };
   readonly scribe: { readonly uid: number; readonly gid: number };
+  readonly gate: { readonly uid: number; readonly gid: number };
   readonly launcher: { readonly uid: number; readonly gid: number };
 }
 
 export function identities(dir: string, own: { readonly uid: number; readonly gid: number }): Identities {
-  if (own.uid !== 0) return { control: own, scribe: own, launcher: own };
-  const { control, scribe } = processUids(instanceId(dir));
-  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, launcher: own };
+  if (own.uid !== 0) return { control: own, scribe: own, gate: own, launcher: own };
+  const { control, scribe, gate } = processUids(instanceId(dir));
+  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, gate: { uid: gate, gid: control }, launcher: own };
 }
 
 export function self(): { readonly uid: number; readonly gid: number } {

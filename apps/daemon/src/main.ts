@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { openControl } from './control.ts';
+import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
 import { dropTo, live, log, type Word } from './lifetime.ts';
@@ -44,6 +45,7 @@ switch (process.argv[2]) {
   case 'supervisor': await supervise(); break;
   case 'control': await live(() => openControl(paths, home)); break;
   case 'launcher': await live(() => openLauncher(paths, home)); break;
+  case 'gate': await live(() => openGate(paths)); break;
   case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });
 }

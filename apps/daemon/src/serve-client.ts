@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import {
-  CaissonError, CLIENT_STDIN_WINDOW, problemOf, RunRequest, type FromControl, type ToControl,
+  CaissonError, CLIENT_STDIN_WINDOW, problemOf, RunRequest, type ControlStatus, type FromControl, type ToControl,
 } from '@caisson/contract';
 import { open, type Rooms } from '@caisson/sandbox';
 import { Channel } from '@caisson/wire';
@@ -60,11 +60,14 @@ export function serveClient(socket: Socket, rooms: Rooms, calls: Map<string, Pro
     return open(request, client, rooms);
   }
 
-  async function status(): Promise<Extract<FromControl, { type: 'status' }>['status']> {
-    const head = await Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]);
-    const others = [...calls.keys()].filter((other) => other !== key);
-    return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, calls: others };
+  function status(): Promise<ControlStatus> {
+    return controlStatus(rooms, [...calls.keys()].filter((other) => other !== key));
   }
+}
+
+export async function controlStatus(rooms: Rooms, calls: readonly string[]): Promise<ControlStatus> {
+  const head = await Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]);
+  return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, calls };
 }
 
 /** @throws CaissonError REQUEST_INVALID naming the field. */

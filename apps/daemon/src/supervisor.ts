@@ -3,12 +3,14 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, instanceId, type StatePaths, type SupervisorStatus } from '@caisson/contract';
+import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
+import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
 
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
-const ROLES = ['scribe', 'launcher', 'control'] as const;
+const ROLES = ['scribe', 'launcher', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Pause before a process that died is started again; doubles up to the longest. */
@@ -37,6 +39,8 @@ export class Supervisor implements AsyncDisposable {
   readonly #supervised = new Map<Role, Supervised>();
   readonly #asked = Promise.withResolvers<void>();
   readonly #closers = new AsyncDisposableStack();
+  readonly #namespace: GateNamespace;
+  #gate: GatePlace = { problem: 'a namespace of its own takes root' };
   #stopping = false;
 
   constructor(paths: StatePaths, main: string, home: string) {
@@ -44,6 +48,7 @@ export class Supervisor implements AsyncDisposable {
     this.#main = main;
     this.#home = home;
     this.#ids = identities(paths.dir, self());
+    this.#namespace = new GateNamespace({ tool: `${home}/build/native/caisson-gate`, rules: `${home}/profiles/egress/gate.nft`, file: paths.gateNamespace });
   }
 
   /** Resolves when somebody asked by `down`. */
@@ -60,7 +65,8 @@ export class Supervisor implements AsyncDisposable {
       this.#closers.defer(() => removeIfEmpty(this.#paths.run));
       this.#makeFolders();
       this.#closers.defer(() => removeRun(this.#paths));
-      await Promise.all([this.#startRole('scribe', 0), this.#startRole('launcher', 0)]);
+      this.#closers.use(this.#namespace);
+      await Promise.all([this.#startRole('scribe', 0), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
       await this.#startRole('control', 0);
       this.#closers.use(
         await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
@@ -86,16 +92,43 @@ export class Supervisor implements AsyncDisposable {
     },
   };
 
+  /** The gate, where the host has the means; it records, and so the scribe is there before anything passes. */
+  async #startNetwork(): Promise<void> {
+    if (self().uid !== 0) return;
+    this.#gate = await this.#namespace.open(() => void this.#restartNetwork());
+    if ('netns' in this.#gate) await this.#startRole('gate', 0).catch((error: Error) => this.#noGate(this.#namespace.giveUp(`it does not start: ${error.message}`)));
+  }
+
+  /** Without a gate sandboxes have no network, and everything else works. */
+  #noGate(place: GatePlace): void {
+    this.#gate = place;
+    const gate = this.#supervised.get('gate');
+    this.#supervised.delete('gate'); // nobody starts it again
+    gate?.child.kill('SIGKILL');
+  }
+
+  /** Whoever ended the holder of the namespace has ended the network of every sandbox that lives; new ones have the next. */
+  async #restartNetwork(): Promise<void> {
+    if (this.#stopping) return;
+    log('died', { role: 'gate namespace', how: 'its holder ended' });
+    const place = await this.#namespace.open(() => void this.#restartNetwork());
+    if ('problem' in place) return this.#noGate(place);
+    this.#gate = place;
+    this.#supervised.get('gate')?.child.kill('SIGKILL'); // and is started again, in the next
+  }
+
   #makeFolders(): void {
     const { dir, run } = this.#paths;
-    const { control, scribe } = this.#ids;
+    const { control, scribe, gate } = this.#ids;
     try {
       mkdirSync(dir, { recursive: true, mode: 0o711 });
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
       folder(`${dir}/log`, 0o700, self());
       folder(`${dir}/evidence`, 0o700, scribe);
+      folder(`${dir}/control`, 0o700, control);
       folder(`${run}/control`, 0o700, control);
       folder(`${run}/scribe`, 0o750, scribe);
+      folder(`${run}/gate`, 0o750, gate);
       folder(`${run}/launcher`, 0o711, self());
       folder(`${run}/images`, 0o711, self());
     } catch (cause) {
@@ -118,12 +151,20 @@ export class Supervisor implements AsyncDisposable {
   /** The launcher gets a mount namespace of its own, so that what it hides from its runtimes stays as it is on the host. */
   #command(role: Role): [string, string[]] {
     const own = [process.execPath, '--disable-warning=ExperimentalWarning', this.#main, role];
-    const argv = role === 'launcher' && self().uid === 0 ? ['unshare', '--mount', '--propagation', 'slave', ...own] : own;
+    const argv = [...this.#before(role), ...own];
     return [argv[0] ?? '', argv.slice(1)];
   }
 
+  #before(role: Role): readonly string[] {
+    if (self().uid !== 0) return [];
+    if (role === 'launcher') return ['unshare', '--mount', '--propagation', 'slave'];
+    if (role !== 'gate' || !('netns' in this.#gate)) return [];
+    const { uid, gid } = this.#ids.gate;
+    return [`${this.#home}/build/native/caisson-gate`, 'start', this.#gate.netns, String(this.#gate.inode), String(uid), String(gid)];
+  }
+
   #environment(): NodeJS.ProcessEnv {
-    const passed = ['PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME'];
+    const passed = ['PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'CAISSON_API_LISTEN', 'CAISSON_API_TLS_CERT', 'CAISSON_API_TLS_KEY', 'CAISSON_API_HOSTS', 'DOCKER_HOST'];
     const own = Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
     return { ...own, NODE_COMPILE_CACHE: `${this.#home}/build/compile-cache` };
   }
@@ -133,7 +174,7 @@ export class Supervisor implements AsyncDisposable {
     log('died', { role: supervised.role, how });
     const restarts = Date.now() - supervised.startedMs > STEADY_MS ? 1 : supervised.restarts + 1;
     await delay(Math.min(RESTART_MS * 2 ** (restarts - 1), RESTART_LONGEST_MS));
-    if (this.#stopping) return;
+    if (this.#stopping || this.#supervised.get(supervised.role) !== supervised) return;
     await this.#startRole(supervised.role, restarts).catch((error: Error) => log('restart failed', { role: supervised.role, message: error.message }));
   }
 

@@ -1,0 +1,19 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Asking } from '@caisson/sandbox';
+import type { Caller } from './access.ts';
+import type { ApiRooms } from './rooms.ts';
+import type { Streams } from './streams.ts';
+
+/** A request to become a connection of another protocol, from a caller who may. */
+export interface Upgrade {
+  readonly caller: Caller;
+  readonly asking: Asking;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: string;
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly rooms: ApiRooms;
+  readonly streams: Streams;
+}

@@ -1,0 +1,40 @@
+import type { StatePaths } from '@caisson/contract';
+import { Gate, openResolver, readDescriptors, serveGate } from '@caisson/egress';
+import { remoteLog } from '@caisson/evidence';
+import { listenUnix } from '@caisson/wire';
+import { identities, self } from './identity.ts';
+import { dropTo, log } from './lifetime.ts';
+
+/**
+ * The process between sandboxes and the network. It gives up all privilege before it reads anything, was given listeners in
+ * the namespace of the gate, and makes connections outside. It may append to the log, is told by control who may speak, and
+ * starts nothing.
+ */
+export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
+  const { gate: identity } = identities(paths.dir, self());
+  const { gid } = identity;
+  process.chdir(paths.run);
+  dropTo(identity);
+  const evidence = remoteLog(paths.scribeSocket);
+  const nowMs = (): number => performance.now();
+  const gate = new Gate({
+    descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
+    record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
+    resolve: openResolver({ nowMs }),
+    nowMs,
+    wallMs: Date.now,
+    onBlind() {
+      log('blind', { detail: 'what the kernel refuses is not told any more' });
+      process.exit(1);
+    },
+  });
+  await gate.open();
+  const listening = await listenUnix(paths.gateSocket, { group: gid }, (socket) => serveGate(socket, gate));
+  return {
+    async [Symbol.asyncDispose]() {
+      await listening[Symbol.asyncDispose]();
+      await gate[Symbol.asyncDispose]();
+      evidence[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,10 @@
+/** The HTTP API without its process: what the tests open. */
+export { openApi, type Api, type ApiOptions } from './api/open-api.ts';
+export { type ApiRooms, type Files, type FilesRoom, type ImagesRoom, type WorkspacesRoom } from './api/rooms.ts';
+export { openTokens, type Tokens } from './api/token-store.ts';
+export { ROUTES } from './api/routes.ts';
+export { openApiDocument } from './api/document.ts';
+export { take, type Bucket } from './api/bucket.ts';
+export { spanOf } from './api/bytes.ts';
+export { allPages, page } from './pages.ts';
+export { remoteWorkspaces } from './workspace-verbs.ts';
