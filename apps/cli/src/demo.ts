@@ -59,24 +59,28 @@ function scenes(seed: number): readonly Scene[] {
 }
 
 /** Runs the main job and shows it. Exit status 1 when a scene does not show what it says. */
-export async function demo(home: string): Promise<number> {
+export async function demo({ json }: { readonly json?: boolean }, home: string): Promise<number> {
   const paths = instancePaths();
+  const print = (text: string): void => void (json === true || process.stdout.write(text));
+  const shown: object[] = [];
   let failed = 0;
   for (const [index, scene] of scenes(randomInt(1_000, 1_000_000)).entries()) {
-    process.stdout.write(`\n${index + 1}. ${scene.says}\n   $ ${scene.shown}\n`);
+    print(`\n${index + 1}. ${scene.says}\n   $ ${scene.shown}\n`);
     if (scene.request.level === 'gvisor') await waitForGvisor(home);
     const { result, text, stdout } = await withDaemon(paths, home, () => play(scene.request));
-    for (const line of text.trimEnd().split('\n').filter((each) => each !== '')) process.stdout.write(`   | ${line}\n`);
+    for (const line of text.trimEnd().split('\n').filter((each) => each !== '')) print(`   | ${line}\n`);
     const missing = result.ending.kind === 'refused' && result.ending.code === 'LEVEL_UNAVAILABLE';
     const held = scene.holds(result, stdout);
     if (!held && !missing) failed += 1;
     const verdict = held ? 'as promised' : missing ? 'not available here' : 'NOT AS PROMISED';
-    process.stdout.write(`   → exit ${exitStatus(result.ending)}: ${result.reason}\n`);
-    process.stdout.write(`   → ${verdict}; level ${result.level.delivered ?? 'none'}, ${lastOf(result)} ms in all, evidence entries ${result.evidence.intent?.index} and ${result.evidence.outcome?.index}\n`);
+    shown.push({ says: scene.says, verdict, level: result.level.delivered, exit: result.exit, reason: result.reason, evidence: result.evidence });
+    print(`   → exit ${exitStatus(result.ending)}: ${result.reason}\n`);
+    print(`   → ${verdict}; level ${result.level.delivered ?? 'none'}, ${lastOf(result)} ms in all, evidence entries ${result.evidence.intent?.index} and ${result.evidence.outcome?.index}\n`);
   }
-  process.stdout.write('\nThe record of it, checked without the daemon:\n');
-  const verified = await auditVerify(paths, { json: false, out: (chunk) => void process.stdout.write(chunk.replaceAll(/^(?=.)/gm, '   ')) });
-  process.stdout.write('\nNext: ./caisson run --help, ./caisson doctor (attacks itself), ./caisson down\n');
+  print('\nThe record of it, checked without the daemon:\n');
+  const verified = await auditVerify(paths, { json: false, out: (chunk) => print(chunk.replaceAll(/^(?=.)/gm, '   ')) });
+  print('\nNext: ./caisson run --help, ./caisson doctor (attacks itself), ./caisson down\n');
+  if (json === true) process.stdout.write(`${JSON.stringify({ scenes: shown, failed, verified: verified === 0 })}\n`);
   return failed === 0 && verified === 0 ? 0 : 1;
 
   async function play(request: RunRequest): Promise<{ result: RunResult; text: string; stdout: string }> {

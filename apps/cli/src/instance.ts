@@ -5,41 +5,47 @@ import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/cont
 import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
 import { showBytes } from './quantity.ts';
+import { liveSummary, summaryText } from './sandbox-commands.ts';
 
 /** Starts the daemon: in the foreground until a signal or `down`, or in the background. */
-export async function up(flags: { readonly detach?: boolean }, home: string): Promise<number> {
+export async function up(flags: { readonly detach?: boolean; readonly json?: boolean }, home: string): Promise<number> {
   const paths = instancePaths();
   if (flags.detach === true) {
     const pid = await startDetached(paths, home);
-    process.stderr.write(`caisson: up in ${printable(paths.dir)} (pid ${pid})\n`);
+    if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: true, dir: paths.dir, pid })}\n`);
+    else process.stderr.write(`caisson: up in ${printable(paths.dir)} (pid ${pid})\n`);
     return 0;
   }
   const child = spawn(process.execPath, daemonArguments(home), {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    stdio: ['ignore', flags.json === true ? 2 : 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, CAISSON_HOME: home, CAISSON_DIR: paths.dir },
   });
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   process.on('SIGINT', () => undefined); // the terminal sends it to the child as well
   child.on('message', (word: { readonly ready?: true; readonly problem?: { readonly code: string; readonly message: string; readonly hint: string } }) => {
-    if (word.ready === true) process.stderr.write(`caisson: up in ${printable(paths.dir)}; Ctrl-C stops it\n`);
+    if (flags.json === true && word.ready === true) process.stdout.write(`${JSON.stringify({ up: true, dir: paths.dir, pid: child.pid })}\n`);
+    else if (flags.json === true && word.problem !== undefined) process.stdout.write(`${JSON.stringify({ problem: word.problem })}\n`);
+    else if (word.ready === true) process.stderr.write(`caisson: up in ${printable(paths.dir)}; Ctrl-C stops it\n`);
     else if (word.problem !== undefined) process.stderr.write(`caisson: ${word.problem.code}: ${word.problem.message}\nhint: ${word.problem.hint}\n`);
   });
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
 }
 
 /** Stops the daemon and returns when everything of it is gone. Nothing to stop is no error. */
-export async function down(): Promise<number> {
+export async function down({ json }: { readonly json?: boolean } = {}): Promise<number> {
   const paths = instancePaths();
   checkOwnFolders(paths.ownFolders, { make: false });
   using supervisor = new Caller(paths.supervisorSocket);
   const { pid } = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null ?? { pid: 0 };
   if (pid === 0) {
-    process.stderr.write(`caisson: nothing is up in ${printable(paths.dir)}\n`);
+    if (json === true) process.stdout.write(`${JSON.stringify({ wasUp: false, dir: paths.dir })}\n`);
+    else process.stderr.write(`caisson: nothing is up in ${printable(paths.dir)}\n`);
     return 0;
   }
   await supervisor.call('down', null).catch(unreachableIsNull);
   while (alive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
-  process.stderr.write(`caisson: down in ${printable(paths.dir)}\n`);
+  if (json === true) process.stdout.write(`${JSON.stringify({ wasUp: true, dir: paths.dir })}\n`);
+  else process.stderr.write(`caisson: down in ${printable(paths.dir)}\n`);
   return 0;
 }
 
@@ -66,8 +72,9 @@ export async function status(flags: { readonly json?: boolean }): Promise<number
   const processes = (await supervisor.call('status', null).catch(unreachableIsNull)) as SupervisorStatus | null;
   const reply = await askControl(paths, { type: 'status' }).catch(unreachableIsNull);
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control })}\n`);
-  else process.stdout.write(describe(printable(paths.dir), processes, control));
+  const sandboxes = control === null ? null : await liveSummary();
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes })}\n`);
+  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`));
   return processes !== null && control !== null ? 0 : 3;
 }
 
@@ -84,6 +91,7 @@ function describe(dir: string, processes: SupervisorStatus | null, control: Cont
     const runtimes = host.runtimes.filter((runtime) => ({ host: 'container', own: 'gvisor', 'virtual-machine': 'microvm' })[runtime.guestKernel] === level);
     lines.push(`level ${level.padEnd(10)} ${missing === null ? runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') : `not here: ${missing.what} (${missing.how})`}`);
   }
+  lines.push(`network  ${host.noGate === null ? 'by name, through the gate' : `not here: ${host.noGate.what} (${host.noGate.how})`}`);
   lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? 'empty' : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
   return `${lines.join('\n')}\n`;
 }

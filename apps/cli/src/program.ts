@@ -1,8 +1,10 @@
-import { Command, CommanderError, Option } from 'commander';
-import { CaissonError, problemOf } from '@caisson/contract/errors';
+import { Command, CommanderError } from 'commander';
+import { CaissonError } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
 import type { Surroundings } from './early.ts';
+import { collect, levelOption } from './options.ts';
 import type { RunFlags } from './run.ts';
+import { told } from './say.ts';
 
 const VERSION = '0.1.0';
 
@@ -22,14 +24,11 @@ Examples:
   ./caisson run -- uname -a
   ./caisson run --timeout 5s --memory 256Mi -- python3 -c 'print(6*7)'
   ./caisson run --level gvisor --json -- id
-  tar c src | ./caisson run --stdin -- sh -c 'tar x && ls src'`;
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
-}
+  tar c src | ./caisson run --stdin -- sh -c 'tar x && ls src'
+  ./caisson run --in . -- sh -c 'make test'`;
 
 /** The commands. Each loads its own code when it is called, because `run` must start in milliseconds. */
-function build({ home, early }: Surroundings, finish: (status: number) => void): Command {
+async function build(verb: string | undefined, { home, early }: Surroundings, finish: (status: number) => void): Promise<Command> {
   const program = new Command('caisson').description(OVERVIEW.trim()).version(VERSION, '--version').helpCommand(true).enablePositionalOptions();
   program.exitOverride().configureOutput({ outputError: () => undefined });
 
@@ -39,7 +38,7 @@ function build({ home, early }: Surroundings, finish: (status: number) => void):
     .usage('[options] -- COMMAND [ARGUMENT…]')
     .argument('<command...>', 'program and arguments')
     .passThroughOptions()
-    .addOption(new Option('--level <level>', 'kernel surface: container, gvisor or microvm (default: the policy’s)').choices(['container', 'gvisor', 'microvm']))
+    .addOption(levelOption())
     .option('--timeout <duration>', 'wall time, such as 30s (default 60s)')
     .option('--cpu-time <duration>', 'CPU time of everything in the sandbox')
     .option('--memory <size>', 'memory, such as 512Mi; no swap (default 512Mi)')
@@ -49,17 +48,26 @@ function build({ home, early }: Surroundings, finish: (status: number) => void):
     .option('--workspace <size>', 'size of /workspace (default 256Mi)')
     .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
     .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
+    .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http or /tcp to say what is spoken); may be repeated', collect)
+    .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
+    .option('--image <image>', 'host, the name of an image or its digest (default host)')
+    .option('--in <dir>', 'bring this folder in as /workspace; the folder itself is only read (see changes, accept, discard)')
     .option('--stdin', 'pass stdin on to the command (default: it reads end of file)')
-    .option('--json', 'print one object instead of the streams: exit, reason, level, digests, usage, decision, evidence, timings')
+    .option('--json', 'print one object instead of the streams: exit, reason, level, digests, usage, decision, evidence, timings; with --in or --image that of exec')
     .addHelpText('after', RUN_HELP)
-    .action(async (argv: readonly string[], flags: RunFlags) => finish(await (await import('./run.ts')).run(argv, flags, { home, early })));
+    .action(async (argv: readonly string[], flags: RunFlags) => {
+      if (flags.in === undefined && flags.image !== undefined) finish(await (await import('./run-image.ts')).runImage(argv, flags, home));
+      else if (flags.in === undefined) finish(await (await import('./run.ts')).run(argv, flags, { home, early }));
+      else finish(await (await import('./run-in.ts')).runIn(flags.in, argv, flags, home));
+    });
 
   program
     .command('up')
     .summary('start the daemon (run does it by itself)')
     .option('--detach', 'return when it is ready and leave it running')
-    .action(async (flags: { readonly detach?: boolean }) => finish(await (await import('./instance.ts')).up(flags, home)));
-  program.command('down').summary('stop the daemon and everything it runs').action(async () => finish(await (await import('./instance.ts')).down()));
+    .option('--json', 'print one object')
+    .action(async (flags: { readonly detach?: boolean; readonly json?: boolean }) => finish(await (await import('./instance.ts')).up(flags, home)));
+  program.command('down').summary('stop the daemon and everything it runs').option('--json', 'print one object').action(async (flags: { readonly json?: boolean }) => finish(await (await import('./instance.ts')).down(flags)));
   program
     .command('status')
     .summary('show processes, host and levels')
@@ -71,7 +79,8 @@ function build({ home, early }: Surroundings, finish: (status: number) => void):
     .option('--json', 'print one object')
     .option('--level <level>', 'attack this level only')
     .action(async (flags: { readonly json?: boolean; readonly level?: string }) => finish(await (await import('./doctor-command.ts')).doctorCommand(flags, home)));
-  program.command('demo').summary('show the main job in half a minute').action(async () => finish(await (await import('./demo.ts')).demo(home)));
+  program.command('demo').summary('show the main job in half a minute').option('--json', 'print one object').action(async (flags: { readonly json?: boolean }) => finish(await (await import('./demo.ts')).demo(flags, home)));
+  if (verb !== 'run') await addRest(program, finish, home);
   addAudit(program, finish);
   program
     .command('completion')
@@ -79,6 +88,13 @@ function build({ home, early }: Surroundings, finish: (status: number) => void):
     .argument('<shell>', 'bash or zsh')
     .action(async (shell: string) => finish((await import('./completion.ts')).completion(shell, program)));
   return program;
+}
+
+/** What `run` needs not, and does not wait for. */
+async function addRest(program: Command, finish: (status: number) => void, home: string): Promise<void> {
+  (await import('./sandbox-program.ts')).addSandboxes(program, finish, home);
+  (await import('./brought-program.ts')).addBrought(program, finish);
+  (await import('./files-program.ts')).addFiles(program, finish);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {
@@ -98,17 +114,20 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
 }
 
+/** What ends with the status of a command. */
+const RUNNERS: readonly (string | undefined)[] = ['run', 'exec', 'attach'];
+
 /**
- * Exit status when no command's own status is at hand. `run` keeps to 125, so that it cannot be mistaken for the
- * command's; `audit` uses 1 for bad evidence only.
+ * Exit status when no command's own status is at hand. What runs commands keeps to 125, so that it cannot be mistaken for
+ * the command's; `audit` uses 1 for bad evidence only.
  */
 function failureStatus(argv: readonly string[], usage: boolean): number {
-  if (argv[0] === 'run') return EXIT.caisson;
+  if (RUNNERS.includes(argv[0])) return EXIT.caisson;
   return usage || argv[0] === 'audit' ? 2 : 1;
 }
 
 export async function main(argv: readonly string[], surroundings: Surroundings): Promise<void> {
-  const program = build(surroundings, (status) => (process.exitCode = status));
+  const program = await build(argv[0], surroundings, (status) => (process.exitCode = status));
   // Nobody reads what we print any more, so there is nothing left to do; a call under way is cancelled by our end.
   process.stdout.on('error', () => process.exit(failureStatus(argv, false)));
   process.stderr.on('error', () => undefined);
@@ -123,13 +142,16 @@ function fail(error: unknown, argv: readonly string[]): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     const detail = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-    return say(new CaissonError('USAGE', { detail: detail === '(outputHelp)' ? 'a command is missing' : detail }), failureStatus(argv, true));
+    return say(new CaissonError('USAGE', { detail: detail === '(outputHelp)' ? 'a command is missing' : detail }), argv, failureStatus(argv, true));
   }
-  return say(error, failureStatus(argv, error instanceof CaissonError && error.code === 'USAGE'));
+  return say(error, argv, failureStatus(argv, error instanceof CaissonError && error.code === 'USAGE'));
 }
 
-function say(error: unknown, status: number): number {
-  const { code, message, hint } = problemOf(error);
-  process.stderr.write(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
+/** Tells an error in the words that were asked for: with --json it is an object too. */
+function say(error: unknown, argv: readonly string[], status: number): number {
+  const { code, message, hint } = told(error);
+  const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
+  if (own.includes('--json')) process.stdout.write(`${JSON.stringify({ problem: { code, message, hint } })}\n`);
+  else process.stderr.write(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
   return status;
 }

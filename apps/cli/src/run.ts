@@ -1,11 +1,12 @@
 import { CaissonError, errorRow, isErrorCode, printable, problemOf } from '@caisson/contract/errors';
 import { EXIT, exitStatus, type RunRequest, type RunResult } from '@caisson/contract/light';
+import { networkOf, type NetworkFlags } from './allow.ts';
 import { instancePaths, runCommand, withDaemon, type RunOptions } from './client.ts';
 import type { Surroundings } from './early.ts';
 import { parseBytes, parseCount, parseCpuMillis, parseDurationMs, showBytes } from './quantity.ts';
 
 /** The options of `run` as commander gives them. */
-export interface RunFlags {
+export interface RunFlags extends NetworkFlags {
   readonly level?: string;
   readonly timeout?: string;
   readonly cpuTime?: string;
@@ -15,7 +16,9 @@ export interface RunFlags {
   readonly outputLimit?: string;
   readonly workspace?: string;
   readonly cwd?: string;
+  readonly image?: string;
   readonly env?: readonly string[];
+  readonly in?: string;
   readonly stdin?: boolean;
   readonly json?: boolean;
 }
@@ -41,7 +44,8 @@ export function requestOf(argv: readonly string[], flags: RunFlags): RunRequest 
   };
 }
 
-function environmentOf(assignments: readonly string[]): Record<string, string> {
+/** The variables that `--env` names. @throws CaissonError USAGE */
+export function environmentOf(assignments: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     assignments.map((assignment) => {
       const at = assignment.indexOf('=');
@@ -62,7 +66,8 @@ export async function run(argv: readonly string[], flags: RunFlags, { home, earl
     write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(stream, bytes, interrupted)),
   };
   try {
-    const request = requestOf(argv, flags);
+    const network = await networkOf(flags);
+    const request = { ...requestOf(argv, flags), ...(network && { network }) };
     const paths = instancePaths();
     if (flags.level === 'gvisor') await (await import('./gvisor.ts')).waitForGvisor(home);
     let first = early;
@@ -73,6 +78,7 @@ export async function run(argv: readonly string[], flags: RunFlags, { home, earl
     });
     if (flags.json === true) printJson(result, collected);
     else explain(result);
+    if (flags.json !== true && result.network !== null && exitStatus(result.ending) !== 0) (await import('./refused.ts')).explainRefused(result.network);
     return exitStatus(result.ending);
   } catch (error) {
     return endWithout(error, flags.json === true);
