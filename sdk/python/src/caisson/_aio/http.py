@@ -1,0 +1,234 @@
+"""Requests and answers over connections that are used again where that is safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from .._ask import Ask, head_of
+from .._http1 import Response
+from .._where import Where
+from ..errors import CaissonError, invalid_answer, is_passing, lost, problem
+from . import io
+
+#: How long one step of an exchange may take: to connect, to send a piece, to be answered. A paused or busy sandbox takes its time.
+CONNECT_S = 10.0
+STEP_S = 120.0
+#: The API says something at least every 15 seconds on a stream of events; one that is silent for longer is lost.
+SILENCE_S = 45.0
+IDLE_MOST = 8
+JSON_MOST_BYTES = 64 * 1024 * 1024
+_PIECE = 65_536
+_PAUSE_MOST_S = 2.0
+
+
+class AsyncHttp:
+    """The requests of one client. Holds connections that nobody uses now; `close` ends them."""
+
+    def __init__(self, where: Where) -> None:
+        self.where = where
+        self._idle: list[io.Link] = []
+
+    async def __aenter__(self) -> "AsyncHttp":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def json(self, ask: Ask) -> Any:
+        """The JSON of the answer; None where it has none. Raises what the answer says."""
+        body = await self._patiently(ask, lambda: self._whole(ask))
+        if not body:
+            return None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise invalid_answer(f"{ask.path} answered with what is not JSON") from None
+
+    async def open(self, ask: Ask, *, timeout_s: float = STEP_S) -> "AsyncReply":
+        """The answer with its body unread."""
+        return await self._patiently(ask, lambda: self._once(ask, timeout_s))
+
+    async def pieces(self, ask: Ask) -> AsyncIterator[bytes]:
+        """The body of the answer as it comes: nothing is held but what the reader has not taken."""
+        reply = await self.open(ask)
+        try:
+            while piece := await reply.read():
+                yield piece
+        finally:
+            await reply.aclose()
+
+    async def _patiently(self, ask: Ask, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        """A request that may be repeated is, when the connection breaks before its answer is there."""
+        retry = AsyncRetry(self.where)
+        while True:
+            try:
+                return await attempt()
+            except CaissonError as error:
+                if not ask.repeatable or error.code != "CONNECTION_LOST" and not (retry.lost and is_passing(error)):
+                    raise
+                await retry.failed(error)
+
+    async def _whole(self, ask: Ask) -> bytes:
+        reply = await self._once(ask, STEP_S)
+        try:
+            return await reply.all(JSON_MOST_BYTES)
+        finally:
+            await reply.aclose()
+
+    async def _once(self, ask: Ask, timeout_s: float) -> "AsyncReply":
+        head, body, chunked = head_of(ask, self.where)
+        link = await self._link(ask)
+        try:
+            answer = Response(ask.method)
+            reply = AsyncReply(self, link, answer, timeout_s)
+            try:
+                await self._send(link, head, body, chunked)
+            except CaissonError:
+                # What is refused in the middle is answered and then closed: the answer says more than the broken pipe.
+                if not await reply._salvaged():
+                    raise
+            else:
+                await reply._head()
+            if answer.status >= 400:
+                text = await reply.all(JSON_MOST_BYTES)
+                raise problem(answer.status, text, answer.headers.get("retry-after"))
+            return reply
+        except BaseException:
+            link.abort()
+            raise
+
+    async def _link(self, ask: Ask) -> io.Link:
+        """A kept connection may be closed by the other side as the request arrives: only what may be repeated goes there."""
+        while ask.repeatable and self._idle:
+            link = self._idle.pop()
+            if link.usable():
+                return link
+            link.abort()
+        return await io.connect(self.where, CONNECT_S)
+
+    async def _send(self, link: io.Link, head: bytes, body: Any, chunked: bool) -> None:
+        if not chunked:
+            await link.send(head + body if body else head, STEP_S)
+            return
+        await link.send(head, STEP_S)
+        async with io.aclosing(_pieces(body)) as pieces:
+            async for piece in pieces:
+                if piece:
+                    await link.send(b"%x\r\n%b\r\n" % (len(piece), piece), STEP_S)
+        await link.send(b"0\r\n\r\n", STEP_S)
+
+    def _keep(self, link: io.Link) -> None:
+        if len(self._idle) < IDLE_MOST:
+            self._idle.append(link)
+        else:
+            link.abort()
+
+
+async def _pieces(body: Any) -> AsyncIterator[bytes]:
+    if hasattr(body, "read"):
+        while data := await io.offload(body.read, _PIECE):
+            yield data.encode() if isinstance(data, str) else bytes(data)
+    elif hasattr(body, "__aiter__"):
+        async for data in body:
+            yield data.encode() if isinstance(data, str) else bytes(data)
+    else:
+        for data in body:
+            yield data.encode() if isinstance(data, str) else bytes(data)
+
+
+class AsyncReply:
+    """An answer whose body is read as it comes. `aclose` gives the connection back, or ends it when there is more on it."""
+
+    def __init__(self, http: AsyncHttp, link: io.Link, answer: Response, timeout_s: float) -> None:
+        self._http = http
+        self._link: io.Link | None = link
+        self._answer = answer
+        self._timeout_s = timeout_s
+        self._waiting: list[bytes] = []
+        self.headers = answer.headers
+
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    async def _head(self) -> None:
+        while not self._answer.head_known:
+            self._waiting += await self._more(self._timeout_s)
+        self.headers = self._answer.headers
+
+    async def _salvaged(self) -> bool:
+        try:
+            await self._head()
+        except CaissonError:
+            return False
+        return self._answer.status >= 400
+
+    async def _more(self, timeout_s: float) -> list[bytes]:
+        """Raises TimeoutError only where less than the time of the reply was given."""
+        assert self._link is not None
+        name = self._http.where.name
+        try:
+            data = await self._link.receive(timeout_s)
+        except TimeoutError:
+            if timeout_s < self._timeout_s:
+                raise
+            raise lost(name, f"nothing came for {timeout_s:g} s") from None
+        if data:
+            return self._answer.feed(data)
+        if not self._answer.eof():
+            raise lost(name, "it ended before the answer did")
+        return []
+
+    async def read(self, timeout_s: float | None = None) -> bytes:
+        """Some of the body; nothing at its end. Raises TimeoutError after `timeout_s`, and can be called again then."""
+        while not self._waiting and not self._answer.done:
+            self._waiting = await self._more(self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s))
+        return self._waiting.pop(0) if self._waiting else b""
+
+    async def all(self, most_bytes: int) -> bytes:
+        body = bytearray()
+        while data := await self.read():
+            body += data
+            if len(body) > most_bytes:
+                raise invalid_answer(f"an answer of more than {most_bytes} bytes")
+        return bytes(body)
+
+    async def aclose(self) -> None:
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if self._answer.done and self._answer.keep_alive and not self._answer.rest and not self._waiting:
+            self._http._keep(link)
+        else:
+            link.abort()
+
+
+class AsyncRetry:
+    """Pauses between attempts, each longer than the last, until there was no progress for the time of the connection."""
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+        self._since_s: float | None = None
+        self._attempt = 0
+
+    @property
+    def lost(self) -> bool:
+        return self._since_s is not None
+
+    def progressed(self) -> None:
+        self._since_s, self._attempt = None, 0
+
+    async def failed(self, error: CaissonError) -> None:
+        now_s = io.clock_s()
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s >= self._where.reconnect_ms / 1000:
+            raise error
+        await io.pause(min(_PAUSE_MOST_S, 0.02 * 2**self._attempt))
+        self._attempt = min(self._attempt + 1, 10)

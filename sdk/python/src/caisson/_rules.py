@@ -1,0 +1,36 @@
+"""Rules of the network, and their short form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Union
+
+from ._types import EgressRule, NetworkInfo, NetworkRequest
+from .errors import invalid_option
+
+Rule = Union[EgressRule, str]
+"""A rule, or the short form of one: `HOST[:PORT][/tls|/http|/tcp]`, such as `api.example.com` or `db.example.com:5432/tcp`."""
+Rules = Union[NetworkRequest, NetworkInfo, Iterable[Rule]]
+
+_SHORT = re.compile(r"([^:/\s]+)(?::([1-9][0-9]{0,4}))?(?:/(tls|http|tcp))?")
+
+
+def network_request(rules: Rules | None) -> Any:
+    """What the API takes. None stays None. Raises CaissonError OPTIONS_INVALID for a text that is no rule."""
+    if rules is None:
+        return None
+    if isinstance(rules, str):
+        raise invalid_option("network is a list of rules")
+    every = rules["rules"] if isinstance(rules, dict) else rules
+    return {"rules": [_rule(rule) for rule in every]}
+
+
+def _rule(rule: Rule) -> Any:
+    if not isinstance(rule, str):
+        return rule
+    match = _SHORT.fullmatch(rule)
+    if match is None:
+        raise invalid_option(f"network: {rule[:300]!r} is not HOST[:PORT][/tls|/http|/tcp], such as api.example.com:443")
+    host, port, protocol = match.groups()
+    return {"host": host, **({} if port is None else {"port": int(port)}), **({} if protocol is None else {"protocol": protocol})}

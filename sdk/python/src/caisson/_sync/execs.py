@@ -1,0 +1,88 @@
+# Generated from _aio/execs.py by `./dev generate`: change that file.
+"""Running a command and waiting for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Union
+
+from .._ask import Ask, at, given, keyed
+from .._values import Collector, ExecResult, Output
+from ..errors import CaissonError, ExecError, invalid_option
+from . import io
+from .follow import Follower
+from .http import Http
+from .process import Process, signal_exec
+
+
+def exec_ask(sandbox: str, argv: Sequence[str], key: str | None, **options: Any) -> Ask:
+    """The request that starts a command; asked again it starts nothing, because it has a key."""
+    if isinstance(argv, (str, bytes)) or not all(isinstance(part, str) for part in argv):
+        raise invalid_option("argv must be a list of strings; use `sh` for a line of shell")
+    tty = options.pop("tty", None)
+    if tty is not None:
+        options["tty"] = {"cols": tty[0], "rows": tty[1]}
+    request = {"argv": list(argv), **given(**options)}
+    return Ask("POST", at("sandboxes", sandbox, "execs"), headers=keyed(key), json=request, repeatable=True)
+
+
+def start(http: Http, ask: Ask) -> Process:
+    return Process(http, http.json(ask), written=0)
+
+
+def run(
+    http: Http,
+    sandbox: str,
+    ask: Ask,
+    *,
+    stdin: Union[str, bytes, None],
+    check: bool,
+    kill_on_cancel: bool,
+    max_buffer_bytes: int,
+    on_output: Callable[[Output], Any] | None,
+) -> ExecResult:
+    """Runs what is asked for. A wait that the caller ends kills the command, unless told otherwise."""
+    kept = Collector(max_buffer_bytes)
+    follower = Follower(http, sandbox, None, start=ask)
+    try:
+        if stdin is not None:
+            process = start(http, ask)
+            follower.exec_id = process.id
+            _feed(process, stdin)
+        while (chunk := follower.next()) is not None:
+            kept.add(chunk)
+            if on_output is not None:
+                on_output(chunk)
+    except BaseException as thrown:
+        # Whatever ends the wait but the connection itself: a cancelled task, Ctrl-C, or an exception of on_output.
+        if kill_on_cancel and not isinstance(thrown, CaissonError):
+            _abandon(http, sandbox, follower, ask)
+        raise
+    finally:
+        follower.close()
+    assert follower.info is not None
+    result = kept.result(follower.info)
+    if check and not result.ok:
+        raise ExecError(ask.json["argv"][0], result)
+    return result
+
+
+def _feed(process: Process, stdin: Union[str, bytes]) -> None:
+    """A command that ends without reading everything has read what it wanted."""
+    try:
+        process.write(stdin)
+        process.end_stdin()
+    except CaissonError:
+        info = process.info()
+        if info["state"] != "ended":
+            raise
+
+
+def _abandon(http: Http, sandbox: str, follower: Follower, ask: Ask) -> None:
+    """Kills the command of a wait that was ended. Its id may not be known yet: asking again under the same key tells it."""
+    try:
+        follower.close()
+        exec_id = follower.exec_id or (http.json(ask))["id"]
+        signal_exec(http, sandbox, exec_id, "SIGKILL")
+    except CaissonError:
+        pass  # the caller is told why the wait ended; the limits of the sandbox end what could not be reached
