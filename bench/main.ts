@@ -18,9 +18,21 @@ const SOURCES: Readonly<Record<NonNullable<Row['source']>, () => Promise<Samples
     const { benchOurs } = await import('./ours.ts');
     return benchOurs({ count: COUNT });
   },
+  async stay() {
+    const { benchStay } = await import('./stay.ts');
+    return benchStay({ count: COUNT });
+  },
   async decision() {
     const { benchDecision } = await import('./decision.ts');
     return { decision: benchDecision().samples };
+  },
+  async install() {
+    const { benchInstall } = await import('./install.ts');
+    return { install: await benchInstall() };
+  },
+  async egress() {
+    const { benchEgress } = await import('./egress.ts');
+    return benchEgress();
   },
   async evidence() {
     const { benchEvidence } = await import('./evidence.ts');
@@ -36,9 +48,14 @@ const SOURCES: Readonly<Record<NonNullable<Row['source']>, () => Promise<Samples
 
 /** Measures the rows that a name selects (all without one), prints them and keeps the raw data. */
 async function bench(names: readonly string[]): Promise<number> {
+  if (names.length === 1 && names[0] === 'curve') {
+    const { benchCurve } = await import('./curve.ts');
+    process.stdout.write(`${relative(process.cwd(), await benchCurve())}\n`);
+    return 0;
+  }
   const rows = ROWS.filter(({ id }) => names.length === 0 || names.some((name) => id.includes(name)));
   if (rows.length === 0) {
-    process.stderr.write(`error: no bench ${names.join(' ')}\nhint: one of ${ROWS.map(({ id }) => id).join(' ')}\n`);
+    process.stderr.write(`error: no bench ${names.join(' ')}\nhint: one of curve ${ROWS.map(({ id }) => id).join(' ')}\n`);
     return 2;
   }
   const started = new Date();
@@ -72,7 +89,7 @@ async function measureOurs(rows: readonly Row[]): Promise<Samples> {
 async function measureOthers(): Promise<PeerReport> {
   process.stderr.write('measuring peers\n');
   const { times, missing } = await measurePeers(ROOT, COUNT);
-  const node = { name: 'node', run: await repeat(COUNT, [process.execPath, '-e', '0']), exec: [] };
+  const node = { name: 'node', run: await repeat(COUNT, [process.execPath, '-e', '0']), exec: [], restore: [] };
   return { times: [...times, node], missing };
 }
 

@@ -7,6 +7,9 @@ import { OCI_PEERS } from './oci.ts';
 import { output, runProgram, type OpenPeer, type Peer } from './peer.ts';
 import { SRT } from './srt.ts';
 
+/** Restored sandboxes live until the last is measured. */
+const RESTORES = 10;
+
 const PEERS: readonly Peer[] = [...OCI_PEERS, BWRAP, DOCKER, SRT];
 
 export interface PeerTimes {
@@ -15,6 +18,8 @@ export interface PeerTimes {
   readonly run: readonly number[];
   /** The same in a sandbox that is there; empty where the peer has no such thing. */
   readonly exec: readonly number[];
+  /** From saved memory to a sandbox that goes on; empty where the peer has no such thing. */
+  readonly restore: readonly number[];
 }
 
 export interface PeerReport {
@@ -46,7 +51,10 @@ export async function measurePeers(root: string, count: number): Promise<PeerRep
 async function measurePeer(name: string, opened: OpenPeer, count: number): Promise<PeerTimes> {
   await using peer = opened;
   const under = peer.under ?? [];
-  return { name, run: await repeat(count, peer.run, under), exec: peer.exec === undefined ? [] : await repeat(count, peer.exec, under) };
+  const run = await repeat(count, peer.run, under);
+  const exec = peer.exec === undefined ? [] : await repeat(count, peer.exec, under);
+  const restore = peer.restore === undefined ? [] : await repeat(RESTORES, peer.restore, under);
+  return { name, run, exec, restore };
 }
 
 /** Milliseconds of each of `count` runs of a command, after two that warm the caches. */

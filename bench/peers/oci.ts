@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runProgram, which, type Ground, type OpenPeer, type Peer } from './peer.ts';
+import { output, runProgram, which, type Ground, type OpenPeer, type Peer } from './peer.ts';
 
 /** crun refuses a host that mounts both cgroup versions; it is given one that shows the first only. */
 const WITHOUT_UNIFIED = ['unshare', '-m', 'sh', '-c', 'umount /sys/fs/cgroup/unified && exec "$@"', 'sh'];
@@ -11,13 +11,15 @@ interface OciRuntime {
   /** Options before the verb. */
   readonly options: readonly string[];
   readonly hybridNeeds: readonly string[];
+  /** Whether it saves and restores memory. */
+  readonly checkpoint: boolean;
   path(ground: Ground): Promise<string | undefined>;
 }
 
 export const OCI_PEERS: readonly Peer[] = [
-  { name: 'crun', options: [], hybridNeeds: WITHOUT_UNIFIED, path: () => which('crun') },
-  { name: 'runc', options: [], hybridNeeds: [], path: () => which('runc') },
-  { name: 'runsc', options: ['--network=none', '--ignore-cgroups'], hybridNeeds: [], path: findRunsc },
+  { name: 'crun', options: [], hybridNeeds: WITHOUT_UNIFIED, checkpoint: false, path: () => which('crun') },
+  { name: 'runc', options: [], hybridNeeds: [], checkpoint: false, path: () => which('runc') },
+  { name: 'runsc', options: ['--network=none', '--ignore-cgroups'], hybridNeeds: [], checkpoint: true, path: findRunsc },
 ].map((runtime) => ({ name: runtime.name, open: (ground) => openRuntime(runtime, ground) }));
 
 async function findRunsc({ root }: Ground): Promise<string | undefined> {
@@ -38,7 +40,8 @@ async function openRuntime(runtime: OciRuntime, ground: Ground): Promise<OpenPee
   const id = `bench-hold-${process.pid}`;
 
   const close = async (): Promise<void> => {
-    await runProgram([...under, ...own, 'delete', '--force', id]);
+    const { stdout } = await output([...under, ...own, 'list', '--quiet']);
+    for (const held of stdout.split('\n').filter((each) => each !== '')) await runProgram([...under, ...own, 'delete', '--force', held]);
     // runsc keeps a network namespace mounted in its state directory.
     const netns = join(scratch, 'state/null-netns');
     if (existsSync(netns)) await runProgram(['umount', netns]);
@@ -48,10 +51,13 @@ async function openRuntime(runtime: OciRuntime, ground: Ground): Promise<OpenPee
     await close();
     return `${runtime.name} does not start a container here: ${started.stderr.trim()}`;
   }
+  const saved = join(scratch, 'saved');
+  const kept = runtime.checkpoint && (await runProgram([...under, ...own, 'checkpoint', '--leave-running', '--image-path', saved, id])).status === 0;
   return {
     under,
     run: [...own, 'run', '--bundle', runBundle, 'bench-{n}'],
     exec: [...own, 'exec', id, '/true'],
+    ...(kept && { restore: [...own, 'restore', '--detach', '--bundle', holdBundle, '--image-path', saved, 'bench-restored-{n}'] }),
     [Symbol.asyncDispose]: close,
   };
 }

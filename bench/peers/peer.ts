@@ -22,6 +22,8 @@ export interface OpenPeer extends AsyncDisposable {
   readonly run: readonly string[];
   /** The same in a sandbox that is already there. */
   readonly exec?: readonly string[];
+  /** A sandbox that goes on from saved memory; it stays until the peer is closed. */
+  readonly restore?: readonly string[];
   /** Argv under which the commands are repeated, such as a mount namespace they need. */
   readonly under?: readonly string[];
 }
