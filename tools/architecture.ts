@@ -30,8 +30,8 @@ export function findings(tree: Tree, law: Law): readonly string[] {
   return CHECKS.flatMap((check) => check(tree, law));
 }
 
-/** Rooms under the law: core and apps. Tests and benches may open every door, and have none. */
-const isGoverned = ({ folder }: Room): boolean => folder.startsWith('core/') || folder.startsWith('apps/');
+/** Rooms under the law: core, apps and SDKs. Tests and benches may open every door, and have none. */
+const isGoverned = ({ folder }: Room): boolean => ['core/', 'apps/', 'sdk/'].some((above) => folder.startsWith(above));
 const governed = (tree: Tree): readonly Room[] => tree.rooms.filter(isGoverned);
 const filesOf = (tree: Tree, { folder }: Room): readonly SourceFile[] => tree.files.filter(({ path }) => path.startsWith(`${folder}/`));
 const importsIn = (tree: Tree, room: Room): readonly Import[] => filesOf(tree, room).flatMap(importsOf);

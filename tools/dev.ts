@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { runGate } from './ok.ts';
 import { runTests } from './test.ts';
 import { writeGenerated } from './generate.ts';
+import { packSdk } from './pack.ts';
 
 const HELP = `Usage: ./dev COMMAND
 
@@ -11,6 +12,9 @@ const HELP = `Usage: ./dev COMMAND
   ok               the gate: types, lint, dead code, generated files, native code, architecture
   generate         write the generated files under api/
   bench [NAME…]    measure, beside the peers that are here; raw data goes to bench/results/
+  pack             build the SDK as a package for npm, in build/pack/
+  soak [OPTION…]   random operations and kills beside a model of what must be true, or with --cycles N sandboxes one after
+                   the other; --operations 10000 --sandboxes 50 --kills 0.02 --levels container,gvisor --seed N; what came of it goes to bench/results/
   setup            look again at everything that the first start sets up
 `;
 
@@ -22,7 +26,11 @@ async function dev(root: string, command: string | undefined, rest: readonly str
     case 'generate':
       for (const path of writeGenerated(root)) process.stdout.write(`wrote ${path}\n`);
       return 0;
+    case 'pack':
+      process.stdout.write(`wrote ${packSdk(root)}\n`);
+      return 0;
     case 'bench': return spawnSync(process.execPath, [join(root, 'bench/main.ts'), ...rest], { stdio: 'inherit' }).status ?? 1;
+    case 'soak': return spawnSync(process.execPath, [join(root, 'test/soak/main.ts'), ...rest], { stdio: 'inherit' }).status ?? 1;
     case 'setup': return 0;
     case undefined:
     case 'help':

@@ -1,13 +1,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { numbersTable } from './numbers.ts';
+import { pythonFiles } from './python-types.ts';
+import { openApiDocument } from '../apps/daemon/src/api/document.ts';
+import { sdkTypes } from './sdk-types.ts';
 import { ERROR_CODES, errorRow } from '../core/contract/src/errors.ts';
 
 /** The generated files: path from the root → text. */
 function generated(root: string): ReadonlyMap<string, string> {
   return new Map([
     ['api/errors.md', errorsPage()],
+    ['api/openapi.json', `${JSON.stringify(openApiDocument(), null, 2)}\n`],
+    ['sdk/typescript/src/generated.ts', sdkTypes(openApiDocument())],
     ['SPECIFICATION.md', specification(root)],
+    ...pythonFiles(root, openApiDocument()),
   ]);
 }
 
@@ -22,16 +28,16 @@ function specification(root: string): string {
 
 function errorsPage(): string {
   const rows = ERROR_CODES.map((code) => {
-    const { what, fix } = errorRow(code);
-    return `| \`${code}\` | ${cell(what)} | ${cell(fix)} |`;
+    const { status, what, fix } = errorRow(code);
+    return `| \`${code}\` | ${status} | ${cell(what)} | ${cell(fix)} |`;
   });
   return [
     '# Errors',
     '',
     'Generated from `core/contract/src/errors.ts` by `./dev generate`. `{name}` stands for a value of the case at hand.',
     '',
-    '| code | what happened | what to do |',
-    '|---|---|---|',
+    '| code | HTTP | what happened | what to do |',
+    '|---|---|---|---|',
     ...rows,
     '',
   ].join('\n');

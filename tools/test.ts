@@ -3,7 +3,7 @@ import { run } from 'node:test';
 import { note, startProgress, verdict, type TestEvent } from './reporter.ts';
 
 /** Longest that one test file may run, in milliseconds. */
-const FILE_TIMEOUT_MS = 300_000;
+const FILE_TIMEOUT_MS = 600_000;
 
 interface Selection {
   readonly files: readonly string[];

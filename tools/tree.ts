@@ -28,8 +28,8 @@ export interface Tree {
 export function readTree(root: string): Tree {
   const read = (path: string): string => readFileSync(join(root, path), 'utf8');
   const exclude = ['**/node_modules/**', 'build/**'];
-  const manifests = globSync(['core/*/package.json', 'apps/*/package.json', 'test/package.json', 'bench/package.json'], { cwd: root });
-  const sources = globSync(['{core,apps,test,bench,tools}/**/*.ts', 'native/*/*.[ch]'], { cwd: root, exclude });
+  const manifests = globSync(['core/*/package.json', 'apps/*/package.json', 'sdk/*/package.json', 'test/package.json', 'bench/package.json'], { cwd: root });
+  const sources = globSync(['{core,apps,sdk,test,bench,tools}/**/*.ts', 'native/*/*.[ch]'], { cwd: root, exclude });
   return {
     rooms: manifests.sort().map((path) => parseRoom(dirname(path), read(path))),
     files: sources.sort().map((path) => ({ path, text: read(path) })),
