@@ -4,39 +4,67 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence', 'files', 'images', 'workspace', 'egress', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
-  '@caisson/contract': { rooms: [], packages: ['zod'], builtins: [], doors: ['.', './errors', './light'] },
+  '@caisson/contract': { rooms: [], packages: ['zod'], builtins: [], doors: ['.', './api', './errors', './light'] },
   '@caisson/wire': { rooms: ['@caisson/contract'], packages: [], builtins: ['fs', 'net'] },
   '@caisson/authority': { rooms: ['@caisson/contract'], packages: [], builtins: [] },
   '@caisson/isolation': { rooms: ['@caisson/contract'], packages: [], builtins: [] },
   '@caisson/runtime': {
     rooms: ['@caisson/contract', '@caisson/isolation', '@caisson/wire'],
-    packages: ['zod'],
+    packages: ['undici', 'zod'],
     builtins: ['child_process', 'crypto', 'fs', 'fs/promises', 'net', 'os', 'path', 'stream', 'timers/promises', 'util'],
+  },
+  '@caisson/tar': { rooms: ['@caisson/contract'], packages: [], builtins: [] },
+  '@caisson/files': {
+    rooms: ['@caisson/contract', '@caisson/tar'],
+    packages: [],
+    builtins: ['buffer', 'crypto', 'os', 'path', 'stream', 'stream/promises', 'util', 'zlib'],
+  },
+  '@caisson/workspace': {
+    rooms: ['@caisson/contract'],
+    packages: ['zod'],
+    builtins: ['child_process', 'events', 'fs', 'fs/promises', 'path', 'stream', 'stream/promises', 'util'],
   },
   '@caisson/evidence': {
     rooms: ['@caisson/contract', '@caisson/wire'],
     packages: [],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
   },
+  '@caisson/images': {
+    rooms: ['@caisson/contract', '@caisson/tar'],
+    packages: ['zod'],
+    builtins: ['child_process', 'crypto', 'fs', 'fs/promises', 'path', 'readline', 'stream', 'url', 'zlib'],
+  },
+  '@caisson/egress': {
+    rooms: ['@caisson/contract', '@caisson/wire'],
+    packages: ['zod'],
+    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises'],
+  },
   '@caisson/sandbox': {
     rooms: ['@caisson/contract', '@caisson/authority', '@caisson/isolation', '@caisson/runtime', '@caisson/evidence'],
     packages: [],
-    builtins: ['crypto', 'events', 'timers/promises', 'util'],
+    builtins: ['crypto', 'events', 'stream', 'timers/promises', 'util'],
   },
   '@caisson/daemon': {
     rooms: CORE,
-    packages: ['zod'],
-    builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'net', 'os', 'path', 'timers/promises', 'util'],
-    doors: [],
+    packages: ['fastify', 'ws', 'zod'],
+    builtins: [
+      'child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'net', 'os', 'path', 'stream', 'stream/promises',
+      'timers/promises', 'util',
+    ],
+  },
+  '@caisson/sdk': {
+    rooms: [],
+    packages: [],
+    builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/evidence'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/evidence', '@caisson/sdk'],
     packages: ['commander'],
-    builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'os', 'path', 'timers/promises', 'util'],
+    builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },
 };
 

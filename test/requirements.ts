@@ -1,17 +1,8 @@
-/** A test that proves a promise: its file and its title as the source has it, ${…} included. */
-export type Proof = readonly [file: string, title: string];
+import type { Proof, Requirement } from './requirement.ts';
+import { NETWORK } from './requirements-network.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
 export const WALLS: Proof = ['test/escape/walls.test.ts', 'at level ${level} an agent cannot ${title}'];
-
-/** What is asked of Caisson, as the promise it makes, and what proves it. */
-export interface Requirement {
-  readonly id: string;
-  readonly promise: string;
-  readonly proofs: readonly Proof[];
-  /** The part that is not kept yet, and why. */
-  readonly later?: string;
-}
 
 export const REQUIREMENTS: readonly Requirement[] = [
   // A sandbox for every command.
@@ -256,6 +247,14 @@ export const REQUIREMENTS: readonly Requirement[] = [
 
   // Holes of other designs, closed.
   {
+    id: 'KA-02',
+    promise: 'The technique is chosen when a sandbox is asked for, by level; time, memory and calls are limited, the file system is read-only but for its own places.',
+    proofs: [
+      ['test/stay/exec.test.ts', '${claim} (${level})'],
+      ['test/workspace/caps.test.ts', 'an agent that fills its workspace gets ENOSPC at the cap, and its neighbour notices nothing'],
+    ],
+  },
+  {
     id: 'H1',
     promise: 'No control inside the language of the agent counts as a protection; system calls are filtered by the kernel.',
     proofs: [
@@ -277,6 +276,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     promise: 'A uid that no other sandbox has, no capability, read-only root, sized writable places, rlimits, cgroup limits, wall and CPU time, output cut while streaming, the whole cgroup killed.',
     proofs: [
       WALLS,
+      ['test/drivers/docker-daemon.test.ts', 'one that hoards pipes takes nothing from another, because the kernel counts them for another uid'],
       ['test/alone.test.ts', 'two sandboxes at once have different uids on the host, and neither sees the other'],
       ['test/sandbox/open.test.ts', 'output is counted, cut at its cap and identified by what was returned'],
       ['test/isolation/floor.test.ts', 'an rlimit that is missing, raised or given twice is below the floor'],
@@ -311,20 +311,22 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   {
     id: 'H7',
-    promise: 'Escape by .., symbolic link, hard link or /proc/self/root ends at the sandbox\'s own root.',
+    promise: 'Escape by .., symbolic link, hard link or /proc/self/root ends at the sandbox\'s own root, from inside and for whoever reads its files from outside.',
     proofs: [
       WALLS,
+      ['test/files/race.test.ts', '${TRIALS} randomised calls against an agent that swaps every name for links: nothing outside is read or written'],
+      ['test/workspace/archive.test.ts', 'an archive cannot write outside: not by .., absolute names, or links in any order'],
     ],
   },
   {
     id: 'H8',
-    promise: 'No two sandboxes share a writable place.',
+    promise: 'No two sandboxes share a writable place; what goes in or out is copied.',
     proofs: [
       WALLS,
+      ['test/stay/exec.test.ts', 'a named workspace outlives its sandbox, and one sandbox at a time has it'],
       ['test/alone.test.ts', 'a sandbox finds nothing of the one before it'],
       ['test/alone.test.ts', 'two sandboxes at once have different uids on the host, and neither sees the other'],
     ],
-    later: 'declared inputs and outputs come with workspaces',
   },
   {
     id: 'H9',
@@ -344,10 +346,13 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   {
     id: 'H11',
-    promise: 'Nothing is pulled: the image is the host\'s read-only /usr.',
+    promise: 'The image is the host\'s read-only /usr, or one named by its digest; a tag is refused, and every byte is checked before it is unpacked.',
     proofs: [
+      ['test/stay/images.test.ts', 'an image is imported by the API, runs at every level under its digest, and is not removed while it does'],
+      ['test/images/hostile.test.ts', 'IMAGE_INVALID: a blob that was changed after it was named is refused, whichever it is'],
       ['test/isolation/schema.test.ts', 'a spec has no field beyond those of the schema, and no image but host'],
     ],
-    later: 'digest and signature of OCI images come with the images',
+    later: 'signatures of images are not checked yet',
   },
+  ...NETWORK,
 ];

@@ -31,11 +31,12 @@ test('up, status and down: exit 0, 3 when nothing is up, and nothing is left aft
   assert.match(up.stderr, /^caisson: up in .* \(pid \d+\)$/m);
   const during = await cli(place.env, ['status']);
   assert.equal(during.status, 0);
-  assert.match(during.stdout.toString(), /^ {2}scribe +pid \d+ +uid \d+$[^]*^ {2}launcher [^]*^ {2}control [^]*^level container +crun|runc/m);
+  assert.match(during.stdout.toString(), /^ {2}scribe +pid \d+ +uid \d+$[^]*^ {2}launcher [^]*^ {2}control [^]*^level container +crun|runc[^]*^network +by name/m);
   assert.equal(during.stderr, '');
   const { up: isUp, supervisor } = await statusOf(place.env);
   assert.equal(isUp, true);
-  assert.equal(new Set(supervisor?.processes.map(({ uid }) => uid)).size, 3, 'each process has its own uid');
+  assert.deepEqual(supervisor?.processes.map(({ name }) => name).toSorted(), ['control', 'gate', 'launcher', 'scribe']);
+  assert.equal(new Set(supervisor?.processes.map(({ uid }) => uid)).size, 4, 'each process has its own uid');
   assert.equal((await cli(place.env, ['run', '--', 'true'])).status, 0);
 
   const down = await cli(place.env, ['down']);
@@ -87,7 +88,7 @@ test('two instances live side by side, and neither sees the other', { skip }, as
   assert.deepEqual(ran.map(({ stdout }) => stdout.toString().trim()), [first.dir, second.dir]);
   const [one, two] = [await statusOf(first.env), await statusOf(second.env)];
   const uids = [one, two].flatMap(({ supervisor }) => supervisor?.processes.filter(({ uid }) => uid !== 0).map(({ uid }) => uid) ?? []);
-  assert.equal(new Set(uids).size, 4, 'no process of one shares a uid with the other');
+  assert.equal(new Set(uids).size, 6, 'no process of one shares a uid with the other');
   await cli(first.env, ['down']);
   assert.equal((await cli(second.env, ['run', '--', 'true'])).status, 0, 'the end of one is not the end of the other');
   assert.match((await cli(second.env, ['audit', 'tail', '-n', '100'])).stdout.toString(), /^(.*#[0-3] .*\n){4}$/, 'two calls, four entries');

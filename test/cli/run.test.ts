@@ -191,6 +191,7 @@ test('--json prints one object with these fields and types', { skip }, async () 
     },
     digests: { request: 'string', salt: 'string', policy: 'string', spec: 'string' },
     usage: ['string', 'string', 'string', 'string'],
+    network: null,
     output: { stdout: COUNT, stderr: COUNT },
     evidence: { intent: RECEIPT, outcome: RECEIPT },
     timings: Object.fromEntries(['decide', 'intent', 'compile', 'launch', 'attest', 'run', 'close', 'outcome'].map((step) => [step, 'number'])),

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, statSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { decide, parsePolicy } from '@caisson/authority';
 import { levelOf, Seccomp, type HostFacts, type IsolationSpec, type SomeLimits } from '@caisson/contract';
 import { compile } from '@caisson/isolation';
-import { openDrivers, prepareHostImage, probeHost, type Driver, type Drivers } from '@caisson/runtime';
+import { openDrivers, prepareHostImage, probeHost, type Driver, type Drivers, type ImageRoots } from '@caisson/runtime';
 
 const HOME = resolve(import.meta.dirname, '../..');
 const NATIVE = `${HOME}/build/native`;
@@ -15,18 +15,18 @@ const POLICY = `${HOME}/profiles/policies/default.json`;
 
 export const IS_ROOT = process.getuid?.() === 0;
 
-export function readHost(): Promise<HostFacts> {
-  return probeHost({ extraPath: [NATIVE], initBinary: INIT, without: [] });
+export function readHost(dockerHost: string | undefined = process.env['DOCKER_HOST']): Promise<HostFacts> {
+  return probeHost({ extraPath: [NATIVE], initBinary: INIT, without: [], dockerHost });
 }
 
 /** The spec of a request under the shipped policy, at the level of the host's only runtime or the one named. */
-export function specFor(host: HostFacts, limits: SomeLimits = {}): IsolationSpec {
+export function specFor(host: HostFacts, limits: SomeLimits = {}, image: IsolationSpec['image'] = 'host', terminals = false): IsolationSpec {
   const level = host.runtimes[0] === undefined ? 'container' : levelOf(host.runtimes[0]);
   const decision = decide({ argv: ['true'], level, limits }, parsePolicy(readFileSync(POLICY, 'utf8'), POLICY));
   if (decision.effect === 'deny') throw new Error(decision.reason);
   const seccomp = Seccomp.parse(JSON.parse(readFileSync(`${HOME}/profiles/seccomp/default.json`, 'utf8')));
   const id = `sbx-${randomBytes(8).toString('hex')}`;
-  const spec = compile({ id, decision, host, seccomp });
+  const spec = compile({ id, decision, host, seccomp, image, terminals });
   if ('refused' in spec) throw new Error(spec.refused.message);
   return spec;
 }
@@ -45,6 +45,10 @@ export interface GroundOptions {
   readonly uidBase?: number;
   /** Changes what the driver is told before it is opened. */
   readonly facts?: (host: HostFacts) => HostFacts;
+  /** Where the Docker daemon is. Default: where DOCKER_HOST says. */
+  readonly dockerHost?: string;
+  /** Images other than `host`. */
+  readonly images?: ImageRoots;
   /** Another root than that of the image `host`. */
   readonly rootfs?: string;
   /** Another program in the place of pid 1. */
@@ -52,15 +56,15 @@ export interface GroundOptions {
 }
 
 /** Opens the driver of one runtime as a launcher would. The place of a ground is named by its base alone. */
-export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, rootfs, init }: GroundOptions = {}): Promise<Ground> {
+export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, dockerHost, images, rootfs, init }: GroundOptions = {}): Promise<Ground> {
   const base = given ?? mkdtempSync('/run/caisson-drivers-');
   chmodSync(base, 0o711); // the uids of sandboxes pass through it to the image
-  const found = await readHost();
+  const found = await readHost(dockerHost);
   const host = facts({ ...found, runtimes: found.runtimes.filter(({ name }) => name === runtime) });
   const image = await prepareHostImage(`${base}/images`, INIT);
   if (init !== undefined) for (const path of globSync([`${base}/images/init`, `${image.rootfs}/.caisson/init`])) replace(path, init);
   const cgroupParent = `/${basename(base)}/instance`;
-  const drivers = openDrivers({ image: { ...image, ...(rootfs === undefined ? {} : { rootfs }) }, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase });
+  const drivers = openDrivers({ image: { ...image, ...(rootfs === undefined ? {} : { rootfs }) }, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase, ...(images === undefined ? {} : { images }) });
   const driver = drivers.of(host).get(runtime);
   if (driver === undefined) throw new Error(`no ${runtime} on this host`);
   return {
@@ -124,14 +128,15 @@ export function needsOwnMounts(): boolean {
 }
 
 /** Runs the file again in a mount namespace of its own; what that run reports becomes the report of this one. */
-export function againInOwnMounts(file: string): void {
+export function againInOwnMounts(file: string, environment: NodeJS.ProcessEnv = {}): ChildProcess {
   const [unshare, ...argv]: [string, ...string[]] = ['unshare', '--mount', '--propagation', 'slave', process.execPath, ...process.execArgv, file];
   const child = spawn(unshare, argv, {
     stdio: 'inherit',
-    env: { ...process.env, CAISSON_TEST_MOUNTS: 'own' },
+    env: { ...process.env, ...environment, CAISSON_TEST_MOUNTS: 'own' },
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => child.kill(signal));
   child.once('exit', (code) => (process.exitCode = code ?? 1));
+  return child;
 }
 
 export const childProgram = fileURLToPath(import.meta.resolve('./launch-and-wait.ts'));

@@ -15,7 +15,8 @@ else {
       const ground = await openGround(name);
       return {
         driver: ground.driver,
-        spec: (limits) => specFor(ground.host, limits),
+        spec: (limits) => specFor(ground.host, limits, 'host', true),
+        programs: true,
         left: () => leftOf(ground),
         [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose](),
       };

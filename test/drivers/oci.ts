@@ -12,8 +12,40 @@ const never = (): { signal: AbortSignal } => ({ signal: new AbortController().si
 const SH = (script: string): string[] => ['sh', '-c', script];
 const UID_BASE = 1_999_000_000;
 
+/** One way in which a launch cannot succeed, and the words that say so. */
+export type Broken = readonly [what: string, options: GroundOptions, words: RegExp];
+
+export interface Host {
+  /** Uids of the host that sandboxes may have. */
+  readonly uids?: readonly [from: number, below: number];
+  readonly broken?: readonly Broken[];
+  /** What else may be left of a ground's sandboxes. */
+  readonly more?: () => readonly string[];
+}
+
+const at = (path: string) => (host: HostFacts): HostFacts => ({ ...host, runtimes: host.runtimes.map((runtime) => ({ ...runtime, path })) });
+
+const BROKEN: readonly Broken[] = [
+  ['a runtime that is not there', { facts: at('/no/such/runtime') }, /ENOENT/],
+  ['a runtime that fails', { facts: at('/bin/false') }, /the runtime ended with 1/],
+  ['a runtime that does nothing', { facts: at('/bin/true') }, /pid 1 ended before it spoke/],
+  ['an init that is no program', { init: { text: 'no program', mode: 0o755 } }, /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/is],
+  ['an init that may not be run', { init: { text: 'x', mode: 0o644 } }, /the runtime ended with \d+: .*(permission|denied)/is],
+  ['an init that ends at once', { init: { text: '#!/bin/sh\nexit 0\n', mode: 0o755 } }, /pid 1 ended before it spoke/],
+  ['a root that is not there', { rootfs: '/no/such/root' }, /the runtime ended with \d+: \S/],
+];
+
+export const DOCKER_BROKEN: readonly Broken[] = [
+  ['a daemon that is not there', { facts: at('/no/such/socket') }, /ENOENT/],
+  ['a socket that nobody listens on', { facts: at('/bin/false') }, /ECONNREFUSED|ENOTSOCK/],
+  ['an init that is no program', { init: { text: 'no program', mode: 0o755 } }, /answered \d+: .*(exec|format)|pid 1 ended before it spoke/is],
+  ['an init that may not be run', { init: { text: 'x', mode: 0o644 } }, /answered \d+: .*(permission|denied)/is],
+  ['an init that ends at once', { init: { text: '#!/bin/sh\nexit 0\n', mode: 0o755 } }, /pid 1 ended before it spoke/],
+  ['a root that is not there', { rootfs: '/no/such/root' }, /no\/such\/root/],
+];
+
 /** What a driver promises beyond the suite when there is a kernel behind it. */
-export function ociSuite(name: string, skip: string | false): void {
+export function ociSuite(name: string, skip: string | false, { uids: range = [UID_BASE + 1, UID_BASE + 131_072], broken: ways = BROKEN, more = () => [] }: Host = {}): void {
   suite(`driver ${name} and the host`, { skip }, () => {
     let ground: Ground;
     let devNullBefore = '';
@@ -31,7 +63,7 @@ export function ociSuite(name: string, skip: string | false): void {
         await machine.close();
         await ground.driver.settled();
       }
-      assert.deepEqual(leftOf(ground), []);
+      assert.deepEqual([...leftOf(ground), ...more()], []);
       assert.equal(devNull(), devNullBefore, '/dev/null stays everybody\'s');
     }
 
@@ -39,7 +71,7 @@ export function ociSuite(name: string, skip: string | false): void {
       const specs = [specFor(ground.host), specFor(ground.host), specFor(ground.host)];
       const machines = await Promise.all(specs.map((spec) => ground.driver.launch(spec, never())));
       const uids = specs.map(({ id }) => new Set(pidsOf(ground, id).map((pid) => Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1]))));
-      for (const own of uids) for (const uid of own) assert.ok(uid > UID_BASE && uid < UID_BASE + 131_072, `uid ${uid}`);
+      for (const own of uids) for (const uid of own) assert.ok(uid >= range[0] && uid < range[1], `uid ${uid}`);
       assert.equal(new Set(uids.flatMap((own) => [...own])).size, uids.reduce((sum, own) => sum + own.size, 0));
       assert.ok(uids.every((own) => own.size > 0));
       for (const machine of machines) await machine.close();
@@ -67,6 +99,26 @@ export function ociSuite(name: string, skip: string | false): void {
       assert.deepEqual((await first).end, { kind: 'timed-out', limit: 'wall' });
       assert.equal((await second).end.kind, 'lost');
     }, { wallMs: 600 }));
+
+    test(`${name}: programs that are paused at any moment, again and again, go on unharmed`, async () => {
+      const machine = await ground.driver.launch(specFor(ground.host, { pids: 100 }), never());
+      try {
+        const busy = 'import mmap, os\nfor round in range(3000):\n  m = mmap.mmap(-1, 1 << 20); m[0:8] = b"12345678"; m.close()\n  if round % 100 == 0: os.waitpid(os.spawnv(os.P_NOWAIT, "/usr/bin/true", ["true"]), 0)\nprint("whole")';
+        const runs = [1, 2, 3].map(() => runIn(machine, ['python3', '-c', busy]));
+        let over = false;
+        const all = Promise.all(runs).finally(() => (over = true));
+        for (let round = 0; !over && round < 60; round++) {
+          await machine.pause();
+          await machine.resume();
+          await delay(round % 20);
+        }
+        for (const { end, stdout } of await all) assert.deepEqual([end, stdout.toString()], [{ kind: 'exited', code: 0 }, 'whole\n']);
+        assert.deepEqual((await runIn(machine, SH('echo after'))).stdout.toString(), 'after\n');
+      } finally {
+        await machine.close();
+        await ground.driver.settled();
+      }
+    });
 
     test(`${name}: closing does not wait for a reader that takes nothing`, () => withMachine(async (machine) => {
       const exec = machine.spawn({ argv: ['cat', '/dev/zero'], env: ['PATH=/usr/bin'], cwd: '/', stdin: false, outputBytes: 2 ** 30 }, { onOutput: () => new Promise(() => undefined) });
@@ -101,20 +153,10 @@ export function ociSuite(name: string, skip: string | false): void {
         await machine.close();
         await ground.driver.settled();
       }
-      assert.deepEqual(leftOf(ground), []);
+      assert.deepEqual([...leftOf(ground), ...more()], []);
     });
 
-    const path = (at: string) => (host: HostFacts): HostFacts => ({ ...host, runtimes: host.runtimes.map((runtime) => ({ ...runtime, path: at })) });
-    const BROKEN: readonly (readonly [string, GroundOptions, RegExp])[] = [
-      ['a runtime that is not there', { facts: path('/no/such/runtime') }, /ENOENT/],
-      ['a runtime that fails', { facts: path('/bin/false') }, /the runtime ended with 1/],
-      ['a runtime that does nothing', { facts: path('/bin/true') }, /pid 1 ended before it spoke/],
-      ['an init that is no program', { init: { text: 'no program', mode: 0o755 } }, /the runtime ended with \d+: .*(exec|format)|pid 1 ended before it spoke/is],
-      ['an init that may not be run', { init: { text: 'x', mode: 0o644 } }, /the runtime ended with \d+: .*(permission|denied)/is],
-      ['an init that ends at once', { init: { text: '#!/bin/sh\nexit 0\n', mode: 0o755 } }, /pid 1 ended before it spoke/],
-      ['a root that is not there', { rootfs: '/no/such/root' }, /the runtime ended with \d+: \S/],
-    ];
-    for (const [what, options, words] of BROKEN) {
+    for (const [what, options, words] of ways) {
       test(`${name}: with ${what} a launch is LAUNCH_FAILED in the runtime's own words and leaves nothing`, async () => {
         const base = mkdtempSync('/run/caisson-drivers-');
         const broken = await openGround(name, { base, ...options });
@@ -125,7 +167,7 @@ export function ociSuite(name: string, skip: string | false): void {
           return true;
         });
         const tookMs = performance.now() - start;
-        assert.deepEqual(leftOf(broken), []);
+        assert.deepEqual([...leftOf(broken), ...more()], []);
         await broken[Symbol.asyncDispose]();
         assert.deepEqual(foldersOf(broken), []);
         rmSync(base, { recursive: true, force: true });
@@ -149,7 +191,7 @@ export function ociSuite(name: string, skip: string | false): void {
       mkdirSync(`${base}/sandboxes/sbx-thatneverstarted`);
       assert.notDeepEqual(leftOf(next), []);
       assert.deepEqual((await next.driver.sweep()).toSorted(), [...ids, 'sbx-thatneverstarted'].toSorted());
-      assert.deepEqual(leftOf(next), [`${base}/sandboxes/sbx-ofanotherruntime`]);
+      assert.deepEqual([...leftOf(next), ...more()], [`${base}/sandboxes/sbx-ofanotherruntime`]);
       assert.deepEqual(await next.driver.sweep(), []);
       await next[Symbol.asyncDispose]();
       rmSync(base, { recursive: true, force: true });

@@ -153,14 +153,14 @@ suite('what control may do to the launcher', () => {
 /** A launcher that launches and then says what the test wants. */
 async function openLiar(t: TestContext, onSpawn: (channel: Channel) => void): Promise<Machine> {
   await using good = await openLauncher();
-  const { hello } = await remoteLaunch(good.path, specFor(goodHost), never());
+  const { user, hello } = await remoteLaunch(good.path, specFor(goodHost), never());
   const dir = mkdtempSync(join(tmpdir(), 'caisson-liar-'));
   const path = join(dir, 'launcher.sock');
   const listening = await listenUnix(path, {}, (socket) => {
     const channel: Channel = new Channel(socket, {
       onMessage(message) {
         const { type } = message as { type: string };
-        if (type === 'launch') channel.send({ type: 'launched', runtime: 'fake', hello });
+        if (type === 'launch') channel.send({ type: 'launched', runtime: 'fake', user, address: null, hello });
         if (type === 'spawn') onSpawn(channel);
       },
     });

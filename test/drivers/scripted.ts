@@ -14,6 +14,7 @@ export const goodHost: HostFacts = {
   landlockAbi: 6,
   runtimes: [new FakeDriver({}).facts],
   missing: { container: null, gvisor: { what: 'no gVisor', how: 'get it' }, microvm: { what: 'no virtual machine monitor', how: 'wait for the driver' } },
+  noGate: { what: 'no gate', how: 'run as root' },
 };
 
 /** The commands of the suite, as scripts. */
@@ -27,6 +28,7 @@ export function playCommands({ argv, cwd, stdin }: ProcessSpec): FakeScript {
   if (printed !== null) return { print: [{ stream: printed[2] === undefined ? 'stdout' : 'stderr', text: printed[1] ?? '' }] };
   const exited = /^exit (\d+)$/.exec(argument);
   if (exited !== null) return { end: { kind: 'exited', code: Number(exited[1]) } };
+  if (argument.startsWith('set -m')) return { hang: true };
   if (argument.startsWith('kill -USR1')) return { end: { kind: 'signaled', signal: constants.signals.SIGUSR1 } };
   return { end: { kind: 'not-started', stage: 'exec', errno: constants.errno.ENOENT } };
 }

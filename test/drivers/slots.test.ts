@@ -7,7 +7,7 @@ import { processUids, Slots, uidBase } from '@caisson/runtime';
 const FIRST = 1_879_048_192;
 const LAST = 2_147_483_647;
 const BLOCK = 131_072;
-const SLOTS = BLOCK / 2 - 1;
+const SLOTS = BLOCK / 2 - 2;
 
 test('no two sandboxes ever hold the same slot or uid, and what is given back is handed out again', () => {
   fc.assert(fc.property(fc.nat({ max: 200_000 }), fc.array(fc.oneof(fc.constant('take'), fc.nat()), { maxLength: 200 }), (start, steps) => {
@@ -51,10 +51,10 @@ test('every uid of an instance is its own and in the range that belongs to nobod
   const instance = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((id) => id.toString(16).padStart(16, '0'));
   fc.assert(fc.property(instance, fc.nat(), (id, start) => {
     const base = uidBase(id);
-    const { control, scribe } = processUids(id);
+    const { control, scribe, images } = processUids(id);
     assert.ok(base >= FIRST && base + BLOCK - 1 <= LAST && (base - FIRST) % BLOCK === 0);
     const { hostUid } = new Slots(base, start).take();
-    assert.ok(hostUid > scribe && hostUid + 1 < base + BLOCK);
+    assert.ok(hostUid > scribe && hostUid + 1 < images && images < base + BLOCK);
     assert.deepEqual([control, scribe], [base, base + 1]);
   }));
 });

@@ -3,15 +3,21 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:os';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { IsolationSpec, SomeLimits } from '@caisson/contract';
-import type { Driver, Exec, ExecReport, Machine, OutputStream, ProcessSpec } from '@caisson/runtime';
+import type { IsolationSpec, RuntimeFacts, SomeLimits } from '@caisson/contract';
+import type { Exec, ExecReport, LaunchOptions, Machine, OutputStream, ProcessSpec } from '@caisson/runtime';
+import { connectionTests, terminalTests } from './terminals.ts';
 
 const MIB = 1024 * 1024;
 
 /** A driver under the suite, and how to see what it left. */
 export interface Subject extends AsyncDisposable {
-  readonly driver: Pick<Driver, 'launch' | 'settled'>;
+  readonly driver: { launch(spec: IsolationSpec, options: LaunchOptions): Promise<Machine>; settled(): Promise<void> };
+  /** The spec of a sandbox with terminals. */
   spec(limits?: SomeLimits): IsolationSpec;
+  /** Whether real programs run. A driver without a kernel has nothing that opens a terminal or listens on a port. */
+  readonly programs?: boolean;
+  /** Who runs inside, as the facts of its runtime say. Default: the user of the spec. */
+  readonly userInside?: RuntimeFacts['userInside'];
   /** What is left of sandboxes; empty when all is clean. */
   left(): readonly string[];
 }
@@ -26,6 +32,9 @@ export const COMMANDS = {
   hang: ['sleep', '600'],
   die: ['sh', '-c', 'kill -USR1 $$; sleep 9'],
   missing: ['nosuchprogram'],
+  /** Three sleepers of one session, each in a process group of its own. */
+  brood: ['sh', '-c', 'set -m; sleep 600 & sleep 600 & sleep 600'],
+  names: ['sh', '-c', 'cat /proc/[0-9]*/comm'],
 } as const;
 
 interface Ran extends ExecReport {
@@ -68,8 +77,10 @@ export function driverSuite(name: string, open: () => Promise<Subject>, skip: st
       assert.deepEqual(subject.left(), []);
     }
 
-    test(`${name}: a sandbox says what it is before anything runs in it`, () => withMachine(async ({ hello, runtime }) => {
-      assert.deepEqual([hello.pid, hello.uid, hello.gid, hello.hostname], [1, 1000, 1000, 'caisson']);
+    test(`${name}: a sandbox says what it is before anything runs in it`, () => withMachine(async ({ hello, runtime, user }) => {
+      assert.deepEqual([hello.pid, hello.uid, hello.gid, hello.hostname], [1, user.uid, user.gid, 'caisson']);
+      if (subject.userInside === 'own') assert.ok(user.uid > 0 && user.uid < 65_534 && user.gid === user.uid, `${user.uid}:${user.gid}`);
+      else assert.deepEqual(user, { uid: 1000, gid: 1000 });
       assert.deepEqual([hello.capabilities, hello.noNewPrivileges, hello.seccomp, hello.rootReadOnly, hello.otherProcesses], ['0', true, 2, true, 0]);
       assert.deepEqual(hello.interfaces, ['lo']);
       assert.notEqual(runtime, '');
@@ -134,6 +145,22 @@ export function driverSuite(name: string, open: () => Promise<Subject>, skip: st
       assert.deepEqual(ran.end, { kind: 'signaled', signal: constants.signals.SIGTERM });
       assert.deepEqual((await runIn(machine, COMMANDS.exit(4))).end, { kind: 'exited', code: 4 });
     }));
+
+    test(`${name}: a kill ends every process of the exec's session and none of another`, () => withMachine(async (machine) => {
+      const spared = machine.spawn(commandOf(COMMANDS.hang), { onOutput: async () => undefined });
+      const ran = await runIn(machine, COMMANDS.brood, {}, async (exec) => {
+        await delay(200);
+        exec.kill();
+      });
+      assert.deepEqual(ran.end, { kind: 'signaled', signal: constants.signals.SIGKILL });
+      const names = (await runIn(machine, COMMANDS.names)).stdout.toString().split('\n');
+      if (subject.programs === true) assert.equal(names.filter((comm) => comm === 'sleep').length, 1, names.join());
+      spared.kill();
+      assert.deepEqual((await spared.done).end, { kind: 'signaled', signal: constants.signals.SIGKILL });
+    }));
+
+    terminalTests({ name, programs: () => subject.programs === true, withMachine });
+    connectionTests({ name, programs: () => subject.programs === true, withMachine });
 
     test(`${name}: close kills what runs, says what was used, and may be called again`, () => withMachine(async (machine) => {
       const hanging = runIn(machine, COMMANDS.hang);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorCode, HostFacts } from '@caisson/contract';
 import { compile } from '@caisson/isolation';
-import { allowed, goodHost, shippedSeccomp } from '../isolation/given.ts';
+import { allowed, goodHost, shippedPolicy, shippedSeccomp } from '../isolation/given.ts';
 import { openFake } from '../sandbox/given.ts';
 
 const { cgroup } = goodHost;
@@ -52,4 +52,23 @@ test('INTERNAL: a defect is the call\'s ending and on record, never an exit stat
   const { result, log } = await openFake({ argv: ['true'] }, { rooms: { host: () => Promise.reject(new TypeError('facts.cgroup is undefined')) } });
   assert.deepEqual(result.ending, { kind: 'failed', code: 'INTERNAL', detail: 'internal error: facts.cgroup is undefined' });
   assert.equal(log.only('outcome')['exit'], 125);
+});
+
+test('NETWORK_UNAVAILABLE: a host without a gate starts nothing that asks for a network, and everything else', async () => {
+  const host = { ...goodHost, noGate: { what: 'nft was not found', how: 'apt-get install nftables' } };
+  const { result, steps } = await openFake({ argv: ['true'], network: { rules: [{ host: 'api.example.com' }] } }, { rooms: { host: async () => host } });
+  assert.equal(result.ending.kind === 'refused' && result.ending.code, 'NETWORK_UNAVAILABLE');
+  assert.match(result.reason, /nft was not found/);
+  assert.deepEqual(steps, ['append intent', 'append outcome']);
+  assert.ok(!('refused' in compile({ id: 'sbx-0123456789abcdef', decision: allowed(), host, seccomp: shippedSeccomp })));
+});
+
+test('EGRESS_EXCEEDS_POLICY: a destination that the policy refuses is refused when it is asked for, and not only when it is tried', async () => {
+  const policy = { value: { ...shippedPolicy, network: { allow: [{ host: '*.example.com' }], deny: [{ host: 'bad.example.com' }] } }, sha256: 'a'.repeat(64) };
+  for (const [host, why] of [['api.example.org', /no rule of the policy allows it/], ['bad.example.com', /the policy denies it/]] as const) {
+    const { result, steps } = await openFake({ argv: ['true'], network: { rules: [{ host }] } }, { rooms: { policy } });
+    assert.equal(result.ending.kind === 'refused' && result.ending.code, 'EGRESS_EXCEEDS_POLICY');
+    assert.match(result.reason, why);
+    assert.deepEqual(steps, ['append intent', 'append outcome']);
+  }
 });

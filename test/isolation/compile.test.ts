@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IsolationSpec, LEVELS, LIMIT_NAMES, type ErrorCode, type HostFacts, type Level, type SomeLimits } from '@caisson/contract';
-import { belowFloor, chooseRuntime, compile, toOci } from '@caisson/isolation';
+import { belowFloor, chooseRuntime, compile, toOci, type CompileInput, type RuntimeNeeds } from '@caisson/isolation';
 import fc from 'fast-check';
 import { allowed, goodHost, placement, runtime, shippedPolicy, shippedSeccomp, specFor } from './given.ts';
+
+const IMAGE = `sha256:${'ab'.repeat(32)}` as const;
+
+const needs = (level: Level): RuntimeNeeds => ({ level, workspace: false, image: 'host', network: false });
 
 type Case = readonly [code: ErrorCode, what: string, change: Partial<HostFacts>, message: RegExp, level?: Level];
 
@@ -83,6 +87,7 @@ const anyHost: fc.Arbitrary<HostFacts> = fc.record({
   landlockAbi: fc.nat(2),
   runtimes: fc.array(fc.constantFrom(...goodHost.runtimes)),
   missing: fc.constant(goodHost.missing),
+  noGate: fc.constant(null),
 });
 
 test('whatever the host lacks, a spec is either whole or refused', () => {
@@ -94,7 +99,7 @@ test('whatever the host lacks, a spec is either whole or refused', () => {
     assert.ok(['cpu', 'memory', 'pids'].every((name) => host.cgroup.controllers.includes(name)));
     assert.ok(level !== 'container' || host.landlockAbi > 0);
     assert.ok(host.swapBytes === 0 || host.cgroup.swapAccounting);
-    assert.notEqual(chooseRuntime(level, host), null);
+    assert.notEqual(chooseRuntime(needs(level), host), null);
   }), { numRuns: 2000 });
 });
 
@@ -104,11 +109,39 @@ test('the fastest runtime that fits is chosen, whatever its name and place in th
   const deaf = runtime({ name: 'deaf', typicalLaunchMs: 1, controlChannel: false });
   const stronger = runtime({ name: 'other', typicalLaunchMs: 2, guestKernel: 'own' });
   for (const runtimes of [[slow, fast, deaf, stronger], [stronger, deaf, fast, slow]]) {
-    assert.equal(chooseRuntime('container', { ...goodHost, runtimes }), fast);
-    assert.equal(chooseRuntime('gvisor', { ...goodHost, runtimes }), stronger);
-    assert.equal(chooseRuntime('microvm', { ...goodHost, runtimes }), null);
+    assert.equal(chooseRuntime(needs('container'), { ...goodHost, runtimes }), fast);
+    assert.equal(chooseRuntime(needs('gvisor'), { ...goodHost, runtimes }), stronger);
+    assert.equal(chooseRuntime(needs('microvm'), { ...goodHost, runtimes }), null);
   }
 });
+
+test('a runtime that cannot mount what is asked for is passed over, however fast it is', () => {
+  const plain = runtime({ name: 'plain', typicalLaunchMs: 1, mountsWorkspaces: false, mountsImages: false });
+  const able = runtime({ name: 'able', typicalLaunchMs: 90 });
+  const host = { ...goodHost, runtimes: [plain, able] };
+  assert.equal(chooseRuntime(needs('container'), host), plain);
+  assert.equal(chooseRuntime({ ...needs('container'), workspace: true }, host), able);
+  assert.equal(chooseRuntime({ ...needs('container'), image: IMAGE }, host), able);
+});
+
+const UNMOUNTABLE: readonly (readonly [what: string, asked: Pick<CompileInput, 'image' | 'network' | 'workspace'>, words: RegExp])[] = [
+  ['a persistent workspace', { workspace: 'ws-0123456789abcdef' }, /a persistent workspace cannot be mounted by plain/],
+  ['an image', { image: IMAGE }, /an image other than host cannot be mounted by plain/],
+  ['both', { workspace: 'ws-0123456789abcdef', image: IMAGE }, /a persistent workspace or an image other than host cannot be mounted by plain/],
+  ['a network', { network: true }, /^level container cannot be delivered on this host: a network cannot be had from plain/],
+];
+for (const [what, asked, words] of UNMOUNTABLE) {
+  test(`LEVEL_UNAVAILABLE: ${what} where no runtime of the level has it, and what to install`, () => {
+    const host = { ...goodHost, runtimes: [runtime({ name: 'plain', mountsWorkspaces: false, mountsImages: false, networks: false })] };
+    const input = { id: 'sbx-0123456789abcdef', decision: allowed({ level: 'container' }), host, seccomp: shippedSeccomp };
+    const compiled = compile({ ...input, ...asked });
+    assert.ok('refused' in compiled);
+    assert.equal(compiled.refused.code, 'LEVEL_UNAVAILABLE');
+    assert.match(compiled.refused.message, words);
+    assert.match(compiled.refused.hint, /apt-get install crun/);
+    assert.ok(!('refused' in compile(input)), 'without it there is nothing to refuse');
+  });
+}
 
 test('LAUNCH_FAILED: a machine that the filter is not written for gets no config', () => {
   assert.throws(() => toOci(specFor(), { ...placement, arch: 'riscv64' }), { code: 'LAUNCH_FAILED', message: /no system call filter for riscv64/ });

@@ -64,6 +64,7 @@ const filters: readonly (readonly [string, Partial<IsolationSpec>, RegExp])[] = 
   ['every family but one', withRule({ names: ['socket'], when: [{ argument: 0, operator: 'not-equal', value: 40 }] }), /sockets of families/],
   ['what two conditions on one argument let through', withRule({ names: ['read'], when: [{ argument: 0, operator: 'equal', value: 1 }, { argument: 0, operator: 'equal', value: 2 }] }), /one argument of read twice/],
   ['what an empty mask lets through', withRule({ names: ['read'], when: [{ argument: 0, operator: 'masked-equal', value: 0 }] }), /masks read with nothing/],
+  ['what an empty mask takes from nothing', withRule({ names: ['read'], when: [{ argument: 0, operator: 'masked-not-equal', value: 0 }] }), /masks read with nothing/],
   ['nothing, because it is not there', { seccomp: { defaultErrno: 1, rules: [] } }, /filter is empty/],
   ['what it does not name', { seccomp: { ...good.seccomp, defaultErrno: 0 } }, /refuses without an error/],
 ];
@@ -86,6 +87,15 @@ const others: readonly (readonly [string, Partial<IsolationSpec>, RegExp | strin
 for (const [what, change, violation] of others) {
   test(`${what} is below the floor`, () => assertBelow(change, violation));
 }
+
+test('few terminals after /dev are not below the floor; many, none or at another place are', () => {
+  const [proc, dev, ...rest] = good.mounts as [Mount, Mount, ...Mount[]];
+  const pts = (terminals: number): Mount => ({ kind: 'pts', terminals });
+  for (const count of [1, 16]) assert.deepEqual(belowFloor({ ...good, mounts: [proc, dev, pts(count), ...rest] }), []);
+  for (const count of [0, 17, 3_000]) assertBelow(withMounts([proc, dev, pts(count), ...rest]), 'its terminals are not few');
+  assertBelow(withMounts([proc, pts(1), dev, ...rest]), /the mounts are/);
+  assertBelow(withMounts([proc, dev, pts(1), pts(1), ...rest]), /the mounts are/);
+});
 
 for (const [index, mount] of good.mounts.entries()) {
   test(`a spec without mount ${index + 1}, ${mount.kind}, is below the floor`, () => {

@@ -11,7 +11,7 @@ export const shippedPolicy: Policy = parsePolicy(readFileSync(POLICY_PATH, 'utf8
 export const shippedSeccomp: Seccomp = Seccomp.parse(JSON.parse(readFileSync(join(PROFILES, 'seccomp/default.json'), 'utf8')));
 
 export function runtime(facts: Partial<RuntimeFacts> = {}): RuntimeFacts {
-  return { name: 'a', path: '/usr/bin/a', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, typicalLaunchMs: 10, ...facts };
+  return { name: 'a', path: '/usr/bin/a', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true, typicalLaunchMs: 10, ...facts };
 }
 
 /** A host that has everything except a virtual machine monitor. */
@@ -26,6 +26,7 @@ export const goodHost: HostFacts = {
   landlockAbi: 6,
   runtimes: [runtime(), runtime({ name: 'b', guestKernel: 'own', typicalLaunchMs: 120 })],
   missing: { container: null, gvisor: null, microvm: { what: 'no virtual machine monitor', how: 'wait for the driver' } },
+  noGate: null,
 };
 
 export const placement: Placement = {
@@ -45,8 +46,8 @@ export function allowed(request: Partial<RunRequest> = {}): Allowed {
   return decision;
 }
 
-export function specFor(request: Partial<RunRequest> = {}, id = 'sbx-0123456789abcdef'): IsolationSpec {
-  const compiled = compile({ id, decision: allowed(request), host: goodHost, seccomp: shippedSeccomp });
+export function specFor(request: Partial<RunRequest> = {}, more: { readonly terminals?: boolean } = {}): IsolationSpec {
+  const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed(request), host: goodHost, seccomp: shippedSeccomp, ...more });
   if ('refused' in compiled) throw new Error(compiled.refused.message);
   return compiled;
 }

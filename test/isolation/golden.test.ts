@@ -9,18 +9,19 @@ import { placement, specFor } from './given.ts';
 /** UPDATE_GOLDEN=1 writes the files anew: read the difference before it is committed. */
 const UPDATE = process.env['UPDATE_GOLDEN'] === '1';
 
-const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>]>> = {
+const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>, { readonly terminals?: boolean }?]>> = {
   'container-default': [{}, {}],
   'gvisor': [{ level: 'gvisor' }, {}],
   'small-memory': [{ limits: { memoryBytes: 32 * MIB, cpuMillis: 250, pids: 8 } }, {}],
   'no-swap-accounting': [{}, { swapAccounting: false }],
+  'terminals': [{}, {}, { terminals: true }],
   'arm64': [{}, { arch: 'arm64' }],
 };
 
-for (const [name, [request, place]] of Object.entries(cases)) {
+for (const [name, [request, place, more]] of Object.entries(cases)) {
   test(`the OCI config of ${name} is the one that was reviewed`, () => {
     const path = join(import.meta.dirname, 'golden', `${name}.json`);
-    const text = readable(toOci(specFor(request), { ...placement, ...place }));
+    const text = readable(toOci(specFor(request, more), { ...placement, ...place }));
     if (UPDATE) writeFileSync(path, text);
     assert.equal(text, readFileSync(path, 'utf8'));
   });

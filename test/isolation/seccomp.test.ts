@@ -36,7 +36,8 @@ test('an argument is compared in ways that bits above it cannot get round', () =
     for (const { operator, mask, value } of rule.when ?? []) {
       // A 32-bit argument reaches the filter with whatever the caller put above it; "not equal" would let that pass.
       assert.notEqual(operator, 'not-equal', label(rule));
-      if (operator !== 'masked-equal') continue;
+      if (operator === 'masked-not-equal') assert.equal(mask, 0xffff_ffff, `${label(rule)} takes some values for others`);
+      if (operator !== 'masked-equal' && operator !== 'masked-not-equal') continue;
       assert.ok(mask !== undefined && mask > 0, label(rule));
       assert.equal(Number(BigInt(value) & ~BigInt(mask)), 0, `${label(rule)} compares bits that its mask takes away`);
     }

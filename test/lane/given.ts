@@ -1,6 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -12,7 +12,7 @@ const NOBODY = 65_534;
 const MIB = 1024 * 1024;
 
 export const SANITIZERS = ['-g', '-O1', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-export const INIT_SOURCES = ['exec.c', 'facts.c', 'hello.c', 'init.c', 'landlock.c', 'lane.c'];
+export const INIT_SOURCES: readonly string[] = readdirSync(NATIVE).filter((name) => name.endsWith('.c'));
 
 /** An empty directory, readable by everybody, for what a test file builds. */
 export function buildDir(): Disposable & { readonly path: string } {
@@ -42,10 +42,11 @@ export class Pid1 implements AsyncDisposable {
   readonly data: Duplex;
   readonly ended: Promise<Ended>;
 
-  constructor(binary: string, env: NodeJS.ProcessEnv = {}) {
+  /** @param through What starts the program, as a runtime would: argv to which its path is added. */
+  constructor(binary: string, env: NodeJS.ProcessEnv = {}, through: readonly string[] = []) {
     // Landlock wants no_new_privs of a process without privilege; every sandbox has it.
     const drop = process.getuid?.() === 0 ? ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'] : [];
-    this.process = spawn('setpriv', [...drop, '--no-new-privs', '--', binary], {
+    this.process = spawn('setpriv', [...drop, '--no-new-privs', '--', ...through, binary], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe', 'pipe'], // the last as a careless runtime would leave one open
       env: { PATH: '/usr/bin:/bin', ...env },
       cwd: '/',
@@ -74,8 +75,8 @@ export class Conversation implements AsyncDisposable {
   readonly frames: LaneFrame[] = [];
   readonly #arrived = new EventEmitter().setMaxListeners(0);
 
-  constructor(binary: string) {
-    this.pid1 = new Pid1(binary);
+  constructor(binary: string, through: readonly string[] = []) {
+    this.pid1 = new Pid1(binary, {}, through);
     for (const lane of [this.pid1.control, this.pid1.data]) {
       const reader = new LaneReader();
       lane.on('data', (chunk: Buffer) => {

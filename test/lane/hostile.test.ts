@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, suite, test } from 'node:test';
 import fc from 'fast-check';
-import { encodeLane, encodeSpawn, LANE, u32 } from '@caisson/runtime';
+import { encodeDial, encodeLane, encodeSpawn, LANE, u32 } from '@caisson/runtime';
 import { buildDir, compile, INIT_SOURCES, Pid1, SANITIZERS, type Ended } from './given.ts';
 
 /** What the init program ends with by itself: 0 when a lane ends, 71 when a frame breaks the protocol. */
@@ -20,8 +20,11 @@ const lane = fc.constantFrom<Lane>('control', 'data');
 const edge = fc.oneof(fc.constantFrom(0, 1, 65_535, 65_536, 0x7fff_ffff, 0xffff_ffff), fc.nat({ max: 100_000 }));
 
 const spawnPayload = fc
-  .record({ argv: fc.constantFrom(...COMMANDS), stdin: fc.boolean(), windowBytes: edge, capBytes: edge })
-  .map((spawn) => encodeSpawn({ ...spawn, env: ['PATH=/usr/bin:/bin'], cwd: '/tmp' }));
+  .record({ argv: fc.constantFrom(...COMMANDS), stdin: fc.boolean(), windowBytes: edge, capBytes: edge, tty: fc.option(fc.constant({ cols: 80, rows: 24 })) })
+  .map(({ tty, ...spawn }) => encodeSpawn({ ...spawn, ...(tty === null ? {} : { tty }), env: ['PATH=/usr/bin:/bin'], cwd: '/tmp' }));
+/** Ports of the host on which nothing listens; seldom one that is none. */
+const dialPayload = fc.tuple(edge, fc.oneof({ weight: 40, arbitrary: fc.constantFrom(1, 2, 65_535) }, { weight: 1, arbitrary: fc.constantFrom(0, 65_536) })).map(([window, port]) => Buffer.concat([u32(window), u32(port)]));
+const sizePayload = fc.oneof({ weight: 40, arbitrary: fc.constantFrom(0x0018_0050, 0xffff_ffff, 0x0001_0001) }, { weight: 1, arbitrary: edge }).map(u32);
 const spoiled = fc
   .tuple(spawnPayload, fc.array(fc.tuple(fc.nat({ max: 90 }), fc.integer({ min: 0, max: 255 })), { maxLength: 3 }), fc.nat({ max: 4 }))
   .map(([payload, flips, cut]) => {
@@ -36,6 +39,9 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(newExec, spoiled).map(([id, payload]) => control(LANE.spawn, id, payload)) },
   { weight: 3, arbitrary: fc.tuple(exec, edge).map(([id, bytes]) => control(LANE.credit, id, u32(bytes))) },
   { weight: 2, arbitrary: fc.tuple(exec, edge).map(([id, signo]) => control(LANE.signal, id, u32(signo))) },
+  { weight: 2, arbitrary: fc.tuple(newExec, dialPayload).map(([id, payload]) => control(LANE.dial, id, payload)) },
+  { weight: 2, arbitrary: fc.tuple(exec, sizePayload).map(([id, payload]) => control(LANE.resize, id, payload)) },
+  { weight: 2, arbitrary: exec.map((id) => control(LANE.kill, id, Buffer.alloc(0))) },
   { weight: 5, arbitrary: fc.tuple(exec, edge).map(([id, length]) => ({ lane: 'data' as const, bytes: encodeLane(LANE.stdin, id, Buffer.alloc(length % 70_000)) })) },
   { weight: 1, arbitrary: fc.tuple(lane, fc.integer({ min: 0, max: 255 }), exec, fc.uint8Array({ maxLength: 40 })).map(([to, type, id, payload]) => ({ lane: to, bytes: encodeLane(type, id, payload) })) },
   { weight: 1, arbitrary: fc.tuple(lane, fc.uint8Array({ maxLength: 40 })).map(([to, bytes]) => ({ lane: to, bytes })) },
@@ -95,6 +101,13 @@ suite('the init program under the sanitizers', () => {
     ['a payload that is too long', 'control', Buffer.from('010004000100000001000000', 'hex')],
     ['a signal of the wrong size', 'control', encodeLane(LANE.signal, 1, Buffer.alloc(5))],
     ['a credit of the wrong size', 'control', encodeLane(LANE.credit, 1, Buffer.alloc(3))],
+    ['a kill with a payload', 'control', encodeLane(LANE.kill, 1, u32(9))],
+    ['a terminal without columns', 'control', encodeLane(LANE.resize, 1, u32(0x0001_0000))],
+    ['a size of the wrong size', 'control', encodeLane(LANE.resize, 1, Buffer.alloc(8, 1))],
+    ['a connection to port 0', 'control', encodeLane(LANE.dial, 1, Buffer.concat([u32(1), u32(0)]))],
+    ['a connection to port 65536', 'control', encodeLane(LANE.dial, 1, Buffer.concat([u32(1), u32(65_536)]))],
+    ['a connection for exec 0', 'control', encodeLane(LANE.dial, 0, encodeDial(1, 1))],
+    ['a connection on the data lane', 'data', encodeLane(LANE.dial, 1, encodeDial(1, 1))],
     ['a spawn for exec 0', 'control', encodeLane(LANE.spawn, 0, encodeSpawn({ argv: ['true'], env: [], cwd: '/', stdin: false, windowBytes: 0, capBytes: 0 }))],
     ['a spawn that is not one', 'control', encodeLane(LANE.spawn, 1, Buffer.alloc(40))],
   ];
@@ -109,6 +122,7 @@ suite('the init program under the sanitizers', () => {
   const cat = encodeLane(LANE.spawn, 1, encodeSpawn({ argv: ['sleep', '2'], env: ['PATH=/usr/bin:/bin'], cwd: '/', stdin: true, windowBytes: 10, capBytes: 10 }));
   const AFTER_SPAWN: readonly (readonly [string, Lane, Buffer])[] = [
     ['a second spawn under the same id', 'control', cat],
+    ['a connection under the id of a program', 'control', encodeLane(LANE.dial, 1, encodeDial(1, 1))],
     ['credit beyond 32 bits', 'control', encodeLane(LANE.credit, 1, u32(0xffff_ffff))],
     ['more stdin than was credited', 'data', Buffer.concat([1, 2, 3].map(() => encodeLane(LANE.stdin, 1, Buffer.alloc(65_536))))],
     ['stdin after its end', 'data', Buffer.concat([encodeLane(LANE.stdin, 1, Buffer.alloc(65_536)), encodeLane(LANE.stdin, 1, Buffer.alloc(1_000)), encodeLane(LANE.stdin, 1), encodeLane(LANE.stdin, 1)])],

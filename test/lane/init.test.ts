@@ -173,9 +173,19 @@ suite('the init program', () => {
     assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: 0, written: [0, 0] });
   });
 
+  test('a frame takes 256 bytes of its window at least, so that single bytes do not fill the memory of their reader', async () => {
+    await using pid1 = new Conversation(binary);
+    pid1.spawn(1, ['python3', '-c', 'import os, time\nfor _ in range(8):\n    os.write(1, b"x"); time.sleep(0.03)'], { windowBytes: 1024 });
+    await delay(600);
+    assert.equal(pid1.frames.filter(({ type }) => type === LANE.output).length, 4);
+    pid1.tell(LANE.credit, 1, u32(1024));
+    await pid1.frame(LANE.exit, 1);
+    assert.equal(pid1.output(1, 1).toString(), 'xxxxxxxx');
+  });
+
   test('runs 256 execs at once, refuses the 257th and takes another when one has ended', async () => {
     await using pid1 = new Conversation(binary);
-    for (let exec = 1; exec <= 257; exec++) pid1.spawn(exec, ['cat'], { stdin: true, windowBytes: 10 });
+    for (let exec = 1; exec <= 257; exec++) pid1.spawn(exec, ['cat'], { stdin: true, windowBytes: 1000 });
     assert.deepEqual(decodeFailed((await pid1.frame(LANE.failed, 257)).payload), { stage: 'setup', errno: errno.EAGAIN });
     pid1.tell(LANE.stdin, 100);
     await pid1.frame(LANE.exit, 100);

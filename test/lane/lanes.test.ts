@@ -38,6 +38,10 @@ class FakePid1 {
     });
   }
 
+  dial(onOutputEnd?: () => void): Exec {
+    return this.lanes.dial(80, { onOutput: async (stream, bytes) => void (this.output[stream] += bytes.length), ...(onOutputEnd === undefined ? {} : { onOutputEnd }) });
+  }
+
   say(lane: 'control' | 'data', type: number, exec: number, payload: Uint8Array = Buffer.alloc(0), stream = 0): void {
     const frame = encodeLane(type, exec, payload);
     frame.writeUInt8(stream, 5);
@@ -88,6 +92,11 @@ const BREACHES: readonly (readonly [string, Breach])[] = [
   ['output of stream 0', output(1, 0)],
   ['output of stream 3', output(1, 3)],
   ['empty output', (pid1) => pid1.say('data', LANE.output, 1, Buffer.alloc(0), 1)],
+  ['an end of output of a program', (pid1) => pid1.say('data', LANE.outputEnd, 1)],
+  ['a program that could not connect', (pid1) => pid1.say('control', LANE.failed, 1, Buffer.concat([u32(4), u32(111)]))],
+  ['output of a connection after its end', (pid1) => { pid1.dial(); pid1.say('data', LANE.outputEnd, 3); output(1, 1, 3)(pid1); }],
+  ['two ends of one connection\'s output', (pid1) => { pid1.dial(); pid1.say('data', LANE.outputEnd, 3); pid1.say('data', LANE.outputEnd, 3); }],
+  ['a connection that could not be executed', (pid1) => { pid1.dial(); pid1.say('control', LANE.failed, 3, Buffer.concat([u32(3), u32(2)])); }],
   ['two exits of one exec', (pid1) => { pid1.exit(1); pid1.exit(1); }],
   ['an exit that counts less than was sent', (pid1) => { output(10)(pid1); pid1.exit(1, 0, [9, 0]); }],
   ['an exit that counts more than was sent although the cap is not reached', (pid1) => { output(10)(pid1); pid1.exit(1, 0, [11, 0]); }],
@@ -180,6 +189,46 @@ test('stdin ends once, and nothing is sent after its end', async () => {
   await exec.writeStdin(Buffer.from('late'));
   await delay(5);
   assert.deepEqual(pid1.heard.filter(({ type }) => type === LANE.stdin).map(({ payload }) => payload.length), [0]);
+  pid1.lanes.destroy();
+});
+
+test('a connection says when its peer has sent all, once and before it ends', async () => {
+  const pid1 = new FakePid1();
+  const said: string[] = [];
+  const exec = pid1.dial(() => said.push('end'));
+  pid1.say('data', LANE.output, 1, Buffer.from('abc'), 1);
+  pid1.say('data', LANE.outputEnd, 1);
+  pid1.exit(1, 0, [3, 0]);
+  assert.deepEqual(await within(exec.done, 'the connection'), { end: { kind: 'exited', code: 0 }, written: { stdout: 3, stderr: 0 } });
+  assert.deepEqual(said, ['end']);
+  assert.deepEqual(pid1.heard.map(({ type, payload }) => [type, payload.readUInt32LE(4)]), [[LANE.dial, 80]]);
+  pid1.lanes.destroy();
+});
+
+for (const port of [0, -1, 65_536, 1.5, NaN]) {
+  test(`a connection to port ${port} is refused with EINVAL, and pid 1 hears nothing of it`, async () => {
+    const pid1 = new FakePid1();
+    const { end } = await within(pid1.lanes.dial(port, { onOutput: async () => undefined }).done, 'the connection');
+    assert.deepEqual(end, { kind: 'not-started', stage: 'connect', errno: 22 });
+    await delay(5);
+    assert.deepEqual(pid1.heard, []);
+    pid1.lanes.destroy();
+  });
+}
+
+test('a kill is a word of its own, a size is sent to a terminal alone, and neither to an exec that is over', async () => {
+  const pid1 = new FakePid1();
+  const piped = pid1.spawn();
+  const terminal = pid1.lanes.spawn({ argv: ['x'], env: [], cwd: '/', stdin: false, outputBytes: 1, tty: { cols: 80, rows: 24 } }, { onOutput: async () => undefined });
+  piped.resize(10, 5);
+  terminal.resize(10, 5);
+  assert.throws(() => terminal.resize(0, 5), { code: 'REQUEST_INVALID' });
+  piped.kill();
+  pid1.exit(1);
+  await within(piped.done, 'the exec');
+  piped.kill();
+  await delay(5);
+  assert.deepEqual(pid1.heard.slice(2).map(({ type, exec }) => [type, exec]), [[LANE.resize, 2], [LANE.kill, 1]]);
   pid1.lanes.destroy();
 });
 

@@ -95,7 +95,7 @@ test('a failure of any bytes is FRAME_INVALID or has a stage and an errno', () =
     const payload = Buffer.alloc(Math.max(length, 8));
     payload.writeUInt32LE(stage, 0);
     payload.writeUInt32LE(errno, 4);
-    const valid = length === 8 && stage >= 1 && stage <= 3 && errno <= 4095;
+    const valid = length === 8 && stage >= 1 && stage <= 4 && errno <= 4095;
     assert.equal(refuses(() => decodeFailed(payload.subarray(0, length))), !valid);
   }));
 });

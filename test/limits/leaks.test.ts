@@ -4,15 +4,19 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { instanceId } from '@caisson/contract';
+import { knownTo } from '../faults/known.ts';
 import { settledLeftovers } from '../faults/leftovers.ts';
 import { IS_ROOT, NEEDS_ROOT, type Caisson } from '../harness.ts';
 import { descriptors, memoryKib, pidsOf, sharedInstance } from './given.ts';
 
 const instance = sharedInstance();
-const DAEMONS = ['supervisor', 'scribe', 'launcher', 'control'];
+const DAEMONS = ['supervisor', 'scribe', 'launcher', 'gate', 'control'];
 
 /** Most that the resident memory of one daemon may grow over 200 calls, in KiB: what a collector leaves lying, no leak of a buffer per call. */
 const GROWTH_KIB = 24 * 1024;
+
+/** What connections take to close on the other side. */
+const QUIET_MS = 300;
 
 interface Held {
   readonly descriptors: Readonly<Record<string, number>>;
@@ -27,13 +31,16 @@ async function held(caisson: Caisson): Promise<Held> {
   const pids = await pidsOf(caisson);
   const launcher = pids['launcher'] ?? 0;
   const { runtimes, sandboxes } = caisson.paths;
+  const { live } = await knownTo(caisson.paths); // prepared ones are no run's
+  await delay(QUIET_MS);
+  const ofRuns = (names: readonly string[]): readonly string[] => names.filter((name) => !live.has(/sbx-[0-9a-z]{16}/.exec(name)?.[0] ?? ''));
   return {
     descriptors: Object.fromEntries(DAEMONS.map((name) => [name, descriptors(pids[name] ?? 0)])),
     children: readFileSync(`/proc/${launcher}/task/${launcher}/children`, 'utf8').split(' ').filter((pid) => pid !== '').length,
     mounts: ['self', launcher].flatMap((pid) => readFileSync(`/proc/${pid}/mounts`, 'utf8').split('\n').filter((line) => line.includes('caisson'))),
-    groups: globSync([`/sys/fs/cgroup/*/caisson/${instanceId(caisson.dir)}/*`, `/sys/fs/cgroup/caisson/${instanceId(caisson.dir)}/sbx-*`]).filter((path) => path.includes('/sbx-')),
-    sandboxes: readdirSync(sandboxes),
-    states: readdirSync(runtimes).flatMap((runtime) => readdirSync(`${runtimes}/${runtime}`)),
+    groups: ofRuns(globSync([`/sys/fs/cgroup/*/caisson/${instanceId(caisson.dir)}/*`, `/sys/fs/cgroup/caisson/${instanceId(caisson.dir)}/sbx-*`]).filter((path) => path.includes('/sbx-'))),
+    sandboxes: ofRuns(readdirSync(sandboxes)),
+    states: ofRuns(readdirSync(runtimes).flatMap((runtime) => readdirSync(`${runtimes}/${runtime}`))),
   };
 }
 

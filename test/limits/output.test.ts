@@ -10,7 +10,7 @@ import { IS_ROOT, NEEDS_ROOT, type Caisson } from '../harness.ts';
 import { atEachLevel, memoryKib, pidsOf, resetPeak, sharedInstance } from './given.ts';
 
 const instance = sharedInstance();
-const DAEMONS = ['supervisor', 'scribe', 'launcher', 'control'];
+const DAEMONS = ['supervisor', 'scribe', 'launcher', 'gate', 'control'];
 
 /** Bytes of all files below a folder. */
 function diskBytes(folder: string): number {

@@ -31,7 +31,7 @@ const ENDINGS: readonly (readonly [end: ExecEnd, oomKills: number | null, exit: 
   [{ kind: 'not-started', stage: 'exec', errno: 7 }, 0, 126, /^prog: cannot be run \(E2BIG\)/],
   [{ kind: 'not-started', stage: 'exec', errno: 8 }, 0, 126, /^prog: cannot be run \(ENOEXEC\)/],
   [{ kind: 'not-started', stage: 'cwd', errno: 2 }, 0, 126, /directory \/nope cannot be entered \(ENOENT\)/],
-  [{ kind: 'not-started', stage: 'setup', errno: 11 }, 0, 125, /could not be started: EAGAIN/],
+  [{ kind: 'not-started', stage: 'setup', errno: 11 }, 0, 125, /could not be started: no more than 50 processes/],
 ];
 
 for (const [end, oomKills, exit, reason] of ENDINGS) {

@@ -86,6 +86,7 @@ export async function openFake(request: RunRequest, { script = {}, refuse, clien
       seccomp: shippedSeccomp,
       evidence: log,
       doubts: { add: (outcome) => void doubts.push(outcome) },
+      gate: { admit: async () => undefined, dismiss: async () => null, state: async () => null },
       host: async () => fakeHost(driver),
       launch: async (spec, options) => {
         steps.push('launch');
@@ -103,6 +104,8 @@ function noting(steps: Steps, machine: Machine): Machine {
   let closed = false;
   return {
     runtime: machine.runtime,
+    user: machine.user,
+    address: machine.address,
     hello: machine.hello,
     spawn: (command, events) => {
       steps.push('spawn');

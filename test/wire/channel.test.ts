@@ -49,6 +49,38 @@ suite('a channel', () => {
     assert.deepEqual(served.bytes, ['stdin 4294967295 in', 'stdin 1 ']);
   });
 
+  test('sends what it is told in one breath in one piece, and loses none of it when it is closed at once', async (t) => {
+    const path = socketPath(t);
+    const pieces: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    await listen(t, path, (socket) => void socket.on('data', (piece) => pieces.push(piece.toString('latin1'))).on('end', ended.resolve));
+    const frames = (...texts: readonly string[]): string => Buffer.concat(texts.map((text) => encodeFrame('message', 0, Buffer.from(text)))).toString('latin1');
+    const channel = await connectChannel(path, { onMessage: () => undefined });
+    channel.send(1);
+    channel.send(2);
+    await delay(50);
+    assert.deepEqual(pieces, [frames('1', '2')]);
+    channel.send(3);
+    channel[Symbol.dispose]();
+    await soon(ended.promise, 'the end');
+    assert.equal(pieces.join(''), frames('1', '2', '3'));
+  });
+
+  test('given up on a message leaves what came with that message to whoever carries the socket on', async (t) => {
+    const path = socketPath(t);
+    const given = Promise.withResolvers<Socket>();
+    await listen(t, path, (socket) => {
+      const channel: Channel = new Channel(socket, { onMessage: () => given.resolve(channel.release()), onClose: () => assert.fail('told of a socket that was given up') });
+    });
+    const peer = raw(t, path);
+    peer.write(Buffer.concat([encodeFrame('message', 0, Buffer.from('"ready"')), Buffer.from('no frame at all')])); // one write, one piece
+    const socket = await soon(given.promise, 'the message');
+    t.after(() => socket.destroy());
+    const first = new Promise<Buffer>((resolve) => socket.once('data', resolve));
+    socket.resume();
+    assert.equal((await soon(first, 'what came with it')).toString(), 'no frame at all');
+  });
+
   const BAD: readonly (readonly [string, Buffer])[] = [
     ['a message that is not JSON', encodeFrame('message', 0, Buffer.from('{"a":'))],
     ['an empty message', encodeFrame('message', 0, Buffer.alloc(0))],

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Level, SupervisorStatus } from '@caisson/contract';
+import { Caller } from '@caisson/wire';
+import { noInternet } from './internet/internet.ts';
+import { openScene, sinkSawNothing, type Box, type Scene } from './given.ts';
+
+const PUBLIC = '93.184.216.34';
+/** How long something stays broken, and longest until it works again. */
+const BROKEN_MS = 1_000;
+const WORKS_MS = 20_000;
+/** Sends a line each tenth of a second over a connection that it keeps, and over a new one each time, and tries what is not allowed. */
+const TALK = `
+import socket, sys, time
+end, kept, went = time.monotonic() + float(sys.argv[1]), None, {"kept": 0, "ended": 0, "new": 0, "no": 0, "refused": 0}
+host = socket.gethostbyname("example.test") # it stands for the name as long as the sandbox lives
+try:
+    socket.gethostbyname("evil.test")
+    print("evil.test has an address")
+except OSError:
+    pass
+def open(host=host, port=7):
+    out = socket.create_connection((host, port), 1)
+    out.settimeout(1)
+    return out
+def echo(out, text):
+    out.sendall(text)
+    if out.recv(100) != text: raise OSError("ended")
+while time.monotonic() < end:
+    try:
+        kept = kept or open()
+        echo(kept, b"kept")
+        went["kept"] += 1
+    except OSError:
+        went["ended"] += 1
+        kept = None
+    try:
+        with open() as out: echo(out, b"new")
+        went["new"] += 1
+    except OSError:
+        went["no"] += 1
+    for to, port in ((host, 8), ("198.18.77.7", 7), ("${PUBLIC}", 7)):
+        try:
+            with open(to, port) as out: echo(out, b"evil")
+            print("reached", to, port)
+        except OSError:
+            went["refused"] += 1
+    time.sleep(0.1)
+print(*went.values())
+`;
+
+interface Went {
+  readonly kept: number;
+  readonly ended: number;
+  readonly made: number;
+  readonly refused: number;
+}
+
+async function talk(box: Box, seconds: number): Promise<Went> {
+  const lines = await box.python(TALK, `${seconds}`);
+  assert.equal(lines.length, 1, lines.join('\n'));
+  const [kept = 0, ended = 0, made = 0, , refused = 0] = (lines[0] ?? '').split(' ').map(Number);
+  return { kept, ended, made, refused };
+}
+
+describe('faults of the gate', { skip: noInternet(), concurrency: false }, () => {
+  let scene: Scene;
+  before(async () => {
+    scene = await openScene();
+    for (const name of ['example.test', 'evil.test']) await scene.net.zone.set(name, { addresses: [PUBLIC], ttlSeconds: 3_600 });
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  const works = async (): Promise<void> => {
+    const mark = await scene.net.mark();
+    await scene.net.until(({ connections }) => connections.some(({ bytes }) => bytes.toString() === 'new'), { mark, timeoutMs: WORKS_MS });
+  };
+  const supervisor = async (): Promise<number> => {
+    using caller = new Caller(scene.paths.supervisorSocket);
+    return ((await caller.call('status', null)) as SupervisorStatus).pid;
+  };
+  /** Breaks something for a while in which nothing may leave, and has it mended. */
+  const broken = async (): Promise<void> => {
+    await delay(300); // connections end with packets of their own
+    const mark = await scene.net.mark();
+    await delay(BROKEN_MS);
+    await sinkSawNothing(scene, mark);
+  };
+  const noEvil = async (): Promise<void> => {
+    for (const { destinationPort, bytes } of (await scene.net.seen()).connections) assert.ok(destinationPort === 7 && !bytes.includes('evil'));
+  };
+
+  test('a gate that is not told any more what was refused goes, and the next one is told', async () => {
+    await using box = await scene.open({ level: 'container', rules: ['example.test:7'] });
+    const gate = await scene.pidOf('gate');
+    const readers = readFileSync(`/proc/${gate}/task/${gate}/children`, 'utf8').trim().split(' ').map(Number);
+    assert.equal(readers.length, 1);
+    process.kill(readers[0] ?? 0, 'SIGKILL');
+    for (const untilMs = performance.now() + WORKS_MS; [gate, 0].includes(await scene.pidOf('gate')); await delay(50)) assert.ok(performance.now() < untilMs, 'it goes on without seeing');
+    // The next gate knows nobody until control has told it.
+    for (const untilMs = performance.now() + WORKS_MS; (await box.exec(['getent', 'hosts', 'example.test'])).status !== 0; ) assert.ok(performance.now() < untilMs, 'the next gate does not know the sandbox');
+    const talking = talk(box, 4);
+    await works();
+    assert.ok((await talking).made > 5);
+    await box.refusals([`${PUBLIC}:7/tcp`]);
+  });
+
+  for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {
+    test(`while the gate is dead nothing leaves, connections have ended, and the next gate knows the rules (${level})`, async () => {
+      await using box = await scene.open({ level, rules: ['example.test:7'] });
+      const talking = talk(box, 8);
+      await works();
+      const [gate, parent] = [await scene.pidOf('gate'), await supervisor()];
+      process.kill(parent, 'SIGSTOP'); // nobody starts the next one meanwhile
+      try {
+        process.kill(gate, 'SIGKILL');
+        await broken();
+      } finally {
+        process.kill(parent, 'SIGCONT');
+      }
+      await works();
+      assert.notEqual(await scene.pidOf('gate'), gate);
+      const { kept, ended, made, refused } = await talking;
+      assert.ok(kept > 5 && ended > 0 && made > 5 && refused > 10, JSON.stringify({ kept, ended, made, refused }));
+      await noEvil();
+      await box.refusals(['example.test:8', 'evil.test', '198.18.77.7:7', `${PUBLIC}:7/tcp`]);
+    });
+
+    test(`while the gate is stopped nothing leaves (${level})`, async () => {
+      await using box = await scene.open({ level, rules: ['example.test:7'] });
+      const talking = talk(box, 8);
+      await works();
+      const gate = await scene.pidOf('gate');
+      process.kill(gate, 'SIGSTOP');
+      try {
+        await broken();
+      } finally {
+        process.kill(gate, 'SIGCONT');
+      }
+      await works();
+      assert.ok((await talking).made > 5);
+      await noEvil();
+    });
+
+    test(`while control is dead a sandbox keeps its rules, and so it does when gate and control die at once (${level})`, async () => {
+      await using box = await scene.open({ level, rules: ['example.test:7'] });
+      await scene.caisson(['exec', '-d', box.id, '--', 'python3', '-c', TALK, '60']);
+      await works();
+      process.kill(await scene.pidOf('control'), 'SIGKILL');
+      await works();
+      await scene.ready();
+      for (const pid of [await scene.pidOf('control'), await scene.pidOf('gate')]) process.kill(pid, 'SIGKILL');
+      await works();
+      await scene.ready();
+      assert.ok((await talk(box, 1)).made > 2);
+      await noEvil();
+      await box.refusals(['example.test:8', 'evil.test', '198.18.77.7:7', `${PUBLIC}:7/tcp`]);
+    });
+
+    test(`when the holder of the gate's namespace is killed a sandbox has no network, and a new one has (${level})`, async () => {
+      await using box = await scene.open({ level, rules: ['example.test:7'] });
+      const talking = talk(box, 6);
+      await works();
+      const holder = await scene.pidOf('gate namespace');
+      process.kill(holder, 'SIGKILL');
+      for (const untilMs = performance.now() + WORKS_MS; [holder, 0].includes(await scene.pidOf('gate namespace')); await delay(50)) assert.ok(performance.now() < untilMs);
+      await broken();
+      assert.ok((await talking).ended > 0);
+      await using next = await scene.open({ level, rules: ['example.test:7'] });
+      assert.ok((await talk(next, 1)).made > 2, 'control: a new sandbox reaches what it may');
+      await noEvil();
+    });
+  }
+});

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { statePaths, type EgressRule, type Level, type StatePaths, type SupervisorStatus } from '@caisson/contract';
+import { readEntries } from '@caisson/evidence';
+import { Caller } from '@caisson/wire';
+import { endOf, type Said } from '../cli/given.ts';
+import { HOME } from '../harness.ts';
+import { openInternet, type Internet, type InternetOptions } from './internet/internet.ts';
+
+const MAIN = `${HOME}/apps/cli/src/main.ts`;
+const RECORDED_MS = 15_000;
+/** A socket that is to reach the gate has the address of the link. */
+const ADDRESS = "import socket; s = socket.create_connection(('198.18.0.1', 1080), 5); print(s.getsockname()[0])";
+
+/** What the gate put on record of one sandbox. */
+export interface EgressEvent {
+  readonly event: string;
+  readonly what?: string;
+  readonly to?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly address?: string | null;
+  readonly reason?: string;
+  readonly rule?: string | null;
+  readonly others?: number;
+  readonly cut?: string | null;
+  readonly again?: readonly { readonly to: string; readonly more: number }[];
+}
+
+/** A sandbox that stays. */
+export interface Box extends AsyncDisposable {
+  readonly id: string;
+  readonly level: Level;
+  /** What a command in it says; it may fail. */
+  exec(argv: readonly string[]): Promise<Said>;
+  /** The lines that a Python program in it prints. @throws AssertionError when the program fails */
+  python(program: string, ...args: readonly string[]): Promise<readonly string[]>;
+  events(): Promise<readonly EgressEvent[]>;
+  /** Waits until each of these texts is on record, in an event `refused` or a later count. */
+  refusals(texts: readonly (string | RegExp)[]): Promise<void>;
+}
+
+/** One fake Internet with one whole Caisson in its `host`. */
+export interface Scene extends AsyncDisposable {
+  readonly net: Internet;
+  readonly paths: StatePaths;
+  caisson(args: readonly string[]): Promise<Said>;
+  /** @param rules none: a sandbox with a link and nothing that it may reach */
+  open(options: { readonly level: Level; readonly rules?: readonly (string | EgressRule)[]; readonly pids?: number }): Promise<Box>;
+  pidOf(role: 'gate' | 'control' | 'launcher' | 'gate namespace'): Promise<number>;
+  /** Argv that runs a program as root of this host in the network namespace of a sandbox: what a broken kernel could do. */
+  inLink(box: Box, argv: readonly string[]): Promise<readonly string[]>;
+  addressOf(box: Box): Promise<string>;
+  /** Resolves when control answers again. */
+  ready(): Promise<void>;
+}
+
+export async function openScene(options: InternetOptions = {}): Promise<Scene> {
+  const net = await openInternet(options);
+  const dir = mkdtempSync(`${tmpdir()}/caisson-egress-`);
+  const env = { ...process.env, CAISSON_DIR: dir, CAISSON_HOME: HOME };
+  const paths = statePaths({ env, uid: 0, resolve });
+  const caisson = (args: readonly string[]): Promise<Said> => {
+    const [program = '', ...argv] = net.inHost([process.execPath, MAIN, ...args]);
+    return endOf(spawn(program, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
+  };
+  const close = async (): Promise<void> => {
+    await caisson(['down']).catch(() => undefined);
+    await net[Symbol.asyncDispose]();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const pidOf = async (role: string): Promise<number> => {
+    using caller = new Caller(paths.supervisorSocket);
+    const { pid, processes } = (await caller.call('status', null)) as SupervisorStatus;
+    return role === 'gate namespace' ? childOf(pid, 'caisson-gate') : (processes.find(({ name }) => name === role)?.pid ?? 0);
+  };
+  try {
+    const up = await caisson(['up', '--detach']);
+    assert.equal(up.status, 0, up.stderr);
+    const inLink = async ({ id }: Box, argv: readonly string[]): Promise<readonly string[]> => {
+      const folder = `/proc/${await pidOf('launcher')}/root${paths.sandboxes}`;
+      return ['nsenter', `--net=${folder}/${readdirSync(folder).find((name) => name.includes(id)) ?? id}/netns`, '--', ...argv];
+    };
+    return {
+      net, paths, caisson, pidOf, inLink,
+      async addressOf(box) {
+        const [address = ''] = await box.python(ADDRESS);
+        assert.match(address, /^198\.19\./);
+        return address;
+      },
+      async open({ level, rules = [], pids = 50 }) {
+        const file = `${dir}/rules-${Math.random().toString(36).slice(2)}.json`;
+        writeFileSync(file, JSON.stringify({ rules: rules.filter((rule) => typeof rule !== 'string') }));
+        const allowed = rules.filter((rule) => typeof rule === 'string').flatMap((rule) => ['--allow', rule]);
+        const made = await caisson(['create', '--level', level, '--pids', `${pids}`, '--policy', file, ...allowed]);
+        assert.equal(made.status, 0, made.stderr);
+        return boxOf({ id: made.stdout.toString().trim(), level, caisson, paths });
+      },
+      async ready() {
+        for (const untilMs = performance.now() + RECORDED_MS; (await caisson(['ls'])).status !== 0; await delay(100)) assert.ok(performance.now() < untilMs, 'control does not answer');
+      },
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function childOf(parent: number, name: string): number {
+  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim().split(' ').map(Number);
+  return children.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name) ?? 0;
+}
+
+function boxOf({ id, level, caisson, paths }: { readonly id: string; readonly level: Level; readonly caisson: Scene['caisson']; readonly paths: StatePaths }): Box {
+  const exec = (argv: readonly string[]): Promise<Said> => caisson(['exec', id, '--', ...argv]);
+  const events = async (): Promise<readonly EgressEvent[]> => {
+    const found: EgressEvent[] = [];
+    for await (const { entry } of readEntries(paths.evidence)) if (entry.kind === 'egress' && entry.subject === id) found.push(entry.body as unknown as EgressEvent);
+    return found;
+  };
+  return {
+    id, level, exec, events,
+    async python(program, ...args) {
+      const { status, stdout, stderr } = await exec(['python3', '-c', program, ...args]);
+      assert.equal(status, 0, stderr.slice(-2_000));
+      return stdout.toString().split('\n').filter((line) => line !== '');
+    },
+    async refusals(texts) {
+      for (const untilMs = performance.now() + RECORDED_MS; ; await delay(100)) {
+        const seen = (await events()).filter(({ event }) => event === 'refused').map(({ what = '', to = '', reason = '' }) => `${what} ${to}: ${reason}`);
+        const missing = texts.filter((text) => !seen.some((line) => (typeof text === 'string' ? line.includes(text) : text.test(line))));
+        if (missing.length === 0) return;
+        assert.ok(performance.now() < untilMs, `not on record: ${missing.join(', ')}; there is\n${seen.join('\n')}`);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await caisson(['rm', id]);
+    },
+  };
+}
+
+/** Nothing has come over the wire since the mark, and nothing can have been missed. */
+export async function sinkSawNothing({ net }: Scene, mark: number): Promise<void> {
+  await delay(200); // what is on its way arrives
+  const { packets, lostPackets } = await net.since(mark);
+  assert.deepEqual(packets.map(({ protocol, source, destination, destinationPort }) => `${protocol} ${source} > ${destination} ${destinationPort ?? ''}`), []);
+  assert.equal(lostPackets, 0);
+}

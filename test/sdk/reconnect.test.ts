@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { test } from 'node:test';
+import { CaissonError, Sandbox } from '@caisson/sdk';
+import { answering, breakingWay, REAL, realCaisson } from './given.ts';
+
+const real = realCaisson();
+
+/** Numbers that look random and are the same in every run. */
+function numbers(seed: number): (most: number) => number {
+  let state = seed;
+  return (most) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * most);
+  };
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+test('however often the connection breaks, and wherever, a command runs once and each byte of its output arrives once', REAL, async () => {
+  await using box = await real().create();
+  const script = 'echo ran >> runs; i=0; while [ $i -lt 60 ]; do head -c 4096 /dev/urandom | tee -a out; i=$((i+1)); done; head -c 1000 /dev/urandom | tee err >&2';
+  for (const seed of [1, 2, 3]) {
+    const random = numbers(seed);
+    await using way = await breakingWay(real().caisson.paths.apiSocket, () => 200 + random(60_000));
+    const far = await Sandbox.connect(box.id, { connection: { ...way.connection, reconnectMs: 20_000 } });
+    await box.exec(['rm', '-f', 'runs', 'out', 'err']);
+    const result = await far.sh(script);
+    assert.equal(result.exit, 0);
+    assert.ok(way.broken() >= 3, `it broke ${way.broken()} times`);
+    assert.equal(await box.files.read('runs'), 'ran\n');
+    assert.equal(sha256(result.stdoutBytes), sha256(await box.files.readBytes('out')));
+    assert.equal(sha256(result.stderrBytes), sha256(await box.files.readBytes('err')));
+  }
+});
+
+test('stdin that is written over a connection that breaks arrives once, in order and whole', REAL, async () => {
+  await using box = await real().create();
+  const random = numbers(7);
+  await using way = await breakingWay(real().caisson.paths.apiSocket, () => 500 + random(4_000));
+  const far = await Sandbox.connect(box.id, { connection: { ...way.connection, reconnectMs: 20_000 } });
+  const input = Buffer.from(Array.from({ length: 20_000 }, (_, index) => `${index}\n`).join(''));
+  const process = await far.spawn(['sha256sum'], { stdin: true });
+  for (let at = 0; at < input.length; at += 3_000) await process.write(input.subarray(at, at + 3_000));
+  await process.endStdin();
+  assert.match(await process.stdout.text(), new RegExp(`^${sha256(input)}`));
+  assert.ok(way.broken() > 0);
+});
+
+test('a sandbox that is created over a connection that breaks is one sandbox', REAL, async () => {
+  const random = numbers(11);
+  await using way = await breakingWay(real().caisson.paths.apiSocket, () => 1 + random(2_000));
+  const box = await Sandbox.create({ labels: { made: 'once' } }, { connection: way.connection });
+  assert.deepEqual((await Array.fromAsync(Sandbox.list({ labels: { made: 'once' } }, { connection: real().connection }))).map(({ id }) => id), [box.id]);
+  await (await Sandbox.connect(box.id, { connection: real().connection })).close();
+});
+
+test('when control is killed in the middle of a command, the command goes on and its reader gets every byte once', REAL, async () => {
+  await using box = await real().create();
+  const waiting = box.sh('i=0; while [ $i -lt 300 ]; do echo line $i | tee -a out; i=$((i+1)); sleep 0.01; done');
+  await delay(700);
+  const control = (await real().caisson.status()).processes.find(({ name }) => name === 'control');
+  assert.ok(control?.pid !== undefined && control.pid !== null && readFileSync(`/proc/${control.pid}/cmdline`, 'utf8').includes('control'));
+  process.kill(control.pid, 'SIGKILL');
+  const result = await waiting;
+  assert.equal(result.exit, 0);
+  assert.equal(result.stdout, Array.from({ length: 300 }, (_, index) => `line ${index}\n`).join(''));
+  assert.equal(await box.files.read('out'), result.stdout);
+});
+
+test('DAEMON_UNREACHABLE: nothing answers, and the hint says how to start it', async () => {
+  const started = performance.now();
+  await assert.rejects(Sandbox.create({}, { connection: { socket: '/nowhere/api.sock' } }), (error) => {
+    assert.ok(error instanceof CaissonError && error.code === 'DAEMON_UNREACHABLE' && error.status === null);
+    assert.match(error.message, /\/nowhere\/api\.sock/);
+    assert.match(error.hint, /\.\/caisson up/);
+    return true;
+  });
+  assert.ok(performance.now() - started < 5_000);
+});
+
+test('a follower whose connection never comes back gives up after its reconnectMs', async () => {
+  const info = { id: 'exe-0000000000000000', sandbox: 'sbx-0000000000000000', state: 'running' };
+  await using place = await answering((request, response) => {
+    if (request.method !== 'POST') return void response.destroy();
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(`event: started\ndata: ${JSON.stringify(info)}\n\n`);
+    setTimeout(() => response.destroy(), 50);
+  }, 400);
+  await assert.rejects(place.box.exec(['true']), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST' && error.hint.includes(info.id));
+});
+
+test('a request that may not be made twice is not: a connection that breaks in its answer is said', async () => {
+  let asked = 0;
+  await using place = await answering((request, response) => {
+    request.resume().on('end', () => (asked++, response.destroy()));
+  });
+  await assert.rejects(place.box.files.append('a', 'b'), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST');
+  assert.equal(asked, 1);
+});
+
+test('bytes that are missing in a stream of output are an error, never left out', async () => {
+  const event = (offset: number, text: string): string => `event: output\ndata: ${JSON.stringify({ stream: 'stdout', offset, data: Buffer.from(text).toString('base64') })}\n\n`;
+  await using place = await answering((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(`event: started\ndata: {"id":"exe-1","sandbox":"sbx-1"}\n\n${event(0, 'abc')}${event(4, 'e')}`);
+  });
+  await assert.rejects(place.box.exec(['true']), (error) => error instanceof CaissonError && error.code === 'ANSWER_INVALID' && /3 to 4 is missing/.test(error.message));
+});
