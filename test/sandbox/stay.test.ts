@@ -128,6 +128,16 @@ test('a command that goes on while control is replaced is found, read from its f
   await second.close(box.id, ASKING);
 });
 
+test('a sandbox whose close control did not live to see is closed, for the reason it was asked for, not lost', async () => {
+  await using on = await stage({ hang: true });
+  const ended = await on.sandboxes.create({}, ASKING);
+  const ending = await on.sandboxes.create({}, ASKING);
+  await on.keeper.close(ended.id, 'its user asked for it');
+  void on.keeper.close(ending.id, 'it was idle for too long');
+  const second = await on.restarted();
+  assert.deepEqual([ended, ending].map(({ id }) => [second.get(id).state, second.get(id).reason]), [['closed', 'its user asked for it'], ['closed', 'it was idle for too long']]);
+});
+
 test('a sandbox whose processes end is lost, its commands are unknown, and both are on record', async () => {
   await using on = await stage({ hang: true });
   const box = await on.sandboxes.create({}, ASKING);

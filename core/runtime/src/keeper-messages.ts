@@ -30,7 +30,7 @@ export const KEEPER_VERBS = {
   pause: Named,
   resume: Named,
   usage: Named,
-  close: Named,
+  close: z.strictObject({ id: SandboxId, why: z.string().max(1024).nullable() }),
   /** Answered when the sandbox has ended. */
   ended: Named,
   start: z.strictObject({ id: SandboxId, exec: ExecKey, memo: Memo, process: ProcessSpec }),
@@ -93,7 +93,7 @@ export const KeptEndReply: z.ZodType<KeptEnd> = z.strictObject({
 
 export const KeptExecReply: z.ZodType<KeptExecInfo> = z.strictObject({ id: ExecKey, memo: Memo, startedMs: z.number(), report: KeptReportReply.nullable() });
 
-const KEPT = { id: SandboxId, memo: Memo, runtime: z.string(), user: User, address: z.ipv4().nullable(), hello: Hello, paused: z.boolean(), usage: UsageReply.nullable() };
+const KEPT = { id: SandboxId, memo: Memo, runtime: z.string(), user: User, address: z.ipv4().nullable(), hello: Hello, paused: z.boolean(), closedFor: z.string().nullable(), usage: UsageReply.nullable() };
 
 export const KeptReply: z.ZodType<KeptInfo> = z.strictObject({ ...KEPT, execs: z.array(KeptExecReply) });
 /** Of its execs the ids only. */

@@ -98,8 +98,8 @@ export class RemoteKeeper implements Disposable {
   }
 
   /** Resolves when nothing of it runs and its workspace is free. */
-  close(id: string): Promise<Usage> {
-    return this.#call('close', { id }, UsageReply);
+  close(id: string, why: string | null = null): Promise<Usage> {
+    return this.#call('close', { id, why }, UsageReply);
   }
 
   /** Resolves when the sandbox has ended, whatever ended it. */

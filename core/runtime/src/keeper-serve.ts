@@ -98,7 +98,7 @@ function keeperVerbs(keeper: Keeper): Verbs {
     pause: ({ id }) => keeper.get(id).pause(),
     resume: ({ id }) => keeper.get(id).resume(),
     usage: ({ id }) => keeper.get(id).usage(),
-    close: ({ id }) => keeper.close(id),
+    close: ({ id, why }) => keeper.close(id, why),
     ended: ({ id }) => keeper.ended(id),
     start: async ({ id, exec, memo, process }) => keeper.get(id).start(exec, memo, process),
     wait: async ({ id, exec }) => {

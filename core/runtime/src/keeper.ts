@@ -219,10 +219,14 @@ export class Keeper implements AsyncDisposable {
     return this.#ended.get(id) ?? Promise.reject(new CaissonError('SANDBOX_NOT_FOUND', { sandbox: id }));
   }
 
-  /** Ends it. Resolves as `ended`; closing what is still being started waits for the start. */
-  async close(id: string): Promise<Usage> {
+  /**
+   * Ends it. Resolves as `ended`; closing what is still being started waits for the start.
+   *
+   * @param why told to whoever takes it over meanwhile; null where it is not its end, or not one to be told
+   */
+  async close(id: string, why: string | null = null): Promise<Usage> {
     await this.#launching.get(id)?.catch(() => undefined);
-    await this.get(id).close();
+    await this.get(id).closeFor(why);
     return this.ended(id);
   }
 

@@ -42,6 +42,8 @@ export interface KeptInfo {
   readonly address: Machine['address'];
   readonly hello: Hello;
   readonly paused: boolean;
+  /** Why it was asked to end, where it was; null where nobody asked, or it had ended before. */
+  readonly closedFor: string | null;
   readonly usage: Usage | null;
   readonly execs: readonly KeptExecInfo[];
 }
@@ -103,6 +105,7 @@ export class Kept {
   readonly #users = new Set<() => Promise<void>>();
   #memo: string;
   #paused = false;
+  #closedFor: string | null = null;
   #closed: Usage | null = null;
   #oomKills = 0;
 
@@ -145,7 +148,7 @@ export class Kept {
 
   head(): KeptHead {
     const { runtime, user, address, hello } = this.#machine;
-    return { id: this.id, memo: this.#memo, runtime, user, address, hello, paused: this.#paused, usage: this.#closed, execs: [...this.#execs.keys()] };
+    return { id: this.id, memo: this.#memo, runtime, user, address, hello, paused: this.#paused, closedFor: this.#closedFor, usage: this.#closed, execs: [...this.#execs.keys()] };
   }
 
   /** Those of the named execs that are kept. */
@@ -264,6 +267,12 @@ export class Kept {
 
   usage(): Promise<LiveUsage> {
     return this.#machine.usage();
+  }
+
+  /** Remembers why it is to end, so that who takes it over can tell that from an end that nobody asked for. */
+  closeFor(why: string | null): Promise<Usage> {
+    if (this.#closed === null) this.#closedFor ??= why;
+    return this.close();
   }
 
   /** Resolves when nothing of it runs, and to what it used. Its output stays until it is disposed of. */

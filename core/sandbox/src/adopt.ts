@@ -1,7 +1,7 @@
 import type { Json } from '@caisson/contract';
 import type { KeptInfo } from '@caisson/runtime';
 import type { Box } from './box.ts';
-import { conclude } from './close.ts';
+import { closeBox, conclude } from './close.ts';
 import { admit, attested, specFor } from './create.ts';
 import { boxFrom, execFrom, PREPARED } from './note.ts';
 import { commitment } from './record.ts';
@@ -46,6 +46,10 @@ async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promis
     }
   }
   if (box.over) return box;
+  if (last.closedFor !== null) {
+    await closeBox(box, last.closedFor, rooms);
+    return box;
+  }
   if (last.usage !== null) {
     await conclude(box, { ending: { kind: 'unknown', detail: 'it ended while Caisson was being restarted' }, usage: last.usage }, rooms);
     return box;

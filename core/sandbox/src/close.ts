@@ -10,7 +10,7 @@ export async function closeBox(box: Box, why: string, rooms: StayRooms): Promise
   if (box.over || box.state === 'closing') return box.whenOver;
   box.move('close', why);
   if (box.network !== null) await rooms.gate.dismiss(box.facts.id);
-  const usage = await rooms.keeper.close(box.machine).catch((error: unknown) => problemOf(error).message);
+  const usage = await rooms.keeper.close(box.machine, why).catch((error: unknown) => problemOf(error).message);
   if (typeof usage === 'string') return conclude(box, { ending: { kind: 'unknown', detail: usage }, usage: null }, rooms);
   return conclude(box, { ending: { kind: 'closed', detail: why }, usage }, rooms);
 }

@@ -19,7 +19,7 @@ export interface KeeperRoom {
   pause(machine: string): Promise<void>;
   resume(machine: string): Promise<void>;
   usage(machine: string): Promise<LiveUsage>;
-  close(machine: string): Promise<Usage>;
+  close(machine: string, why?: string | null): Promise<Usage>;
   ended(machine: string): Promise<Usage>;
   start(machine: string, exec: string, memo: string, process: ProcessSpec): Promise<void>;
   wait(machine: string, exec: string): Promise<KeptEnd>;
