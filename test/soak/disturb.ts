@@ -17,14 +17,14 @@ export interface Disturbed {
 interface Moment {
   readonly random: () => number;
   readonly afterMs: number;
-  /** Sandboxes that may be paused meanwhile: a kill reaches a frozen process when it goes on. */
-  readonly mayPause: ReadonlySet<string>;
+  /** Sandboxes that may be paused meanwhile, where a kill reaches a frozen process when it goes on, or restored, where another pid 1 takes over. */
+  readonly spared: ReadonlySet<string>;
 }
 
 /** Kills something in a moment. Resolves to what that ends. */
-export async function disturb(caisson: Caisson, model: Model, kind: Disturbance, { random, afterMs, mayPause }: Moment): Promise<Disturbed> {
+export async function disturb(caisson: Caisson, model: Model, kind: Disturbance, { random, afterMs, spared }: Moment): Promise<Disturbed> {
   const all = [...model.boxes.keys()];
-  const fresh = [...model.boxes.values()].filter(({ restored, state, sandbox }) => !restored && state === 'running' && !mayPause.has(sandbox.id)).map(({ sandbox }) => sandbox.id);
+  const fresh = [...model.boxes.values()].filter(({ restored, state, sandbox }) => !restored && state === 'running' && !spared.has(sandbox.id)).map(({ sandbox }) => sandbox.id);
   const victim = fresh[Math.floor(random() * fresh.length)];
   await delay(afterMs);
   if (kind !== 'pid 1') {

@@ -104,8 +104,8 @@ async function rounds(state: State): Promise<void> {
 
 const takenBy = (batch: ReadonlyMap<string, Operation>): ReadonlySet<string> => new Set([...batch.values()].map(({ subject }) => subject));
 
-function pausedBy(batch: ReadonlyMap<string, Operation>): ReadonlySet<string> {
-  return new Set([...batch.values()].filter(({ name }) => name === 'pause').map(({ subject }) => subject));
+function sparedBy(batch: ReadonlyMap<string, Operation>): ReadonlySet<string> {
+  return new Set([...batch.values()].filter(({ name }) => name === 'pause' || name === 'restore').map(({ subject }) => subject));
 }
 
 function whileKilled(kind: Disturbance | undefined): string {
@@ -115,7 +115,7 @@ function whileKilled(kind: Disturbance | undefined): string {
 async function inRound(state: State, batch: ReadonlyMap<string, Operation>, kind: Disturbance | undefined): Promise<void> {
   const { caisson, model, random, told } = state;
   const afterMs = Math.floor(random() * LATEST_KILL_MS);
-  const disturbing = kind === undefined ? undefined : disturb(caisson, model, kind, { random, afterMs, mayPause: pausedBy(batch) });
+  const disturbing = kind === undefined ? undefined : disturb(caisson, model, kind, { random, afterMs, spared: sparedBy(batch) });
   const ends = await Promise.all([...batch].map(async ([number, operation]) => ({ number, operation, end: await operation.act().catch((error: unknown) => error as Error) })));
   const disturbed = await disturbing;
   if (kind !== undefined) state.kills[kind] = (state.kills[kind] ?? 0) + 1;
