@@ -113,7 +113,16 @@ export async function openScene(options: InternetOptions = {}): Promise<Scene> {
 
 function childOf(parent: number, name: string): number {
   const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim().split(' ').map(Number);
-  return children.find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name) ?? 0;
+  return children.find((pid) => nameOf(pid) === name) ?? 0;
+}
+
+/** Name of a process; none of one that has ended meanwhile. */
+function nameOf(pid: number): string | null {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return null;
+  }
 }
 
 function boxOf({ id, level, caisson, paths }: { readonly id: string; readonly level: Level; readonly caisson: Scene['caisson']; readonly paths: StatePaths }): Box {

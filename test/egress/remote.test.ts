@@ -15,7 +15,7 @@ interface Place extends AsyncDisposable {
   /** What gates were told, one after another. */
   readonly told: string[];
   /** A gate that listens from now on. Disposing of it is its death. */
-  start(): Promise<AsyncDisposable>;
+  start(options?: { readonly diesAtFirst?: boolean }): Promise<AsyncDisposable>;
 }
 
 function place(): Place {
@@ -30,10 +30,19 @@ function place(): Place {
   return {
     gate,
     told,
-    async start() {
+    async start({ diesAtFirst = false } = {}) {
       const channels: Channel[] = [];
+      let isDying = diesAtFirst;
+      const dying: Verbs = {
+        ...verbs,
+        admit: async (message) => {
+          if (!isDying) return verbs['admit']?.(message);
+          isDying = false;
+          for (const channel of channels) channel[Symbol.dispose]();
+        },
+      };
       const listening = await listenUnix(`${dir}/gate.sock`, {}, (socket) => {
-        const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(verbs, message, channel).catch(() => undefined) });
+        const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(dying, message, channel).catch(() => undefined) });
         channels.push(channel);
       });
       return {
@@ -77,4 +86,17 @@ test('who was dismissed while no gate was there is not admitted to the next one'
   await Promise.all([changing, dismissed]);
   await delay(200);
   assert.deepEqual(on.told.filter((word) => word.startsWith('admit')), []);
+});
+
+test('a gate that comes just after another was not told is told of everybody', async () => {
+  await using on = place();
+  const first = await on.start();
+  await on.gate.admit(admission('a.test'));
+  await first[Symbol.asyncDispose]();
+  on.told.length = 0;
+  // The first admission meets a gate that dies of it; whoever answers from then on is the next.
+  await using second = await on.start({ diesAtFirst: true });
+  assert.ok(second);
+  await delay(500);
+  assert.deepEqual(on.told, ['admit a.test']);
 });

@@ -11,7 +11,7 @@ export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSI
 export { isBelow, Level, LEVELS } from './level.ts';
 export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
 export {
-  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, ruleName,
+  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, RESOLV_CONF, ruleName,
   type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule,
 } from './network.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal } from './network-state.ts';

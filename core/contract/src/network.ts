@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+/** `/etc/resolv.conf` of every sandbox (resolv.conf(5)). Names go over TCP (use-vc): UDP cannot be had at level container. Without a link to the gate a name fails at once. */
+export const RESOLV_CONF = 'nameserver 198.18.0.1\noptions use-vc timeout:2 attempts:2\n';
+
 /**
  * How a connection is read on its way out. `tls`: the first bytes must be a TLS ClientHello whose server name is the host of
  * the rule (RFC 6066 §3); nothing is decrypted. `http`: every request is read, and its host must be that of the rule.

@@ -65,15 +65,15 @@ export class RemoteGate implements Disposable {
     return null;
   }
 
-  /** Waits until the gate goes away, and tells the next one of everybody. */
+  /** Tells a gate of everybody and waits until it goes away, again and again. What is told goes to the gate that holds: another that came in between would know nobody. */
   async #hold(): Promise<void> {
     if (this.#holding) return;
     this.#holding = true;
     while (!this.#disposed.signal.aborted && this.#admitted.size > 0) {
-      await this.#caller.call('hold', {}).catch(() => undefined);
-      await delay(AGAIN_MS, undefined, { signal: this.#disposed.signal }).catch(() => undefined);
-      if (this.#disposed.signal.aborted) break;
+      const going = this.#caller.call('hold', {}).catch(() => undefined); // by the connection of what follows at once
       await Promise.all([...this.#admitted.values()].map((message) => this.#caller.call('admit', message).catch(() => undefined)));
+      await going;
+      await delay(AGAIN_MS, undefined, { signal: this.#disposed.signal }).catch(() => undefined);
     }
     this.#holding = false;
   }

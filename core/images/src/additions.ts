@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { RESOLV_CONF } from '@caisson/contract';
 import { invalid } from './tar.ts';
 import { fileAt, type Folder } from './tree.ts';
 
@@ -26,8 +27,7 @@ export function additionsFor(root: Folder, read: (content: number) => string): R
     'etc/group': accounts(root, read, { path: 'etc/group', own: GROUP, others: ['root:x:0:', 'nogroup:x:65534:'] }),
     'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
     'etc/hostname': 'caisson\n',
-    // Names over TCP (resolv.conf(5), use-vc): UDP cannot be had at level container. Without a link to the gate a name fails at once.
-    'etc/resolv.conf': 'nameserver 198.18.0.1\noptions use-vc timeout:2 attempts:2\n',
+    'etc/resolv.conf': RESOLV_CONF,
   };
 }
 

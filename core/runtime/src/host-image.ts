@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { RESOLV_CONF } from '@caisson/contract';
 
 /**
  * The image `host`: an empty root whose /usr is the host's, mounted read-only, and whose /etc is made here. Of the
@@ -27,8 +28,7 @@ const FILES: Readonly<Record<string, string>> = {
   'etc/group': group,
   'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
   'etc/hostname': 'caisson\n',
-  // Names over TCP (resolv.conf(5), use-vc): UDP cannot be had at level container. Without a link to the gate a name fails at once.
-  'etc/resolv.conf': 'nameserver 198.18.0.1\noptions use-vc timeout:2 attempts:2\n',
+  'etc/resolv.conf': RESOLV_CONF,
   'etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 };
 
