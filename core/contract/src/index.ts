@@ -11,9 +11,11 @@ export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSI
 export { isBelow, Level, LEVELS } from './level.ts';
 export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
 export {
-  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, RESOLV_CONF, ruleName,
+  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, readsRequests, RESOLV_CONF, ruleName,
   type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule,
 } from './network.ts';
+export { CertificatePem } from './network.ts';
+export { Lease, LeaseId, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';

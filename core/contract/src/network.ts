@@ -5,10 +5,11 @@ export const RESOLV_CONF = 'nameserver 198.18.0.1\noptions use-vc timeout:2 atte
 
 /**
  * How a connection is read on its way out. `tls`: the first bytes must be a TLS ClientHello whose server name is the host of
- * the rule (RFC 6066 §3); nothing is decrypted. `http`: every request is read, and its host must be that of the rule.
- * `tcp`: bytes pass as they are.
+ * the rule (RFC 6066 §3); nothing is decrypted. `http`: every request is read, and its host must be that of the rule. `https`: as
+ * `tls`, and the gate ends the TLS of the sandbox, by a certificate that this sandbox alone trusts, to read every request; it
+ * sends them on by TLS of its own, for which the server must prove its name. `tcp`: bytes pass as they are.
  */
-export const EGRESS_PROTOCOLS = ['tls', 'http', 'tcp'] as const;
+export const EGRESS_PROTOCOLS = ['tls', 'http', 'https', 'tcp'] as const;
 export type EgressProtocol = (typeof EGRESS_PROTOCOLS)[number];
 
 /** One destination that a sandbox may reach, or may not. What no rule allows is refused. */
@@ -21,11 +22,11 @@ export interface EgressRule {
   readonly host: string;
   /** TCP port. Default 443; of a rule that denies, every port. */
   readonly port?: number;
-  /** Default: `tls` for port 443, `http` for port 80, `tcp` for any other. */
+  /** Default: for port 443 `tls`, or `https` where `http` says what requests may be; `http` for port 80, `tcp` for any other. */
   readonly protocol?: EgressProtocol;
-  /** What the requests of protocol `http` may be; of a rule that denies, which of them it denies. Default: any. */
+  /** What the requests of protocol `http` or `https` may be; of a rule that denies, which of them it denies. Default: any. */
   readonly http?: HttpRule;
-  /** Connections that may be opened, or requests of protocol `http` made, within 60 s. Default: as many as the sandbox may. */
+  /** Connections that may be opened, or requests of protocol `http` or `https` made, within 60 s. Default: as many as the sandbox may. */
   readonly perMinute?: number;
   /** Bytes that may pass, both ways together, in the life of the sandbox. Default: no limit of the rule's own. */
   readonly bytes?: number;
@@ -63,9 +64,11 @@ export interface NetworkPolicy {
   readonly unsafeAllowPrivate?: readonly { readonly cidr: string; readonly reason: string }[];
   /** Addresses of DNS servers that the gate asks. Default: those of the host. */
   readonly resolvers?: readonly string[];
+  /** Certificates of authorities, each as PEM, that a server may prove its name by where the gate reads requests by `https`. Default: those of the host alone. */
+  readonly certificateAuthorities?: readonly string[];
   /** Connections that one sandbox may have open at once. Default 1000. */
   readonly connections?: number;
-  /** Connections that one sandbox may open, and requests of protocol `http` that it may make, within 60 s. Default 6000. */
+  /** Connections that one sandbox may open, and requests of protocol `http` or `https` that it may make, within 60 s. Default 6000. */
   readonly connectionsPerMinute?: number;
 }
 
@@ -113,12 +116,18 @@ export const EgressRule: z.ZodType<EgressRule> = z
     bytes: z.int().min(1).optional(),
     auditOnly: z.boolean().optional(),
   })
-  .refine((rule) => rule.http === undefined || protocolOf(rule as EgressRule) === 'http', { path: ['http'], message: 'is read only where protocol is http' })
+  .refine((rule) => rule.http === undefined || readsRequests(protocolOf(rule as EgressRule)), { path: ['http'], message: 'is read only where protocol is http or https' })
   .refine((rule) => rule.effect !== 'deny' || !hasBudget(rule as EgressRule), 'denies, and so has no perMinute, bytes or bodyBytes') as z.ZodType<EgressRule>;
 
 const Rules: z.ZodType<readonly EgressRule[]> = z.array(EgressRule).max(256);
 
 export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules }) as z.ZodType<NetworkRequest>;
+
+/** One certificate (RFC 7468 §5). */
+export const CertificatePem: z.ZodType<string> = z
+  .string()
+  .max(16_384)
+  .regex(/^-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\r?\n?$/, 'must be one certificate as PEM');
 
 /** The prefix is looked at once more: `z.cidrv6` takes any number up to 128 for one, such as 8.5. */
 const Cidr = z.union([z.cidrv4(), z.cidrv6()]).refine((cidr) => /\/[0-9]+$/.test(cidr), 'must end in a prefix length');
@@ -128,6 +137,7 @@ export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
   deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && !hasBudget(rule)), 'holds rules that deny: no effect allow, no perMinute, bytes or bodyBytes').exactOptional(),
   unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
   resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
+  certificateAuthorities: z.array(CertificatePem).max(64).exactOptional(),
   connections: z.int().min(1).max(100_000).exactOptional(),
   connectionsPerMinute: z.int().min(1).exactOptional(),
 }) as z.ZodType<NetworkPolicy>;
@@ -140,8 +150,13 @@ export function portOf({ port = 443 }: EgressRule): number {
 export function protocolOf(rule: EgressRule): EgressProtocol {
   if (rule.protocol !== undefined) return rule.protocol;
   const port = portOf(rule);
-  if (port === 443) return 'tls';
+  if (port === 443) return rule.http === undefined ? 'tls' : 'https';
   return port === 80 ? 'http' : 'tcp';
+}
+
+/** Whether a protocol is one by whose requests is decided. */
+export function readsRequests(protocol: EgressProtocol): protocol is 'http' | 'https' {
+  return protocol === 'http' || protocol === 'https';
 }
 
 /** How evidence and denials call a rule. */
@@ -176,8 +191,8 @@ export interface EgressDenied {
  * `db.example.com:5432/tcp`. Port and protocol have the defaults of a rule.
  */
 export function allowArgument(text: string): EgressRule | { readonly refused: string } {
-  const match = /^([^:/]*)(?::([0-9]{1,5}))?(?:\/(tls|http|tcp))?$/.exec(text);
-  if (match === null) return { refused: 'must be HOST[:PORT][/tls|/http|/tcp], such as api.example.com:443; neither a URL nor an address' };
+  const match = /^([^:/]*)(?::([0-9]{1,5}))?(?:\/(tls|https?|tcp))?$/.exec(text);
+  if (match === null) return { refused: 'must be HOST[:PORT][/tls|/http|/https|/tcp], such as api.example.com:443; neither a URL nor an address' };
   const [, host, port, protocol] = match;
   if (port?.startsWith('0') === true) return { refused: 'has a port that begins with 0' };
   const parsed = EgressRule.safeParse({ host, ...(port !== undefined && { port: Number(port) }), ...(protocol !== undefined && { protocol }) });

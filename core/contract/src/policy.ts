@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Level } from './level.ts';
 import { Limits, MIB } from './limits.ts';
 import { NetworkPolicy } from './network.ts';
+import { SecretName, SecretRule } from './vault.ts';
 
 /** What this host allows. A closed schema: an unknown field is an error, so no rule is lost to a typing mistake. */
 export interface Policy {
@@ -12,6 +13,8 @@ export interface Policy {
   readonly sandboxes?: SandboxRules;
   /** What sandboxes may ask of the network, and what none gets. Default: any public name may be asked for. */
   readonly network?: NetworkPolicy;
+  /** Secrets that sandboxes may ask for, by name. Default: none. */
+  readonly secrets?: Readonly<Record<string, SecretRule>>;
 }
 
 export interface SandboxRules {
@@ -40,4 +43,5 @@ export const Policy: z.ZodType<Policy> = z.strictObject({
   limits: z.strictObject({ default: Limits, maximum: Limits }),
   sandboxes: SandboxRules.exactOptional(),
   network: NetworkPolicy.exactOptional(),
+  secrets: z.record(SecretName, SecretRule).exactOptional(),
 });

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Level } from './level.ts';
 import { SomeLimits } from './limits.ts';
 import { NetworkRequest } from './network.ts';
+import { SecretNames } from './vault.ts';
 
 /** One command to run in one fresh sandbox. */
 export interface RunRequest {
@@ -19,6 +20,8 @@ export interface RunRequest {
   readonly stdin?: boolean;
   /** What it may reach. Default: nothing; it has no network. */
   readonly network?: NetworkRequest;
+  /** Names of secrets of the policy that it may use, at the hosts that the policy gives each; these can be reached by that. Default: none. */
+  readonly secrets?: readonly string[];
 }
 
 const NUL = '\u0000';
@@ -66,6 +69,7 @@ export const RunRequest: z.ZodType<RunRequest> = z
     limits: SomeLimits.optional(),
     stdin: z.boolean().optional(),
     network: NetworkRequest.optional(),
+    secrets: SecretNames.optional(),
   })
   .refine((request) => Object.keys(request.env ?? {}).length <= 1024, { path: ['env'], message: 'has more than 1024 names' })
   .refine(...spawnFits) as z.ZodType<RunRequest>;

@@ -4,6 +4,7 @@ import type { Receipt } from './evidence.ts';
 import { Level } from './level.ts';
 import { SomeLimits, type Limits } from './limits.ts';
 import { NetworkRequest } from './network.ts';
+import { SecretNames } from './vault.ts';
 import type { SandboxState } from './life.ts';
 import type { Ending, OutputCount } from './outcome.ts';
 import { Arguments, EnvName, spawnFits, text } from './request.ts';
@@ -39,6 +40,8 @@ export interface CreateRequest {
   readonly terminals?: boolean;
   /** What it may reach; its rules can be changed while it lives. Default: nothing, for as long as it lives. */
   readonly network?: NetworkRequest;
+  /** Names of secrets of the policy that it may use, at the hosts that the policy gives each; these can be reached by that. Default: none. */
+  readonly secrets?: readonly string[];
 }
 
 /** One command in a sandbox that stays. */
@@ -80,6 +83,8 @@ export interface SandboxInfo {
   readonly terminals: boolean;
   /** What it may reach; null: it has no network. */
   readonly network: NetworkRequest | null;
+  /** Names of the secrets that it may use now. */
+  readonly secrets: readonly string[];
   readonly workspace: { readonly id: string; readonly name: string | null };
   readonly createdMs: number;
   readonly endedMs: number | null;
@@ -154,6 +159,7 @@ export const CreateRequest: z.ZodType<CreateRequest> = z.strictObject({
   keepAlive: z.boolean().optional(),
   terminals: z.boolean().optional(),
   network: NetworkRequest.optional(),
+  secrets: SecretNames.optional(),
 }) as z.ZodType<CreateRequest>;
 
 export const ExecRequest: z.ZodType<ExecRequest> = z

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Level } from './level.ts';
 import { Limits } from './limits.ts';
+import { CertificatePem } from './network.ts';
 import { WorkspaceId } from './workspace.ts';
 
 export const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'] as const;
@@ -23,6 +24,8 @@ export type Mount =
   | { readonly kind: 'init' }
   | { readonly kind: 'usr' }
   | { readonly kind: 'etc' }
+  /** The lists of certificate authorities of the image, with one more that this sandbox alone trusts: its certificate, as PEM. */
+  | { readonly kind: 'trust'; readonly certificate: string }
   | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number }
   /** A persistent workspace at /workspace, by its id; its own file system holds it to its size. */
   | { readonly kind: 'workspace'; readonly workspace: string };
@@ -106,6 +109,7 @@ const Mount: z.ZodType<Mount> = z.union([
   z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc']) }) as z.ZodType<Mount>,
   z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
   z.strictObject({ kind: z.literal('workspace'), workspace: WorkspaceId }),
+  z.strictObject({ kind: z.literal('trust'), certificate: CertificatePem }),
   z.strictObject({ kind: z.literal('pts'), terminals: z.int().min(1) }),
 ]);
 

@@ -21,6 +21,9 @@ export interface StatePaths {
   readonly supervisorSocket: string;
   /** The gate, by which sandboxes reach the network. */
   readonly gateSocket: string;
+  /** The vault, for control, which leases secrets to sandboxes, and for the gate, which alone gets them. */
+  readonly vaultSocket: string;
+  readonly vaultGateSocket: string;
   /** File that says where the gate's network namespace is. */
   readonly gateNamespace: string;
   readonly sandboxes: string;
@@ -73,6 +76,8 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     scribeSocket: `${run}/scribe/scribe.sock`,
     supervisorSocket: `${run}/supervisor.sock`,
     gateSocket: `${run}/gate/gate.sock`,
+    vaultSocket: `${run}/vault/vault.sock`,
+    vaultGateSocket: `${run}/vault/gate.sock`,
     gateNamespace: `${run}/launcher/gate`,
     sandboxes: `${run}/sandboxes`,
     journals: `${dir}/journals`,

@@ -21,6 +21,10 @@ ErrorCode = Literal[
     "NETWORK_UNAVAILABLE",
     "EGRESS_EXCEEDS_POLICY",
     "NETWORK_ABSENT",
+    "EGRESS_UNCERTIFIED",
+    "SECRET_UNKNOWN",
+    "SECRET_UNAVAILABLE",
+    "LEASE_NOT_FOUND",
     "LAUNCH_FAILED",
     "ATTESTATION_FAILED",
     "EVIDENCE_UNAVAILABLE",
@@ -124,6 +128,7 @@ CreateRequest = TypedDict(
         "keepAlive": "NotRequired[bool]",
         "terminals": "NotRequired[bool]",
         "network": "NotRequired['NetworkRequest']",
+        "secrets": "NotRequired[list[str]]",
     },
 )
 
@@ -148,7 +153,7 @@ class EgressRule(TypedDict):
     effect: NotRequired[Literal["allow", "deny"]]
     host: str
     port: NotRequired[int]
-    protocol: NotRequired[Literal["tls", "http", "tcp"]]
+    protocol: NotRequired[Literal["tls", "http", "https", "tcp"]]
     http: NotRequired["EgressRuleHttp"]
     perMinute: NotRequired[int]
     bytes: NotRequired[int]
@@ -280,6 +285,7 @@ class ForkRequest(TypedDict):
     keepAlive: NotRequired[bool]
     terminals: NotRequired[bool]
     network: NotRequired["NetworkRequest"]
+    secrets: NotRequired[list[str]]
 
 
 class ImageImport(TypedDict):
@@ -451,6 +457,7 @@ class SandboxInfo(TypedDict):
     notEnforced: list[Literal["wallMs", "cpuMs", "memoryBytes", "pids", "cpuMillis", "outputBytes", "workspaceBytes", "tmpBytes", "inodes", "openFiles"]]
     terminals: bool
     network: Union["NetworkRequest", None]
+    secrets: list[str]
     workspace: "SandboxInfoWorkspace"
     createdMs: float
     """milliseconds since 1970 UTC"""

@@ -1,0 +1,126 @@
+import { z } from 'zod';
+import { HostName } from './network.ts';
+
+/**
+ * Where a secret comes from, never the secret: `env:NAME` of whoever started Caisson, `file:/path`, the output of a program
+ * such as `op read`, or a field of HashiCorp Vault (KV version 2).
+ */
+export type SecretSource =
+  | `env:${string}`
+  | `file:/${string}`
+  /** Program and arguments; what it prints is the secret, without one line break at the end. */
+  | { readonly exec: readonly string[] }
+  | { readonly vault: VaultField };
+
+export interface VaultField {
+  /** Such as `https://vault.example.com:8200`. */
+  readonly address: string;
+  /** Where the engine is mounted. Default `secret`. */
+  readonly mount?: string;
+  readonly path: string;
+  readonly field: string;
+  /** Where the token comes from: another reference, never the token. */
+  readonly token: `env:${string}` | `file:/${string}`;
+}
+
+/**
+ * Where in a request a secret may stand: `bearer`, the token of Authorization (`Bearer`, or `token` as GitHub has it);
+ * `basic`, the password of Authorization: Basic (RFC 7617); `header:NAME`, the whole value of that field; `query:NAME`, the
+ * value of that parameter.
+ */
+export type SecretPlace = 'bearer' | 'basic' | `header:${string}` | `query:${string}`;
+
+/**
+ * A secret that sandboxes may ask for by its name. They never get it: they see a placeholder, which the gate replaces in
+ * requests that it reads (protocol `https`), to these hosts and nowhere else.
+ */
+export interface SecretRule {
+  readonly from: SecretSource;
+  /** Names of the servers that get it, on port 443. */
+  readonly hosts: readonly string[];
+  /** Default `bearer`. */
+  readonly at?: SecretPlace;
+  /** Methods of the requests that it may go with, in capitals. Default: any. */
+  readonly methods?: readonly string[];
+  /** Paths of them, as in a rule of the network. Default: any. */
+  readonly paths?: readonly string[];
+  /** Variable in which commands in the sandbox find the placeholder. Default: the name in capitals, with `_` for other characters. */
+  readonly env?: string;
+  /** What the placeholder begins with, for programs that look at that, such as `ghp_`. Default `caisson-`. */
+  readonly prefix?: string;
+  /** Milliseconds that a lease lasts. Default: as long as its sandbox. */
+  readonly ttlMs?: number;
+}
+
+/** A secret as one sandbox has it: until the sandbox ends, the time is over, or it is revoked. */
+export interface Lease {
+  readonly id: string;
+  readonly secret: string;
+  /** What stands for it in the sandbox; of this sandbox alone. */
+  readonly placeholder: string;
+  readonly env: string;
+  readonly hosts: readonly string[];
+  readonly at: SecretPlace;
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
+  /** Wall time in milliseconds since 1970 UTC after which it is not used any more; null: as long as the sandbox lives. */
+  readonly expiresMs: number | null;
+  /** HMAC-SHA-256 of the value under a key that never leaves the vault, hex: whether two are the same can be told, and nothing else. */
+  readonly digest: string;
+}
+
+export const SecretName: z.ZodType<string> = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, dash and underscore, and begin with a letter');
+export const SecretNames: z.ZodType<readonly string[]> = z.array(SecretName).max(32).refine((names) => new Set(names).size === names.length, 'names one twice');
+export const LeaseId: z.ZodType<string> = z.string().regex(/^lea-[0-9a-z]{16}$/);
+
+const Reference = z.string().regex(/^(?:env:[A-Za-z_][A-Za-z0-9_]{0,255}|file:\/[^\u0000]{1,4095})$/, 'must be env:NAME or file:/absolute/path');
+const PathPart = z.string().regex(/^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*$/, 'must be names with / between them').refine((path) => !path.split('/').some((part) => part === '.' || part === '..'), 'must have no . or ..');
+
+const VaultField = z.strictObject({
+  address: z.url({ protocol: /^https?$/ }),
+  mount: PathPart.exactOptional(),
+  path: PathPart,
+  field: z.string().min(1).max(256),
+  token: Reference,
+});
+
+const SecretSource = z.union([
+  Reference,
+  z.strictObject({ exec: z.array(z.string().min(1).max(4096)).min(1).max(64).refine(([program = '']) => program.startsWith('/'), 'must name a program by its absolute path') }),
+  z.strictObject({ vault: VaultField }),
+], 'must be env:NAME, file:/path, {"exec": [...]} or {"vault": {...}}');
+
+const FIELD = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
+/** Fields that say where a request goes or how it is framed are no place for a secret. */
+const FRAMING = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'expect', 'proxy-authorization', 'keep-alive', 'proxy-connection']);
+
+const SecretPlace = z.string().refine((place) => {
+  if (place === 'bearer' || place === 'basic') return true;
+  if (place.startsWith('query:')) return /^[A-Za-z0-9._~-]{1,128}$/.test(place.slice(6));
+  const field = place.startsWith('header:') ? place.slice(7) : '';
+  return FIELD.test(field) && !FRAMING.has(field.toLowerCase());
+}, 'must be bearer, basic, header:NAME or query:NAME');
+
+export const SecretRule: z.ZodType<SecretRule> = z.strictObject({
+  from: SecretSource,
+  hosts: z.array(HostName).min(1).max(64),
+  at: SecretPlace.exactOptional(),
+  methods: z.array(z.string().regex(/^[A-Z]{1,32}$/, 'must be a method in capitals')).min(1).max(32).exactOptional(),
+  paths: z.array(z.string().regex(/^\/[\u0021-\u007e]{0,1023}$/, 'must begin with / and be printable ASCII')).min(1).max(64).exactOptional(),
+  env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'must be a name such as API_KEY').exactOptional(),
+  prefix: z.string().regex(/^[A-Za-z0-9_.-]{1,32}$/, 'must be 1 to 32 letters, digits, dot, dash and underscore').exactOptional(),
+  ttlMs: z.int().min(1_000).max(30 * 86_400_000).exactOptional(),
+}) as z.ZodType<SecretRule>;
+
+export const Lease: z.ZodType<Lease> = z.strictObject({
+  id: LeaseId,
+  secret: SecretName,
+  placeholder: z.string().min(1).max(256),
+  env: z.string(),
+  hosts: z.array(HostName),
+  at: SecretPlace,
+  methods: z.array(z.string()).exactOptional(),
+  paths: z.array(z.string()).exactOptional(),
+  expiresMs: z.number().nullable(),
+  digest: z.string(),
+}) as z.ZodType<Lease>;
