@@ -71,7 +71,7 @@ function sandboxesInMemory(): Double {
     async networkState(sandbox) {
       const { id: found, network } = get(sandbox);
       if (network === null) throw new CaissonError('NETWORK_ABSENT', { sandbox: found });
-      return { rules: network.rules, connections: [], passed: { connections: 1, bytesOut: 2, bytesIn: 3 }, refused: [REFUSED], refusedTotal: 7 };
+      return { rules: network.rules, secrets: [], connections: [], passed: { connections: 1, bytesOut: 2, bytesIn: 3 }, refused: [REFUSED], refusedTotal: 7 };
     },
     async changeNetwork(sandbox, network, { caller, key }) {
       asked.push({ verb: 'network', caller, key, detail: network });
@@ -177,7 +177,7 @@ function infoOf(request: CreateRequest): SandboxInfo {
   return {
     id: id('sbx'), name: request.name ?? null, labels: request.labels ?? {}, state: 'running', reason: 'it runs',
     level: { requested: level, delivered: level, runtime: 'fake', kernel: '6.1' }, image: request.image ?? 'host', limits: LIMITS, notEnforced: [],
-    terminals: request.terminals ?? true, network: request.network ?? null, workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
+    terminals: request.terminals ?? true, network: request.network ?? null, secrets: request.secrets ?? [], workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
     expiresMs: Date.now() + 3_600_000, idleMs: null, running: [], warm: false,
     decision: { effect: 'allow', rule: 'default', reason: 'allowed', level, limits: LIMITS, notEnforced: [] }, evidence: { intent: null, outcome: null }, timings: {},
   };

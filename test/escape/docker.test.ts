@@ -8,6 +8,7 @@ import { besideDockerd } from '../drivers/in-docker.ts';
 import { HOME } from '../harness.ts';
 import { shippedPolicy, shippedSeccomp } from '../isolation/given.ts';
 import { MemoryLog } from '../sandbox/given.ts';
+import { NotedGate, NotedVault } from '../sandbox/noted.ts';
 
 type Doctor = Parameters<typeof doctor>[0];
 
@@ -30,7 +31,7 @@ function runOn({ host, driver }: Ground): Doctor['run'] {
         seccomp: shippedSeccomp,
         evidence: new MemoryLog(),
         doubts: { add: () => undefined },
-        gate: { admit: async () => undefined, dismiss: async () => null, state: async () => null },
+        gate: new NotedGate(), vault: new NotedVault(), wallMs: Date.now,
         host: async () => host,
         launch: (spec, options) => driver.launch(spec, options),
         now: () => performance.now(),

@@ -4,6 +4,7 @@ import { CaissonError, type EntryDraft, type EvidenceLog, type HostFacts, type R
 import { FakeDriver, type FakeScript, type Machine } from '@caisson/runtime';
 import { open, type Client, type Rooms } from '@caisson/sandbox';
 import { goodHost, shippedPolicy, shippedSeccomp } from '../isolation/given.ts';
+import { NotedGate, NotedVault } from './noted.ts';
 
 /** What happened in the other rooms, in order: `append intent`, `launch`, `spawn`, `close`, `append outcome`. */
 export type Steps = string[];
@@ -86,7 +87,7 @@ export async function openFake(request: RunRequest, { script = {}, refuse, clien
       seccomp: shippedSeccomp,
       evidence: log,
       doubts: { add: (outcome) => void doubts.push(outcome) },
-      gate: { admit: async () => undefined, dismiss: async () => null, state: async () => null },
+      gate: new NotedGate(), vault: new NotedVault(), wallMs: Date.now,
       host: async () => fakeHost(driver),
       launch: async (spec, options) => {
         steps.push('launch');

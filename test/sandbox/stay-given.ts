@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { CaissonError, type EntryDraft, type HostFacts, type NetworkPolicy } from '@caisson/contract';
 import { FakeDriver, Keeper, RemoteKeeper, serveKeeper, type FakeScript, type ProcessSpec } from '@caisson/runtime';
-import { adopt, Leavings, Sandboxes, WarmPool, type Admission, type GateRoom, type StayRooms, type WorkspaceRoom } from '@caisson/sandbox';
+import { adopt, Leavings, Sandboxes, WarmPool, type StayRooms, type WorkspaceRoom } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
 import { shippedPolicy, shippedSeccomp } from '../isolation/given.ts';
 import { fakeHost, MemoryLog } from './given.ts';
+import { NotedGate, NotedVault } from './noted.ts';
 
 /** Workspaces without a disk: what is attached, snapshotted and removed is only noted. */
 class NotedWorkspaces implements WorkspaceRoom {
@@ -59,29 +60,6 @@ class NotedWorkspaces implements WorkspaceRoom {
   }
 }
 
-/** A gate without a network: who may speak, and what was asked of it, is only noted. */
-class NotedGate implements GateRoom {
-  readonly admitted = new Map<string, Admission>();
-  readonly asked: string[] = [];
-  /** What happens before an admission is answered. */
-  onAdmit: () => Promise<void> = async () => undefined;
-
-  async admit(admission: Admission): Promise<void> {
-    this.asked.push(`admit ${admission.network.rules.map(({ host }) => host).join(' ')}`);
-    await this.onAdmit();
-    this.admitted.set(admission.sandbox, admission);
-  }
-
-  async dismiss(sandbox: string): Promise<null> {
-    if (this.admitted.delete(sandbox)) this.asked.push('dismiss');
-    return null;
-  }
-
-  async state(): Promise<null> {
-    return null;
-  }
-}
-
 export interface Stage extends AsyncDisposable {
   readonly sandboxes: Sandboxes;
   readonly log: MemoryLog;
@@ -91,6 +69,7 @@ export interface Stage extends AsyncDisposable {
   readonly keeper: Keeper;
   readonly pool: WarmPool;
   readonly gate: NotedGate;
+  readonly vault: NotedVault;
   /** Another control on the same launcher and log, as after a restart. */
   restarted(): Promise<Sandboxes>;
 }
@@ -103,6 +82,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
   const workspaces = new NotedWorkspaces();
   const doubts: EntryDraft[] = [];
   const gate = new NotedGate();
+  const vault = new NotedVault();
   const host: HostFacts = fakeHost(driver);
   const keeper = new Keeper({
     room: { facts: async () => host, expect: () => undefined, driver: () => driver },
@@ -129,6 +109,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
       evidence: log,
       doubts: { add: (outcome) => void doubts.push(outcome) },
       gate,
+      vault,
       host: async () => host,
       launch: () => Promise.reject(new Error('not a one-shot run')),
       now: () => performance.now(),
@@ -153,6 +134,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
     keeper,
     pool: first.pool,
     gate,
+    vault,
     async restarted() {
       remotes[0]?.[Symbol.dispose]();
       const second = control();

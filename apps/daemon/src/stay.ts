@@ -25,7 +25,7 @@ export async function openStay(paths: StatePaths, rooms: Rooms): Promise<Stay> {
   const keeper = new RemoteKeeper(paths.keeperSocket);
   const workspaces = remoteWorkspaces(keeper);
   const images = remoteImages(keeper);
-  const stayRooms: StayRooms = { ...rooms, keeper, workspaces, images, leavings: new Leavings(workspaces), wallMs: Date.now };
+  const stayRooms: StayRooms = { ...rooms, keeper, workspaces, images, leavings: new Leavings(workspaces) };
   const pool = new WarmPool(stayRooms, WARM);
   const sandboxes = new Sandboxes(stayRooms, pool);
   const { boxes, goingOn } = await adopt(stayRooms);

@@ -5,4 +5,5 @@ export interface Asked {
   readonly level?: Level;
   readonly limits?: SomeLimits;
   readonly network?: NetworkRequest;
+  readonly secrets?: readonly string[];
 }

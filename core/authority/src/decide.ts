@@ -1,4 +1,4 @@
-import { isBelow, LIMIT_NAMES, type Decision, type Denied, type Policy, type RunRequest } from '@caisson/contract';
+import { isBelow, LIMIT_NAMES, rulesForSecret, type Decision, type Denied, type Policy, type RunRequest, type SecretRule } from '@caisson/contract';
 import type { Asked } from './asked.ts';
 import { levelCannotLimit, levelNeeds, notEnforcedAt } from './levels.ts';
 import { fillLimits } from './limits.ts';
@@ -6,7 +6,7 @@ import { decideNetwork } from './network.ts';
 
 type Check = (request: Asked, policy: Policy) => Denied | null;
 
-const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, networkPolicy];
+const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, secretsKnown, networkPolicy];
 
 /** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
 export function decide(request: Asked | RunRequest, policy: Policy): Decision {
@@ -25,8 +25,22 @@ export function decide(request: Asked | RunRequest, policy: Policy): Decision {
   };
 }
 
-function networkPolicy({ network }: Asked, policy: Policy): Denied | null {
-  return network === undefined ? null : decideNetwork(network, policy.network);
+function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
+  const unknown = secrets.find((secret) => secretOf(policy, secret) === undefined);
+  if (unknown === undefined) return null;
+  const known = Object.keys(policy.secrets ?? {}).join(', ') || 'none';
+  return { effect: 'deny', rule: 'secrets', reason: `the policy has no secret ${unknown}`, wouldAllow: `one of the secrets of the policy: ${known}`, code: 'SECRET_UNKNOWN', context: { secret: unknown } };
+}
+
+/** Whoever may use a secret may reach its hosts, within what the policy says of the network. */
+function networkPolicy({ network, secrets = [] }: Asked, policy: Policy): Denied | null {
+  const own = secrets.flatMap((secret) => rulesForSecret(secret, secretOf(policy, secret) ?? { hosts: [] }));
+  if (network === undefined && own.length === 0) return null;
+  return decideNetwork({ rules: [...(network?.rules ?? []), ...own] }, policy.network);
+}
+
+function secretOf({ secrets = {} }: Policy, name: string): SecretRule | undefined {
+  return Object.hasOwn(secrets, name) ? secrets[name] : undefined;
 }
 
 function levelMinimum(request: Asked, { levels: { default: usual, minimum } }: Policy): Denied | null {

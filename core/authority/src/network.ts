@@ -13,7 +13,7 @@ export function decideNetwork({ rules }: NetworkRequest, { allow, deny = [] }: N
     const against = denying.find((other) => other.http === undefined && other.auditOnly !== true && deniesAll(other, rule));
     if (against !== undefined) return refuse(rule, `the policy denies it by "${ruleName(against)}"`);
     if (allowing?.some((other) => covers(other, rule)) === false) return refuse(rule, 'no rule of the policy allows it', allowing.map(ruleName).join(', ') || 'no destination at all');
-    const spoken = [...protocols([...rules, ...(allowing ?? []), ...denying], rule)];
+    const spoken = protocols([...rules, ...(allowing ?? []), ...denying], rule);
     if (spoken.length > 1) return refuse(rule, `the rules that hold for it disagree about what is spoken there: ${spoken.join(' and ')}`, 'the same protocol in each of them');
   }
   return null;
@@ -39,15 +39,16 @@ function coversHost(other: EgressRule, rule: EgressRule): boolean {
 }
 
 /**
- * What has to be kept of what the rules ask for wherever `rule` holds: `tcp` asks for nothing, and a rule that denies some
- * requests has them read. The gate cannot keep two.
+ * What has to be kept of what the rules ask for wherever `rule` holds: `tcp` asks for nothing, `https` keeps what `tls` asks
+ * for, and a rule that denies some requests has them read. The gate cannot keep two.
  */
-function protocols(all: readonly EgressRule[], rule: EgressRule): ReadonlySet<string> {
+function protocols(all: readonly EgressRule[], rule: EgressRule): readonly string[] {
   const asks = (other: EgressRule): string | null => {
     if (!isDenial(other)) return covers(other, rule) ? protocolOf(other) : null;
-    return other.http !== undefined && other.auditOnly !== true && deniesAll(other, rule) ? 'http' : null;
+    return other.http !== undefined && other.auditOnly !== true && deniesAll(other, rule) ? protocolOf({ port: portOf(rule), ...other }) : null;
   };
-  return new Set(all.map(asks).filter((protocol) => protocol !== null && protocol !== 'tcp') as string[]);
+  const asked = new Set(all.map(asks).filter((protocol) => protocol !== null));
+  return [...asked].filter((protocol) => protocol !== 'tcp' && (protocol !== 'tls' || !asked.has('https')));
 }
 
 function refuse(rule: EgressRule, why: string, wouldAllow = 'another destination'): Denied {

@@ -123,7 +123,7 @@ export const LiveUsage: z.ZodType<LiveUsageType> = z.strictObject({
 });
 
 const Refused = z.strictObject({
-  what: z.enum(['name', 'packet', 'connection', 'request']),
+  what: z.enum(['name', 'packet', 'connection', 'request', 'answer']),
   to: z.string(),
   rule: z.string().nullable(),
   reason: z.string(),
@@ -134,6 +134,7 @@ const Refused = z.strictObject({
 
 export const NetworkInfo: z.ZodType<NetworkInfoType> = z.strictObject({
   rules: z.array(EgressRule),
+  secrets: z.array(z.strictObject({ secret: z.string(), uses: z.int(), lastMs: Milliseconds })),
   connections: z.array(z.strictObject({ host: z.string(), port: z.int(), startedMs: Milliseconds, bytesOut: z.int(), bytesIn: z.int() })),
   passed: z.strictObject({ connections: z.int(), bytesOut: z.int(), bytesIn: z.int() }),
   refused: z.array(Refused),

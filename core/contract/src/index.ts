@@ -14,9 +14,10 @@ export {
   allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, readsRequests, RESOLV_CONF, ruleName,
   type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule,
 } from './network.ts';
+export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
-export { Lease, LeaseId, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
-export type { CountedRefusal, NetworkInfo, NetworkState, Refusal } from './network-state.ts';
+export { Lease, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
+export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';
 export { RunRequest } from './request.ts';

@@ -2,7 +2,7 @@ import type { EgressRule } from './network.ts';
 
 /** One thing that the gate refused. What is equal in all of it is counted together. */
 export interface Refusal {
-  readonly what: 'name' | 'packet' | 'connection' | 'request';
+  readonly what: 'name' | 'packet' | 'connection' | 'request' | 'answer';
   /** Where it was meant to go, as it was asked for: `api.example.com:443`, `169.254.169.254:80/tcp`. */
   readonly to: string;
   /** Null: no rule speaks of it. */
@@ -18,8 +18,18 @@ export interface CountedRefusal extends Refusal {
   readonly lastMs: number;
 }
 
+/** How often a secret went with a request. */
+export interface SecretUse {
+  readonly secret: string;
+  readonly uses: number;
+  /** Wall time of the last, in milliseconds since 1970 UTC. */
+  readonly lastMs: number;
+}
+
 /** What a sandbox has done with its network so far. A gate that is started anew counts from zero. */
 export interface NetworkState {
+  /** Secrets that went with requests since the sandbox was admitted. */
+  readonly secrets: readonly SecretUse[];
   /** Those that are open. */
   readonly connections: readonly { readonly host: string; readonly port: number; readonly startedMs: number; readonly bytesOut: number; readonly bytesIn: number }[];
   /** Of connections that are over. */

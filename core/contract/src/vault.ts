@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HostName } from './network.ts';
+import { HostName, type EgressRule } from './network.ts';
 
 /**
  * Where a secret comes from, never the secret: `env:NAME` of whoever started Caisson, `file:/path`, the output of a program
@@ -67,6 +67,12 @@ export interface Lease {
   readonly expiresMs: number | null;
   /** HMAC-SHA-256 of the value under a key that never leaves the vault, hex: whether two are the same can be told, and nothing else. */
   readonly digest: string;
+}
+
+/** What a sandbox may reach because it may use a secret there. */
+export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<SecretRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
+  const http = { ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }) };
+  return hosts.map((host) => ({ name: `secret ${secret}`, host, port: 443, protocol: 'https', ...(Object.keys(http).length > 0 && { http }) }));
 }
 
 export const SecretName: z.ZodType<string> = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, dash and underscore, and begin with a letter');

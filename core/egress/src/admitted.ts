@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
-import type { EgressDecision, EgressProtocol, Json, NetworkPolicy, NetworkRequest, NetworkState, Refusal } from '@caisson/contract';
+import type { CertificateAuthority, EgressDecision, EgressProtocol, Json, Lease, NetworkPolicy, NetworkRequest, NetworkState, Refusal, SecretUse } from '@caisson/contract';
+import { Certificates } from './authority.ts';
 import { decideConnection, decideName } from './decide.ts';
+import type { HeldSecret } from './inject.ts';
 import { layersOf, type Destination, type Layer } from './layers.ts';
 import { Meter, Rate } from './meter.ts';
 import { Names } from './names.ts';
@@ -14,6 +16,14 @@ export interface AdmissionMessage {
   readonly address: string;
   readonly network: NetworkRequest;
   readonly policy: NetworkPolicy;
+  /** By which the gate stands for hosts whose requests it reads; null: it reads none by TLS. */
+  readonly authority: CertificateAuthority | null;
+  readonly leases: readonly Lease[];
+}
+
+/** The same, with the values of what is leased. */
+export interface Admission extends Omit<AdmissionMessage, 'leases'> {
+  readonly held: readonly HeldSecret[];
 }
 
 /** A connection that is open, as long as it may be. */
@@ -24,6 +34,8 @@ export interface OpenConnection extends Destination {
   /** The rules that its bytes count against: those of now. */
   layers: readonly Layer[];
   readonly startedMs: number;
+  /** Ids of the leases whose secrets went out on it. */
+  readonly leases: Set<string>;
   readonly bytes: { out: number; in: number };
   /** Ends both halves at once. */
   cut(why: string): void;
@@ -56,6 +68,9 @@ export class Admitted {
   readonly passed = { connections: 0, out: 0, in: 0 };
   layers: readonly Layer[];
   policy: NetworkPolicy;
+  readonly certificates: Certificates | null;
+  held: readonly HeldSecret[];
+  readonly #uses = new Map<string, SecretUse>();
   readonly #decided = new Map<string, EgressDecision>();
   #sockets = 0;
   readonly #rate = new Rate();
@@ -63,11 +78,13 @@ export class Admitted {
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
 
-  constructor({ sandbox, address, network, policy }: AdmissionMessage, { record, nowMs, wallMs }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number }) {
+  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number }) {
     this.sandbox = sandbox;
     this.address = address;
     this.policy = policy;
     this.layers = layersOf(policy, network);
+    this.certificates = authority === null ? null : new Certificates(authority);
+    this.held = held;
     this.#record = record;
     this.#nowMs = nowMs;
     this.#wallMs = wallMs;
@@ -80,9 +97,14 @@ export class Admitted {
     for (const { host, effect } of rules) if (effect !== 'deny' && !host.startsWith('*.')) this.names.addressOf(host);
   }
 
-  /** Takes other rules, and cuts what they no longer allow, or hold to another protocol than it was opened with. */
-  change({ network, policy }: Pick<AdmissionMessage, 'network' | 'policy'>): void {
+  /**
+   * Takes other rules and leases, and cuts what they no longer allow, hold to another protocol than it was opened with, or have
+   * taken a secret from that went out on it.
+   */
+  change({ network, policy, held }: Pick<Admission, 'network' | 'policy' | 'held'>): void {
     this.policy = policy;
+    this.held = held;
+    const leased = new Set(held.map(({ lease }) => lease.id));
     this.layers = layersOf(policy, network);
     this.#decided.clear();
     this.#nameHosts(network);
@@ -90,6 +112,7 @@ export class Admitted {
       const decision = decideConnection(this.layers, connection);
       if (decision.effect === 'deny') connection.cut(`the rules were changed: ${decision.reason}`);
       else if (decision.protocol !== connection.protocol) connection.cut(`the rules were changed: ${connection.host}:${connection.port} is held to ${decision.protocol} now`);
+      else if (!connection.leases.isSubsetOf(leased)) connection.cut('a secret that went out on it was revoked');
       else connection.layers = decision.layers;
     }
   }
@@ -129,6 +152,12 @@ export class Admitted {
     return true;
   }
 
+  /** Counts that a secret goes out on a connection. */
+  use({ secret, id }: Lease, connection: OpenConnection): void {
+    connection.leases.add(id);
+    this.#uses.set(secret, { secret, uses: (this.#uses.get(secret)?.uses ?? 0) + 1, lastMs: this.#wallMs() });
+  }
+
   /** Puts a refusal on record, the first of its kind at once. What cannot be recorded is refused all the same. */
   refuse(refusal: Refusal): void {
     if (!this.refusals.add(refusal, this.#wallMs())) return;
@@ -149,6 +178,7 @@ export class Admitted {
   state(): NetworkState {
     const { connections, passed, refusals } = this;
     return {
+      secrets: [...this.#uses.values()],
       connections: [...connections.values()].map(({ host, port, startedMs, bytes }) => ({ host, port, startedMs, bytesOut: bytes.out, bytesIn: bytes.in })),
       passed: { connections: passed.connections, bytesOut: passed.out, bytesIn: passed.in },
       refused: refusals.list(REFUSALS_LISTED),

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import type { EgressDenied } from '@caisson/contract';
 import type { Admitted } from './admitted.ts';
-import type { ConnectionAllowed } from './decide.ts';
 import type { Resolve } from './resolve.ts';
 
 /** One attempt of a sandbox to connect to a name, by whatever door it came. */
@@ -28,5 +27,7 @@ export interface GateRooms {
   /** The next number of a connection. */
   readonly nextId: () => number;
   /** Serves a connection on which every request is decided. */
-  readonly serveHttp: (call: Call, decision: ConnectionAllowed) => void;
+  readonly serveHttp: (call: Call) => void;
+  /** The same for what has come out of a TLS connection that the gate has ended. */
+  readonly serveHttps: (call: Pick<Call, 'admitted' | 'client' | 'host' | 'port'>) => void;
 }

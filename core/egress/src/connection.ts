@@ -8,6 +8,7 @@ import { dial } from './dial.ts';
 import { facts } from './facts.ts';
 import { readFirst } from './first-bytes.ts';
 import { canonicalHost } from './host.ts';
+import { endTls } from './intercept.ts';
 import { relay } from './relay.ts';
 
 /**
@@ -20,13 +21,14 @@ export async function serveCall(call: Call, rooms: GateRooms): Promise<void> {
   if (decision.effect === 'deny') return refuse(call, decision);
   const tooMany = admitted.tooMany();
   if (tooMany !== null) return refuse(call, denial(tooMany, 'fewer connections at once'));
-  if (decision.protocol === 'http') return rooms.serveHttp(call, decision);
+  if (decision.protocol === 'http') return rooms.serveHttp(call);
+  if (decision.protocol === 'https') return intercept(call, decision, rooms);
 
   const { denied, audit } = admitted.meter.open(decision.layers, rooms.nowMs());
   if (denied !== null) return refuse(call, denied);
   const cutting = new AbortController();
   const connection: OpenConnection = {
-    id: rooms.nextId(), protocol: decision.protocol, layers: decision.layers, host, port, startedMs: rooms.wallMs(), bytes: { out: 0, in: 0 },
+    id: rooms.nextId(), protocol: decision.protocol, layers: decision.layers, host, port, startedMs: rooms.wallMs(), leases: new Set(), bytes: { out: 0, in: 0 },
     cut: (why) => cutting.abort(new Error(why)),
   };
   admitted.connections.set(connection.id, connection);
@@ -39,6 +41,26 @@ export async function serveCall(call: Call, rooms: GateRooms): Promise<void> {
   } finally {
     admitted.connections.delete(connection.id);
   }
+}
+
+/** Ends the TLS of a connection whose requests are decided, each for itself. The name of its server is that of the rule, as for any other. */
+async function intercept(call: Call, { rule, host }: ConnectionAllowed, rooms: GateRooms): Promise<void> {
+  const { admitted, client, port } = call;
+  const { certificates } = admitted;
+  if (certificates?.certifies(host) !== true) return refuse(call, denial(`this sandbox trusts no certificate of the gate for ${host}`, 'a new sandbox with this rule', rule));
+  call.accept();
+  const hello = await readHello(call, { mayHide: true }); // the gate is the server here, and goes by the name that it can read
+  if ('gone' in hello) return void client.destroy();
+  if ('refused' in hello) return refuseHello(call, hello.refused, rule);
+  const ended = await endTls({ client, host }, certificates, hello.bytes);
+  if ('client' in ended) return rooms.serveHttps({ admitted, client: ended.client, host, port });
+  admitted.refuse({ what: 'connection', to: `${host}:${port}`, rule, reason: ended.failed, wouldAllow: 'a client that trusts /etc/caisson/ca-bundle.crt' });
+  client.destroy();
+}
+
+function refuseHello({ admitted, client, host, port }: Call, reason: string, rule: string): void {
+  admitted.refuse({ what: 'connection', to: `${host}:${port}`, rule, reason, wouldAllow: `a TLS connection whose server name is ${host}` });
+  client.end(ALERT_ACCESS_DENIED, () => client.destroy());
 }
 
 interface Carried {
@@ -57,10 +79,7 @@ async function carry({ call, decision, connection, audit, signal }: Carried, roo
   const { deny, fail } = isAccepted ? { deny: () => client.resetAndDestroy(), fail: () => client.resetAndDestroy() } : call;
   const hello = isAccepted ? await readHello(call) : { bytes: call.head };
   if ('gone' in hello) return void client.destroy();
-  if ('refused' in hello) {
-    admitted.refuse({ what: 'connection', to: `${host}:${port}`, rule: decision.rule, reason: hello.refused, wouldAllow: `a TLS connection whose server name is ${host}` });
-    return void client.end(ALERT_ACCESS_DENIED, () => client.destroy());
-  }
+  if ('refused' in hello) return refuseHello(call, hello.refused, decision.rule);
 
   const resolved = await rooms.resolve(host, { unsafeAllowPrivate: admitted.policy.unsafeAllowPrivate ?? [], resolvers: admitted.policy.resolvers });
   if ('refused' in resolved) return refuse({ ...call, deny }, denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', decision.rule));
@@ -105,7 +124,7 @@ async function carry({ call, decision, connection, audit, signal }: Carried, roo
 /** TLS 1.2 record of a fatal alert access_denied, which clients of 1.3 read too (RFC 8446 §6.2, §5.1). */
 const ALERT_ACCESS_DENIED = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 49]);
 
-async function readHello({ client, head, host }: Call): Promise<{ readonly bytes: Buffer } | { readonly refused: string } | { readonly gone: string }> {
+async function readHello({ client, head, host }: Call, { mayHide = false } = {}): Promise<{ readonly bytes: Buffer } | { readonly refused: string } | { readonly gone: string }> {
   const reader = new ClientHelloReader();
   const first = await readFirst<Exclude<HelloState, { need: 'more' }>>(client, head, (piece) => {
     const state = reader.push(piece);
@@ -118,7 +137,7 @@ async function readHello({ client, head, host }: Call): Promise<{ readonly bytes
   const named = canonicalHost(serverName);
   if ('refused' in named || named.host !== host) return { refused: `the TLS connection names the server ${serverName} and not ${host}` };
   // What is encrypted for the server may name another host, which the same servers may serve.
-  return ech ? { refused: 'the TLS connection hides the name of its server (ECH)' } : { bytes: first.bytes };
+  return ech && !mayHide ? { refused: 'the TLS connection hides the name of its server (ECH)' } : { bytes: first.bytes };
 }
 
 function refuse(call: Call, denied: EgressDenied): void {

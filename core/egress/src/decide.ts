@@ -1,4 +1,4 @@
-import { portOf, protocolOf, ruleName, type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type EgressRule } from '@caisson/contract';
+import { portOf, protocolOf, readsRequests, ruleName, type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type EgressRule } from '@caisson/contract';
 import { canonicalHost } from './host.ts';
 import { allowing, allows, denies, meansHost, narrowed, type Destination, type Layer, type LayerName } from './layers.ts';
 
@@ -30,8 +30,9 @@ export function decideName(layers: readonly Layer[], host: string): EgressDecisi
 
 /**
  * Whether a connection to a host and port may be opened. What is enforced on it is the strictest protocol of all rules that
- * matched, and of those that deny requests, which must be read for that: `tcp` asks for nothing and yields to the others; `tls`
- * and `http` cannot both be kept, and so refuse. Where it is `http`, `decideHttp` decides every request by the `layers` of the decision.
+ * matched, and of those that deny requests, which must be read for that: `tcp` asks for nothing and yields to the others, and
+ * `https` keeps what `tls` asks for and more; `http` and either of them cannot both be kept, and so refuse. Where requests are
+ * read, `decideHttp` decides each by the `layers` of the decision.
  */
 export function decideConnection(layers: readonly Layer[], { host, port }: Destination): ConnectionAllowed | EgressDenied {
   const parsed = canonicalHost(host);
@@ -44,10 +45,10 @@ export function decideConnection(layers: readonly Layer[], { host, port }: Desti
     if (denial !== null) return denial;
   }
   const matched = allowing(here);
-  const [protocol] = protocolsOf(enforced);
+  const [protocol] = protocolsOf(enforced, destination);
   const last = matched.at(-1);
   if (last === undefined || protocol === undefined) return nobodyAllows(here, destination) ?? noPort(layers, parsed.host);
-  const audit = denied(here, destination) ?? (protocol === 'http' ? null : requestsUnread(here, destination));
+  const audit = denied(here, destination) ?? (readsRequests(protocol) ? null : requestsUnread(here, destination));
   return {
     effect: 'allow',
     rule: ruleName(last.rule),
@@ -84,10 +85,11 @@ function nobodyAllows(layers: readonly Layer[], destination: Destination): Egres
   };
 }
 
-function protocolsDisagree(layers: readonly Layer[], { host, port }: Destination): EgressDenied | null {
-  const [first, second] = protocolsOf(layers);
+function protocolsDisagree(layers: readonly Layer[], destination: Destination): EgressDenied | null {
+  const { host, port } = destination;
+  const [first, second] = protocolsOf(layers, destination);
   if (first === undefined || second === undefined) return null;
-  const rules = asking(layers).filter(({ protocol }) => protocol !== 'tcp');
+  const rules = asking(layers, destination).filter(({ protocol }) => protocol !== 'tcp');
   return {
     effect: 'deny',
     rule: ruleName(rules[0]?.rule ?? { host, port }),
@@ -101,21 +103,21 @@ function requestsUnread(layers: readonly Layer[], { host, port }: Destination): 
   for (const { name, deny } of layers) {
     const rule = deny.find(({ http }) => http !== undefined);
     if (rule === undefined) continue;
-    return { effect: 'deny', rule: ruleName(rule), reason: `"${ruleName(rule)}" of the ${name} denies some requests to ${host}:${port}, and they are not read there`, wouldAllow: `--allow ${host}:${port}/http` };
+    return { effect: 'deny', rule: ruleName(rule), reason: `"${ruleName(rule)}" of the ${name} denies some requests to ${host}:${port}, and they are not read there`, wouldAllow: `--allow ${host}:${port}/${port === 443 ? 'https' : 'http'}` };
   }
   return null;
 }
 
 /** What must be kept of what the rules ask for: one protocol, or two that exclude each other. */
-function protocolsOf(layers: readonly Layer[]): readonly EgressProtocol[] {
-  const all = [...new Set(asking(layers).map(({ protocol }) => protocol))];
-  const strict = all.filter((protocol) => protocol !== 'tcp');
+function protocolsOf(layers: readonly Layer[], destination: Destination): readonly EgressProtocol[] {
+  const all = [...new Set(asking(layers, destination).map(({ protocol }) => protocol))];
+  const strict = all.filter((protocol) => protocol !== 'tcp' && (protocol !== 'tls' || !all.includes('https')));
   return strict.length === 0 ? all : strict;
 }
 
-/** The rules that ask for a protocol: those that allow, and those that deny some requests of `http`. */
-function asking(layers: readonly Layer[]): readonly { readonly layer: LayerName; readonly rule: EgressRule; readonly protocol: EgressProtocol }[] {
-  const denying = layers.flatMap(({ name, deny }) => deny.filter(({ http }) => http !== undefined).map((rule) => ({ layer: name, rule, protocol: 'http' as const })));
+/** The rules that ask for a protocol: those that allow, and those that deny some requests. */
+function asking(layers: readonly Layer[], { port }: Destination): readonly { readonly layer: LayerName; readonly rule: EgressRule; readonly protocol: EgressProtocol }[] {
+  const denying = layers.flatMap(({ name, deny }) => deny.filter(({ http }) => http !== undefined).map((rule) => ({ layer: name, rule, protocol: protocolOf({ port, ...rule }) })));
   return [...allowing(layers).map(({ layer, rule }) => ({ layer, rule, protocol: protocolOf(rule) })), ...denying];
 }
 

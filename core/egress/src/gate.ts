@@ -1,7 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, Socket, type Server } from 'node:net';
 import type { NetworkState } from '@caisson/contract';
-import { Admitted, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
+import { Admitted, type Admission, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
 import { serveDirect, serveHttpProxy, serveSocks } from './doors.ts';
@@ -26,6 +26,8 @@ export interface GateOptions {
   readonly descriptors: GateDescriptors;
   readonly record: PutOnRecord;
   readonly resolve: Resolve;
+  /** The value of a secret that is leased to a sandbox. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE */
+  readonly value: (lease: string, sandbox: string) => Promise<string>;
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   /** Told when nothing tells any more what the kernel refuses: a gate that does not see goes, and another comes. */
@@ -43,6 +45,7 @@ export class Gate implements AsyncDisposable {
   readonly #options: GateOptions;
   readonly #admitted = new Map<string, Admitted>();
   readonly #byAddress = new Map<string, Admitted>();
+  readonly #admitting = new Map<string, Promise<void>>();
   readonly #servers: Server[] = [];
   readonly #closers: (() => void)[] = [];
   #connections = 0;
@@ -55,7 +58,7 @@ export class Gate implements AsyncDisposable {
     const { descriptors: { tcp, dnsUdp, dnsTcp, httpProxy, socks, seen }, resolve, nowMs, wallMs } = this.#options;
     const nextId = (): number => (this.#connections += 1);
     const relay = new HttpRelay({ resolve, nowMs, wallMs, nextId });
-    const rooms: GateRooms = { resolve, nowMs, wallMs, nextId, serveHttp: (call) => relay.serve(call) };
+    const rooms: GateRooms = { resolve, nowMs, wallMs, nextId, serveHttp: (call) => relay.serve(call), serveHttps: (call) => relay.serveSecure(call) };
     const find = (address: string | undefined): Admitted | undefined => this.#byAddress.get(address ?? '');
     serveDirect(await this.#listen(tcp), find, rooms);
     serveDnsTcp(await this.#listen(dnsTcp, { paused: false }), find);
@@ -113,8 +116,28 @@ export class Gate implements AsyncDisposable {
     await Promise.all([...this.#admitted.values()].map((admitted) => admitted.tellCounts().catch(() => undefined)));
   }
 
-  /** Lets a sandbox speak, or gives one that may other rules. */
-  admit(message: AdmissionMessage): void {
+  /**
+   * Lets a sandbox speak, or gives one that may other rules. Admissions of one sandbox hold one after the other, in the order
+   * in which they came.
+   *
+   * @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE; what held before holds then
+   */
+  async admit({ leases, ...message }: AdmissionMessage): Promise<void> {
+    const before = this.#admitting.get(message.sandbox);
+    const admitting = (async () => {
+      const held = await Promise.all(leases.map(async (lease) => ({ lease, value: await this.#options.value(lease.id, message.sandbox) })));
+      await before?.catch(() => undefined);
+      this.#admit({ ...message, held });
+    })();
+    this.#admitting.set(message.sandbox, admitting);
+    try {
+      await admitting;
+    } finally {
+      if (this.#admitting.get(message.sandbox) === admitting) this.#admitting.delete(message.sandbox);
+    }
+  }
+
+  #admit(message: Admission): void {
     const known = this.#admitted.get(message.sandbox);
     if (known !== undefined && known.address === message.address) return known.change(message);
     if (known !== undefined) this.#forget(known);
@@ -130,6 +153,7 @@ export class Gate implements AsyncDisposable {
 
   /** Resolves with the last state of the sandbox when everything of it is cut and what passed is on record; with null when it is not known. */
   async dismiss(sandbox: string, why: string): Promise<NetworkState | null> {
+    await this.#admitting.get(sandbox)?.catch(() => undefined);
     const admitted = this.#admitted.get(sandbox);
     if (admitted === undefined) return null;
     this.#forget(admitted);

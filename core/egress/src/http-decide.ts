@@ -8,6 +8,7 @@ import { facts } from './facts.ts';
 import { targetOf, type Target } from './http-target.ts';
 import { decideHttp, type HttpAllowed } from './http-rules.ts';
 import type { Destination } from './layers.ts';
+import { inject, type Injected } from './inject.ts';
 import type { Checked } from './resolve.ts';
 
 /** Where a connection came to, and whose it is. */
@@ -16,6 +17,8 @@ export interface HttpContext {
   /** Null: to the proxy, which hears of it with each request. */
   readonly meant: Destination | null;
   readonly connection: OpenConnection;
+  /** Whether the gate has ended TLS on it, and speaks TLS to the server. */
+  readonly secure: boolean;
 }
 
 /** A request that may pass, to the address that was checked. */
@@ -23,39 +26,46 @@ export interface PassingRequest {
   readonly context: HttpContext;
   readonly target: Target;
   readonly request: HttpAllowed;
-  readonly to: Checked;
+  /** The head with the secrets that go with it. */
+  readonly injected: Injected;
+  /** In the order in which they are tried. */
+  readonly to: readonly Checked[];
 }
 
 export type DecidedRequest = PassingRequest | { readonly denied: EgressDenied; readonly target: Target | null } | { readonly failed: string };
 
-/** One request: where to → may it → count → resolve and check → put on record. Nothing leaves before the record is durable. */
-export async function decideRequest(message: IncomingMessage, context: HttpContext, rooms: Pick<GateRooms, 'resolve' | 'nowMs'>): Promise<DecidedRequest> {
-  const { admitted, connection: { id } } = context;
+/** One request: where to → may it → which secrets → count → resolve and check → put on record. Nothing leaves before the record is durable. */
+export async function decideRequest(message: IncomingMessage, context: HttpContext, rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs'>): Promise<DecidedRequest> {
+  const { admitted, connection, secure } = context;
   const target = targetOf(message, context.meant);
   if ('refused' in target) return { denied: denial(target.refused, 'a request whose host is the one that was connected to'), target: null };
-  const allowed = allow(message, target, admitted);
+  const allowed = allow(message, target, context);
   if ('effect' in allowed) return { denied: allowed, target };
+  const injected = inject({ ...target, method: message.method ?? '', rawHeaders: message.rawHeaders, secure, wallMs: rooms.wallMs() }, admitted.held);
+  if ('effect' in injected) return { denied: injected, target };
   const tooFast = admitted.tooFast();
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };
   const { denied, audit } = admitted.meter.open(allowed.request.layers, rooms.nowMs());
   if (denied !== null) return { denied, target };
   const resolved = await rooms.resolve(target.host, { unsafeAllowPrivate: admitted.policy.unsafeAllowPrivate ?? [], resolvers: admitted.policy.resolvers });
   if ('refused' in resolved) return { denied: denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', allowed.request.rule), target };
-  const to = 'failed' in resolved ? undefined : resolved.addresses[0];
-  if (to === undefined) return { failed: 'failed' in resolved ? resolved.failed : 'no address' };
+  if ('failed' in resolved) return resolved;
+  const to = resolved.addresses;
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
-  const body: Json = { event: 'request', connection: id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to, wouldBeDenied) };
+  const body: Json = { event: 'request', connection: connection.id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })) };
+  for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   await admitted.record(body);
-  return { context, target, request: allowed.request, to };
+  return { context, target, request: allowed.request, injected, to };
 }
 
 /** By the rules as they are now, which may not be those by which the connection was opened. */
-function allow({ method = '', headers }: IncomingMessage, target: Target, { layers }: Admitted): { readonly connection: ConnectionAllowed; readonly request: HttpAllowed } | EgressDenied {
+function allow({ method = '', headers }: IncomingMessage, target: Target, { admitted: { layers }, secure }: HttpContext): { readonly connection: ConnectionAllowed; readonly request: HttpAllowed } | EgressDenied {
   const connection = decideConnection(layers, target);
   if (connection.effect === 'deny') return connection;
   const { host, port, path } = target;
-  if (connection.protocol !== 'http') return denial(`requests to ${host}:${port} are not for the gate to read: its protocol is ${connection.protocol}`, `CONNECT, or --allow ${host}:${port}/http`, connection.rule);
+  const wanted = secure ? 'https' : 'http';
+  if (connection.protocol !== wanted) return denial(`requests to ${host}:${port} are not for the gate to read by ${wanted}: its protocol is ${connection.protocol}`, `CONNECT, or --allow ${host}:${port}/${wanted}`, connection.rule);
   const length = headers['content-length'];
   const request = decideHttp(connection.layers, { method, path, bodyBytes: length === undefined ? null : Number(length) });
   return request.effect === 'deny' ? request : { connection, request };

@@ -1,20 +1,22 @@
-import { createServer, request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import { createServer, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { EgressDenied } from '@caisson/contract';
 import type { Admitted, OpenConnection } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
 import { denial, denialBody, failureBody, responseText, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
-import { headText, lengthFields, passedOn } from './http-fields.ts';
+import { EchoGuard, holdsAny } from './echo.ts';
+import { Upstreams } from './http-ask.ts';
+import { headText, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
 import { carry, type Way } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
 const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
-const UPSTREAM_IDLE_MS = 300_000;
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
+const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** A request that passes, or what is said to its client. */
@@ -27,12 +29,13 @@ interface Turns {
 }
 
 /**
- * Reads requests of protocol `http` and decides each. What passes is written anew for the address that was checked, so that
+ * Reads requests of protocol `http`, and of `https` when its TLS is ended, and decides each. What passes is written anew for the address that was checked, so that
  * server and gate cannot differ about where a request ends.
  */
 export class HttpRelay {
   readonly #rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>;
   readonly #contexts = new WeakMap<Duplex, HttpContext & Turns>();
+  readonly #upstreams = new Upstreams();
   readonly #server: Server;
 
   constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
@@ -58,21 +61,26 @@ export class HttpRelay {
   /** Serves a connection that was allowed to one host and port. */
   serve({ admitted, client, host, port, head, accept }: Call): void {
     accept();
-    this.#take(client, head, { admitted, meant: { host, port } });
+    this.#take(client, head, { admitted, meant: { host, port }, secure: false });
+  }
+
+  /** Serves what has come out of a TLS connection that was allowed to one host and port. */
+  serveSecure({ admitted, client, host, port }: Pick<Call, 'admitted' | 'client' | 'host' | 'port'>): void {
+    this.#take(client, Buffer.alloc(0), { admitted, meant: { host, port }, secure: true });
   }
 
   /** Serves a connection to the proxy. */
   serveProxy(client: Socket, admitted: Admitted, head: Buffer): void {
     const tooMany = admitted.tooMany();
-    if (tooMany === null) return this.#take(client, head, { admitted, meant: null });
+    if (tooMany === null) return this.#take(client, head, { admitted, meant: null, secure: false });
     admitted.refuse({ what: 'connection', to: 'the proxy', rule: null, reason: tooMany });
     client.resetAndDestroy();
   }
 
-  #take(client: Socket, head: Buffer, { admitted, meant }: Pick<HttpContext, 'admitted' | 'meant'>): void {
+  #take(client: Socket, head: Buffer, { admitted, meant, secure }: Pick<HttpContext, 'admitted' | 'meant' | 'secure'>): void {
     const { wallMs, nextId } = this.#rooms;
     const connection: OpenConnection = {
-      id: nextId(), protocol: 'http', layers: [], host: meant?.host ?? '', port: meant?.port ?? 0, startedMs: wallMs(), bytes: { out: 0, in: 0 },
+      id: nextId(), protocol: secure ? 'https' : 'http', layers: [], host: meant?.host ?? '', port: meant?.port ?? 0, startedMs: wallMs(), leases: new Set(), bytes: { out: 0, in: 0 },
       cut: () => void client.destroy(),
     };
     // A connection to the proxy is to no one host: it is cut when the rules change, and the client makes another.
@@ -83,7 +91,7 @@ export class HttpRelay {
       admitted.passed.out += connection.bytes.out;
       admitted.passed.in += connection.bytes.in;
     });
-    this.#contexts.set(client, { admitted, meant, connection, waiting: 0, answered: Promise.resolve() });
+    this.#contexts.set(client, { admitted, meant, connection, secure, waiting: 0, answered: Promise.resolve() });
     if (head.length > 0) client.unshift(head);
     this.#server.emit('connection', client);
     client.resume();
@@ -133,13 +141,18 @@ export class HttpRelay {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const decided = await this.#decide(request);
+    if (request.socket.destroyed) return; // it was cut while it was put on record
     if ('body' in decided) return answer(response, decided.body);
     const { passing } = decided;
-    const upstream = ask(request, passing, {});
+    const asked = await this.#upstreams.ask(request, passing, {});
+    if ('failed' in asked) return answer(response, failureBody(asked.failed));
+    const { upstream } = asked;
     upstream.on('response', (reply) => {
-      response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
       reply.on('error', () => response.destroy());
-      carry({ ...this.#way(passing, 'in'), from: reply, to: response, cut: () => response.destroy() });
+      const body = this.#withoutSecrets(reply, passing, () => response.destroy());
+      if (body === null) return answer(response, failureBody(CAME_BACK));
+      response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
+      carry({ ...this.#way(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
     });
     upstream.on('error', (error: NodeJS.ErrnoException) => answer(response, failureBody(error.code ?? error.message)));
     response.on('close', () => upstream.destroy());
@@ -171,18 +184,28 @@ export class HttpRelay {
   async #onUpgrade(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     client.on('error', () => client.destroy());
     const decided = await this.#decideUpgrade(request);
+    if (client.destroyed) return;
     if ('body' in decided) return void client.end(responseText(decided.body));
     const { passing } = decided;
-    const upstream = ask(request, passing, { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' });
+    const asked = await this.#upstreams.ask(request, passing, { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' });
+    if ('failed' in asked) return void client.end(responseText(failureBody(asked.failed)));
+    const { upstream } = asked;
     upstream.on('error', () => client.destroy());
     upstream.on('response', (reply) => {
-      client.write(headText(reply));
       reply.on('error', () => client.destroy());
-      reply.pipe(client);
+      const body = this.#withoutSecrets(reply, passing, () => client.destroy());
+      if (body === null) return void client.end(responseText(failureBody(CAME_BACK)));
+      client.write(headText(reply));
+      body.pipe(client);
     });
     upstream.on('upgrade', (reply, socket, first) => {
+      socket.on('error', () => client.destroy());
+      if (first.length > 0) socket.unshift(first);
+      const answered = this.#withoutSecrets(reply, passing, () => client.destroy(), socket);
+      if (answered === null) return void client.destroy();
       client.write(headText(reply));
-      for (const [from, to, direction, begun] of [[client, socket, 'out', head], [socket, client, 'in', first]] as const) {
+      answered.once('close', () => socket.destroy());
+      for (const [from, to, direction, begun] of [[client, socket, 'out', head], [answered, client, 'in', Buffer.alloc(0)]] as const) {
         from.on('error', () => to.destroy());
         from.once('close', () => to.destroy());
         carry({ ...this.#way(passing, direction), from, to, head: begun, cut: () => from.destroy() });
@@ -190,6 +213,28 @@ export class HttpRelay {
     });
     client.once('close', () => upstream.destroy());
     upstream.end();
+  }
+
+  /**
+   * What a server answers, as long as no secret that went to it comes back in that: it is for the server, and not for who asked.
+   * Null: it has come back in the head, or what follows cannot be read.
+   */
+  #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, body: Readable = reply): Readable | null {
+    if (echoes.length === 0) return body;
+    const cameBack = (): null => {
+      admitted.refuse({ what: 'answer', to: `${host}:${port}`, rule: null, reason: CAME_BACK });
+      body.destroy();
+      return null;
+    };
+    const encoding = reply.headers['content-encoding'] ?? 'identity';
+    if (encoding.toLowerCase() !== 'identity' || holdsAny([reply.statusMessage, ...reply.rawHeaders].join('\n'), echoes)) return cameBack();
+    const guard = new EchoGuard(echoes);
+    guard.on('error', () => {
+      cameBack();
+      cut();
+    });
+    body.once('close', () => guard.destroyed || body.readableEnded || guard.destroy());
+    return body.pipe(guard);
   }
 
   #way(passing: PassingRequest, direction: 'out' | 'in'): Pick<Way, 'turn' | 'pass'> {
@@ -203,14 +248,6 @@ export class HttpRelay {
     else connection.bytes[direction] += bytes;
     return denied === null;
   }
-}
-
-/** The same request, to the address that was checked. */
-function ask(request: IncomingMessage, { target: { host, port, path }, to }: PassingRequest, more: OutgoingHttpHeaders): ClientRequest {
-  const headers = { ...passedOn(request.rawHeaders), host: port === 80 ? host : `${host}:${port}`, ...lengthFields(request), ...more };
-  const upstream = httpRequest({ host: to.address, family: to.family, port, method: request.method, path, headers, agent: false, setHost: false, timeout: UPSTREAM_IDLE_MS, insecureHTTPParser: false });
-  upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
-  return upstream;
 }
 
 /** Says why nothing passes, where that can still be said. */

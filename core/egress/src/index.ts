@@ -1,6 +1,7 @@
 export { judgeAddress, type AddressException, type AddressJudgement } from './address-judge.ts';
 export { kindOf, type AddressKind } from './address-kinds.ts';
 export { addressOfBytes, isWithin, parseAddress, parseCidr, type Address, type Cidr } from './address.ts';
+export { Certificates, makeAuthority } from './authority.ts';
 export { ClientHelloReader, readClientHello, type ClientHello, type HelloState } from './client-hello.ts';
 export { decideConnection, decideName, type ConnectionAllowed } from './decide.ts';
 export { RCODE, readFramed, readQuery, writeAnswer, writeFramed, writeRefusal, type Answer, type Query, type Rcode, type RefusedQuery } from './dns.ts';
@@ -9,6 +10,8 @@ export { canonicalHost, splitHostPort, type Refused } from './host.ts';
 export { canonicalPath, matchesPath, type CanonicalPath } from './http-path.ts';
 export { decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 export { layersOf, type Destination, type Layer, type LayerName } from './layers.ts';
+export { inject, type HeldSecret, type Injectable, type Injected } from './inject.ts';
+export { EchoGuard } from './echo.ts';
 export { Meter, Rate, type Taken } from './meter.ts';
 export { Names } from './names.ts';
 export { readRefusedPackets, type RefusedPacket } from './nflog.ts';

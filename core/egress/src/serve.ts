@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import { z } from 'zod';
-import { CaissonError, NetworkPolicy, NetworkRequest, SandboxId } from '@caisson/contract';
+import { CaissonError, CertificateAuthority, Lease, NetworkPolicy, NetworkRequest, SandboxId } from '@caisson/contract';
 import { answer, Channel, type Verbs } from '@caisson/wire';
 import type { AdmissionMessage } from './admitted.ts';
 import type { Gate } from './gate.ts';
 
-const Admission: z.ZodType<AdmissionMessage> = z.strictObject({ sandbox: SandboxId, address: z.ipv4(), network: NetworkRequest, policy: NetworkPolicy });
+const Admission: z.ZodType<AdmissionMessage> = z.strictObject({ sandbox: SandboxId, address: z.ipv4(), network: NetworkRequest, policy: NetworkPolicy, authority: CertificateAuthority.nullable(), leases: z.array(Lease).max(32) });
 const Of = z.strictObject({ sandbox: SandboxId });
 
 /** Serves control on one connection: a closed set of verbs. */

@@ -3,6 +3,7 @@ import type { KeptInfo } from '@caisson/runtime';
 import type { Box } from './box.ts';
 import { closeBox, conclude } from './close.ts';
 import { admit, attested, specFor } from './create.ts';
+import { speaks } from './credentials.ts';
 import { boxFrom, execFrom, PREPARED } from './note.ts';
 import { commitment } from './record.ts';
 import { watchExec } from './stay-exec.ts';
@@ -63,7 +64,7 @@ async function attestAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promi
   const { decision, workspace, image, request } = box.facts;
   try {
     const isFromMemory = request.memory === true && machine.id === box.facts.id; // a restore starts it anew, under another id
-    const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, terminals: request.terminals ?? true, network: request.network !== undefined }, rooms);
+    const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, ...speaks(request, box.credentials), terminals: request.terminals ?? true }, rooms);
     box.level = await attested(machine, spec, rooms, { restored: true }); // its commands run already
     await admit(box, machine, rooms);
   } catch (error) {

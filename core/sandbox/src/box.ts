@@ -3,6 +3,7 @@ import {
   type SandboxEvent, type SandboxInfo, type SandboxState,
 } from '@caisson/contract';
 import type { AllowedSandbox } from '@caisson/authority';
+import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
 import type { SnapshotInfo } from './service.ts';
 
 /** One command in a sandbox that stays. */
@@ -69,6 +70,8 @@ export class Box {
   idleMs: number | null;
   /** What it may reach now; null: it has no network. */
   network: NetworkRequest | null;
+  /** By which the gate reads its requests and puts secrets into them. */
+  credentials: Credentials = NO_CREDENTIALS;
   /** IPv4 address of its link, as of when it was last admitted to the network; null: it never was. */
   address: string | null = null;
   /** The last change of its rules that was asked for: one is made after the other. */
@@ -154,6 +157,7 @@ export class Box {
   settle(endedMs: number): void {
     this.#endedMs = endedMs;
     this.#facts = { ...this.#facts, request: told(this.#facts.request), imageEnv: [] };
+    this.credentials = NO_CREDENTIALS;
     this.snapshotKeys.clear();
     for (const exec of this.execs.values()) exec.whole = NOT_HELD; // the launcher has it
     this.#over.resolve();
@@ -200,6 +204,7 @@ export class Box {
       notEnforced,
       terminals: request.terminals ?? true,
       network: this.network,
+      secrets: this.credentials.leases.map(({ secret }) => secret),
       workspace,
       createdMs,
       endedMs: this.#endedMs,

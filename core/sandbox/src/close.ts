@@ -1,5 +1,6 @@
 import { problemOf, type Usage } from '@caisson/contract';
 import type { Box, BoxEnding } from './box.ts';
+import { releaseSecrets } from './credentials.ts';
 import { noteOf } from './note.ts';
 import { recordOutcome } from './on-record.ts';
 import { sandboxOutcome } from './stay-record.ts';
@@ -35,6 +36,7 @@ export async function conclude(box: Box, { ending, usage }: { readonly ending: B
   const reason = ending.kind === 'out-of-memory' ? 'its memory was used up' : ending.detail;
   if (ending.kind !== 'closed' && box.can('lose')) box.move('lose', reason);
   if (box.network !== null) await rooms.gate.dismiss(box.facts.id);
+  await releaseSecrets(box.facts.id, box.credentials, rooms);
   // A sandbox of which nothing is known must not go on: where the launcher is the same, it ends now; a new one has swept it.
   if (usage === null) await rooms.keeper.close(box.machine).catch(() => undefined);
   await Promise.all([...box.execs.values()].map(({ ended }) => ended));

@@ -1,9 +1,10 @@
 import { CaissonError, problemOf, type CreateRequest, type EntryDraft, type IsolationSpec, type Json, type SandboxInfo } from '@caisson/contract';
-import { decideSandbox, type AllowedSandbox } from '@caisson/authority';
+import { decideSandbox, sandboxRules, type AllowedSandbox } from '@caisson/authority';
 import { compile } from '@caisson/isolation';
 import type { KeptInfo } from '@caisson/runtime';
 import { attest } from './attest.ts';
 import { Box, type BoxEnding, type BoxFacts } from './box.ts';
+import { credentialsFor, effective, releaseSecrets, speaks, withNetwork } from './credentials.ts';
 import { freshId } from './ids.ts';
 import { noteOf } from './note.ts';
 import { recordIntent, recordOutcome } from './on-record.ts';
@@ -42,7 +43,8 @@ export interface Creation {
  * record as the sandbox's outcome and is thrown; nothing of it is left then.
  */
 export async function create(creation: Creation, rooms: StayRooms): Promise<Box> {
-  const { request, caller, key, asked } = creation;
+  const { caller, key, asked } = creation;
+  const request = withNetwork(creation.request);
   const timings = startTimings(rooms.now);
   const salt = rooms.randomBytes(32).toString('hex');
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
@@ -82,6 +84,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
   creation.onBox(box);
   try {
     if (prepared === null) {
+      box.credentials = await credentialsFor({ sandbox: id, request, expiresMs: facts.createdMs + sandboxRules(rooms.policy.value).ttlMs.maximum }, rooms);
       await makeWorkspace(facts, creation.from, rooms);
       timings.mark('workspace');
       box.mustBe('creating', 'create'); // nothing starts for a sandbox that has been closed meanwhile
@@ -158,7 +161,8 @@ export async function start(box: Box, rooms: StayRooms, timings: Timings, checkp
 /** A sandbox speaks from here on, and to nobody before. */
 export async function admit(box: Box, { address }: Pick<KeptInfo, 'address'>, rooms: StayRooms): Promise<void> {
   box.address = address;
-  if (box.network !== null && address !== null) await rooms.gate.admit({ sandbox: box.facts.id, address, network: box.network });
+  const { network, credentials: { authority, leases } } = box;
+  if (network !== null && address !== null) await rooms.gate.admit({ sandbox: box.facts.id, address, network: effective(network, leases), authority, leases });
 }
 
 /** Compares what pid 1 saw with the spec. @throws CaissonError ATTESTATION_FAILED; the sandbox is closed then */
@@ -170,7 +174,8 @@ export async function attested(kept: KeptInfo, spec: IsolationSpec, rooms: StayR
 }
 
 async function compileFor(box: Box, fromMemory: boolean, rooms: StayRooms): Promise<IsolationSpec> {
-  return specFor({ id: box.machine, ...(fromMemory ? { hostname: box.machine } : {}), decision: box.facts.decision, workspace: box.facts.workspace.id, image: box.facts.image, terminals: box.facts.request.terminals ?? true, network: box.facts.request.network !== undefined }, rooms);
+  const { facts: { decision, workspace, image, request }, machine: id, credentials } = box;
+  return specFor({ id, ...(fromMemory ? { hostname: id } : {}), decision, workspace: workspace.id, image, ...speaks(request, credentials), terminals: request.terminals ?? true }, rooms);
 }
 
 interface SpecParts {
@@ -182,6 +187,8 @@ interface SpecParts {
   readonly image: IsolationSpec['image'];
   readonly terminals: boolean;
   readonly network: boolean;
+  /** Of an authority that it alone trusts. */
+  readonly certificate?: string;
 }
 
 /** @throws CaissonError what the host lacks */
@@ -198,6 +205,7 @@ export async function specFor({ decision, ...parts }: SpecParts, rooms: StayRoom
 async function undo(box: Box, error: unknown, rooms: StayRooms): Promise<void> {
   const { code, message } = problemOf(error);
   if (box.network !== null) await rooms.gate.dismiss(box.facts.id);
+  await releaseSecrets(box.facts.id, box.credentials, rooms);
   await rooms.keeper.close(box.machine).catch(() => undefined);
   if (box.facts.workspace.name === null) await rooms.leavings.remove(box.facts.workspace.id);
   const outcome = sandboxOutcome(box.facts.id, { ending: { kind: 'failed', code, detail: message }, level: box.level, spec: box.spec, usage: null });

@@ -8,17 +8,17 @@ export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'
   return { ...inherited(original, fork), ...fork };
 }
 
-/** What a fork of a sandbox is made with: what it asks for, and else the rules of the network that its original has by now. */
+/** What a fork of a sandbox is made with: what it asks for, and else the rules of the network and the secrets that its original has by now, leased anew. */
 export function made(box: Box, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
-  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }) };
+  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }), ...(fork.secrets === undefined && { secrets: box.credentials.leases.map(({ secret }) => secret) }) };
 }
 
 /** What a fork takes over of the request that made its original: all but the original's name, and what it started from. */
-function inherited({ level, image, limits, env, labels, ttlMs, idleMs, keepAlive, terminals, network }: CreateRequest, fork: ForkRequest): CreateRequest {
+function inherited({ level, image, limits, env, labels, ttlMs, idleMs, keepAlive, terminals, network, secrets }: CreateRequest, fork: ForkRequest): CreateRequest {
   const ownIdle = fork.idleMs !== undefined || fork.keepAlive !== undefined;
   return {
     ...(level && { level }), ...(image && { image }), ...(limits && { limits }), ...(env && { env }), ...(labels && { labels }), ...(ttlMs && { ttlMs }),
-    ...(terminals !== undefined && { terminals }), ...(network && { network }), ...(!ownIdle && idleMs && { idleMs }), ...(!ownIdle && keepAlive !== undefined && { keepAlive }),
+    ...(terminals !== undefined && { terminals }), ...(network && { network }), ...(secrets && { secrets }), ...(!ownIdle && idleMs && { idleMs }), ...(!ownIdle && keepAlive !== undefined && { keepAlive }),
   };
 }
 

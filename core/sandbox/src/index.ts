@@ -3,7 +3,7 @@ export { Doubts } from './doubts.ts';
 export { endingOf } from './ending.ts';
 export { open } from './open.ts';
 export { reconcile, sha256 } from './record.ts';
-export type { Admission, Client, GateRoom, Rooms } from './rooms.ts';
+export type { Admission, Client, GateRoom, Rooms, VaultRoom } from './rooms.ts';
 export { adopt, type Adopted } from './adopt.ts';
 export { expiryOf } from './expiry.ts';
 export { Leavings } from './leavings.ts';

@@ -1,5 +1,6 @@
 import { CaissonError } from '@caisson/contract';
 import { Box, type BoxEnd, type BoxExec, type BoxFacts } from './box.ts';
+import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
 
 /**
  * What control notes with the launcher of a sandbox or an exec, to know it again after a restart. It comes back from a
@@ -15,21 +16,23 @@ interface BoxNote {
   readonly expiresMs: number;
   readonly idleMs: number | null;
   readonly network: BoxFacts['request']['network'] | null;
+  /** Default, of one that a former control noted: none. */
+  readonly credentials?: Credentials;
   readonly spec: string | null;
   readonly end: BoxEnd | null;
 }
 
 export type ExecNote = Pick<BoxExec, 'id' | 'program' | 'tty' | 'salt' | 'request' | 'intent' | 'limits'> & { readonly key: string | null; readonly digest: string };
 
-export function noteOf({ facts, expiresMs, idleMs, network, spec, end }: Box): string {
-  return JSON.stringify({ version: VERSION, facts, expiresMs, idleMs, network, spec, end } satisfies BoxNote);
+export function noteOf({ facts, expiresMs, idleMs, network, credentials, spec, end }: Box): string {
+  return JSON.stringify({ version: VERSION, facts, expiresMs, idleMs, network, credentials, spec, end } satisfies BoxNote);
 }
 
 /** The sandbox that was noted. */
 export function boxFrom(note: string, machine: string): Box {
-  const { version, facts, expiresMs, idleMs, network = null, spec, end } = JSON.parse(note) as BoxNote;
+  const { version, facts, expiresMs, idleMs, network = null, credentials = NO_CREDENTIALS, spec, end } = JSON.parse(note) as BoxNote;
   if (version !== VERSION) throw new CaissonError('INTERNAL', { detail: 'a note of another version' });
-  const box = Object.assign(new Box(facts), { machine, expiresMs, idleMs, network, spec });
+  const box = Object.assign(new Box(facts), { machine, expiresMs, idleMs, network, credentials, spec });
   if (end !== null) box.conclude(end);
   return box;
 }

@@ -6,6 +6,7 @@ import { decide } from '@caisson/authority';
 import { compile, type Refusal } from '@caisson/isolation';
 import type { ExecReport, Machine } from '@caisson/runtime';
 import { attest } from './attest.ts';
+import { credentialEnv, credentialsFor, effective, NO_CREDENTIALS, releaseSecrets, speaks, withNetwork, type Credentials } from './credentials.ts';
 import { denied, endingOf, failed, refused } from './ending.ts';
 import { freshId } from './ids.ts';
 import { Output } from './output.ts';
@@ -15,6 +16,8 @@ import { stream } from './stream.ts';
 import { startTimings, type Timings } from './timings.ts';
 
 const NOTHING_USED: Usage = { cpuMs: null, memoryPeakBytes: null, pidsPeak: null, oomKills: null };
+/** What a call may take beyond its wall time: its start, and its end. */
+const GRACE_MS = 600_000;
 const NOTHING_WRITTEN: ExecReport['written'] = { stdout: 0, stderr: 0 };
 
 type Unrecorded = Omit<RunResult, 'evidence' | 'timings'>;
@@ -33,10 +36,11 @@ interface Conclusion {
 const NOT_STARTED = { usage: NOTHING_USED, written: NOTHING_WRITTEN, level: { delivered: null, runtime: null, kernel: null }, spec: null, network: null };
 
 /**
- * One call, start to end: decide → intent → compile → launch → attest → admit to the network → stream → outcome → release. It never throws:
+ * One call, start to end: decide → intent → lease secrets → compile → launch → attest → admit to the network → stream → outcome → release. It never throws:
  * whatever goes wrong is the call's ending, and everything that was opened is closed on every path.
  */
-export async function open(request: RunRequest, client: Client, rooms: Rooms): Promise<RunResult> {
+export async function open(asked: RunRequest, client: Client, rooms: Rooms): Promise<RunResult> {
+  const request = withNetwork(asked);
   const timings = startTimings(rooms.now);
   const id = freshId('sbx', rooms.randomBytes);
   const salt = rooms.randomBytes(32).toString('hex');
@@ -95,9 +99,11 @@ interface Call {
 async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
   const { client, timings } = call;
   let machine: Machine | undefined;
+  let credentials = NO_CREDENTIALS;
   let known: Pick<Conclusion, 'level' | 'spec'> = { level: NOT_STARTED.level, spec: null };
   try {
-    const spec = await compileFor(call, rooms);
+    credentials = await credentialsFor({ sandbox: call.id, request: call.request, expiresMs: rooms.wallMs() + call.decision.limits.wallMs + GRACE_MS }, rooms);
+    const spec = await compileFor(call, credentials, rooms);
     if ('refused' in spec) return { ending: refused(spec.refused), ...NOT_STARTED };
     known = { ...known, spec: canonicalDigest(spec as unknown as Json) };
     timings.mark('compile');
@@ -110,8 +116,8 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
     timings.mark('attest');
     if (delivered === null) return { ...NOT_STARTED, ...known, ending: failed(problem('ATTESTATION_FAILED', { findings: findings.join('; ') })) };
 
-    await admit(call, machine, rooms);
-    const report = await stream({ ...call, limits: call.decision.limits }, machine);
+    await admit(call, machine, credentials, rooms);
+    const report = await stream({ ...call, env: credentialEnv(credentials), limits: call.decision.limits }, machine);
     timings.mark('run');
     const network = machine.address === null ? null : await rooms.gate.dismiss(call.id);
     const usage = await machine.close().catch(() => NOTHING_USED);
@@ -125,20 +131,21 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
   } finally {
     if (machine !== undefined && machine.address !== null) await rooms.gate.dismiss(call.id);
     await machine?.close().catch(() => undefined);
+    await releaseSecrets(call.id, credentials, rooms);
   }
 }
 
 /** A level that is missing may have become available since the host was measured: gVisor may have been built. */
-async function compileFor({ id, decision, request }: Call, rooms: Rooms): Promise<IsolationSpec | Refusal> {
-  const input = { id, decision, seccomp: rooms.seccomp, network: request.network !== undefined };
+async function compileFor({ id, decision, request }: Call, credentials: Credentials, rooms: Rooms): Promise<IsolationSpec | Refusal> {
+  const input = { id, decision, seccomp: rooms.seccomp, ...speaks(request, credentials) };
   const first = compile({ ...input, host: await rooms.host({ again: false }) });
   if (!('refused' in first) || first.refused.code !== 'LEVEL_UNAVAILABLE') return first;
   return compile({ ...input, host: await rooms.host({ again: true }) });
 }
 
 /** A sandbox speaks from here on, and to nobody before. */
-async function admit({ id, request: { network } }: Call, { address }: Machine, rooms: Rooms): Promise<void> {
-  if (network !== undefined && address !== null) await rooms.gate.admit({ sandbox: id, address, network });
+async function admit({ id, request: { network } }: Call, { address }: Machine, { authority, leases }: Credentials, rooms: Rooms): Promise<void> {
+  if (network !== undefined && address !== null) await rooms.gate.admit({ sandbox: id, address, network: effective(network, leases), authority, leases });
 }
 
 function cancelled(): Ending {

@@ -40,6 +40,7 @@ export function intentEntry(id: string, caller: string, request: RunRequest, dec
       level: decision.effect === 'allow' ? decision.level : null,
       limits: decision.effect === 'allow' ? { ...decision.limits } : null,
       network: rulesOf(request),
+      secrets: request.secrets ?? [],
       notEnforced: decision.effect === 'allow' ? decision.notEnforced : [],
     },
   };

@@ -1,4 +1,4 @@
-import type { EntryDraft, EvidenceLog, HostFacts, IsolationSpec, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
+import type { CertificateAuthority, EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Lease, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
 import type { Machine, OutputStream } from '@caisson/runtime';
 
 /** Everything a call needs of the other rooms. */
@@ -11,9 +11,12 @@ export interface Rooms {
   /** What the host can do; `again` measures it anew. */
   host(options: { readonly again: boolean }): Promise<HostFacts>;
   readonly gate: GateRoom;
+  readonly vault: VaultRoom;
   launch(spec: IsolationSpec, options: { readonly signal: AbortSignal }): Promise<Machine>;
   /** Milliseconds of a clock that never goes back. */
   now(): number;
+  /** Wall time in milliseconds since 1970 UTC. */
+  wallMs(): number;
   randomBytes(length: number): Buffer;
 }
 
@@ -23,6 +26,20 @@ export interface Admission {
   /** IPv4 address of its link. */
   readonly address: string;
   readonly network: NetworkRequest;
+  readonly authority: CertificateAuthority | null;
+  readonly leases: readonly Lease[];
+}
+
+/** Secrets, which control knows by their names. */
+export interface VaultRoom {
+  /** All of them or none; asked again, the same. @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE */
+  lease(asked: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly Lease[]>;
+  /** Forgets what was leased to a sandbox. Idempotent. */
+  release(sandbox: string): Promise<void>;
+  /** @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE */
+  revoke(sandbox: string, secret: string): Promise<void>;
+  /** Takes the value anew from where it comes, for every lease. @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE; the leases keep the value that they had then */
+  rotate(secret: string): Promise<void>;
 }
 
 /** The gate, by which sandboxes reach the network. */
@@ -31,9 +48,11 @@ export interface GateRoom {
    * Lets a sandbox speak within rules, from when this resolves. Called again, it changes the rules, and cuts the connections
    * that they no longer allow. A gate that is started anew is told again.
    *
-   * @throws CaissonError NETWORK_UNAVAILABLE
+   * @throws CaissonError NETWORK_UNAVAILABLE, SECRET_UNAVAILABLE, LEASE_NOT_FOUND
    */
   admit(admission: Admission): Promise<void>;
+  /** Makes an authority that a sandbox is to trust, for these names. */
+  certify(asked: { readonly sandbox: string; readonly names: readonly string[]; readonly expiresMs: number }): Promise<CertificateAuthority>;
   /**
    * Cuts every connection of a sandbox and puts on record what passed. Idempotent; resolves when that is done or cannot be.
    *

@@ -11,6 +11,7 @@ import { Expiry } from './expiry.ts';
 import { digestOf, forkOf, made as madeOf } from './fork-request.ts';
 import { freshId } from './ids.ts';
 import { changeNetwork, networkOf } from './network.ts';
+import { revokeSecret, rotateSecret } from './secrets.ts';
 import { noteOf } from './note.ts';
 import { canonicalDigest } from './record.ts';
 import { restore } from './restore.ts';
@@ -182,6 +183,14 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
 
   async networkState(sandbox: string): Promise<NetworkInfo> {
     return networkOf(this.#find(sandbox), this.#rooms);
+  }
+
+  async revokeSecret(sandbox: string, secret: string, { caller }: Asking): Promise<SandboxInfo> {
+    return revokeSecret(this.#find(sandbox), { secret, caller }, this.#rooms);
+  }
+
+  async rotateSecret(secret: string, { caller }: Asking): Promise<readonly string[]> {
+    return rotateSecret([...this.#boxes.values()], { secret, caller }, this.#rooms);
   }
 
   async changeNetwork(sandbox: string, network: NetworkRequest, { caller }: Asking): Promise<NetworkInfo> {

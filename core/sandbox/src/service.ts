@@ -38,6 +38,10 @@ export interface SandboxService {
    * @throws CaissonError NETWORK_ABSENT, EGRESS_EXCEEDS_POLICY, NETWORK_UNAVAILABLE
    */
   changeNetwork(sandbox: string, network: NetworkRequest, asking: Asking): Promise<NetworkInfo>;
+  /** Takes a secret from a sandbox now. @throws CaissonError SANDBOX_NOT_FOUND, LEASE_NOT_FOUND, EVIDENCE_UNAVAILABLE */
+  revokeSecret(sandbox: string, secret: string, asking: Asking): Promise<SandboxInfo>;
+  /** Takes the value of a secret anew from where it comes, for every sandbox that has it. Resolves to their ids. @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE */
+  rotateSecret(secret: string, asking: Asking): Promise<readonly string[]>;
   pause(sandbox: string, asking: Asking): Promise<SandboxInfo>;
   resume(sandbox: string, asking: Asking): Promise<SandboxInfo>;
   /** Ends every process. Idempotent. Resolves when nothing of it runs and its outcome is on record. */

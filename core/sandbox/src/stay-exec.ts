@@ -9,6 +9,7 @@ import { recordIntent, recordOutcome } from './on-record.ts';
 import { commitment, programName } from './record.ts';
 import { execIntent, execOutcome } from './stay-record.ts';
 import type { StayRooms } from './stay-rooms.ts';
+import { credentialEnv } from './credentials.ts';
 import { environment } from './stream.ts';
 
 /**
@@ -38,7 +39,7 @@ export async function startExec(box: Box, request: ExecRequest, { caller, key }:
     box.mustBe('running', 'an exec'); // it may have been closed or paused while the intent was written
     const started = rooms.keeper.start(machine, id, execNote(note), {
       argv: request.argv,
-      env: environment(namesAndValues(box.facts.imageEnv), box.facts.request.env ?? {}, request.env ?? {}, request.tty === undefined ? {} : { TERM: 'xterm-256color' }),
+      env: environment(namesAndValues(box.facts.imageEnv), credentialEnv(box.credentials), box.facts.request.env ?? {}, request.env ?? {}, request.tty === undefined ? {} : { TERM: 'xterm-256color' }),
       cwd: request.cwd ?? '/workspace',
       stdin: request.stdin === true || request.tty !== undefined,
       outputBytes: decision.outputBytes,

@@ -22,6 +22,7 @@ export function sandboxIntent(
       from: request.from ?? null,
       memory: request.memory === true,
       network: rulesOf(request),
+      secrets: request.secrets ?? [],
       request: digests.request,
       policy: digests.policy,
       decision: { effect, rule, reason },

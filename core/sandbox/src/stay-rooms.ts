@@ -65,6 +65,4 @@ export interface StayRooms extends Rooms {
   readonly images: ImageRoom;
   /** Removes workspaces that go with their sandbox, at the latest when the launcher is back. */
   readonly leavings: Leavings;
-  /** Wall time in milliseconds since 1970 UTC. */
-  wallMs(): number;
 }

@@ -5,18 +5,20 @@ import type { Client } from './rooms.ts';
 
 interface Streamed {
   readonly request: RunRequest;
+  /** Environment that it has beside its own. */
+  readonly env: Readonly<Record<string, string>>;
   readonly limits: Limits;
   readonly client: Client;
   readonly output: Output;
 }
 
 /** Runs the command and passes its streams on until it has ended. */
-export async function stream({ request, limits, client, output }: Streamed, machine: Machine): Promise<ExecReport> {
+export async function stream({ request, env, limits, client, output }: Streamed, machine: Machine): Promise<ExecReport> {
   const stdin = request.stdin === true;
   const exec = machine.spawn(
     {
       argv: request.argv,
-      env: environment(request.env ?? {}),
+      env: environment(env, request.env ?? {}),
       cwd: request.cwd ?? '/workspace',
       stdin,
       outputBytes: limits.outputBytes,

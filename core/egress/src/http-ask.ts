@@ -1,0 +1,83 @@
+import { request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import type { NetworkPolicy } from '@caisson/contract';
+import { dial } from './dial.ts';
+import type { PassingRequest } from './http-decide.ts';
+import { lengthFields, passedOn } from './http-fields.ts';
+
+const HANDSHAKE_MS = 10_000;
+const UPSTREAM_IDLE_MS = 300_000;
+/** Sets of authorities that are held: those of the host, and those with what policies add. */
+const TRUST_HELD = 8;
+
+export type Asked = { readonly upstream: ClientRequest } | { readonly failed: string };
+
+/** Sends requests on, over connections of the gate's own. */
+export class Upstreams {
+  readonly #trust = new Map<string, SecureContext>();
+
+  /** The same request, with its secrets, to an address that was checked. Where it goes by TLS the server has proved its name before anything is sent. */
+  async ask(request: IncomingMessage, passing: PassingRequest, more: OutgoingHttpHeaders): Promise<Asked> {
+    const { context: { admitted, secure, connection }, target: { host, port }, injected, to } = passing;
+    const givenUp = new AbortController();
+    const giveUp = (): void => givenUp.abort();
+    request.socket.once('close', giveUp);
+    const opened = request.socket.destroyed ? { failed: 'the client went away' } : await this.#open(passing, givenUp.signal);
+    request.socket.off('close', giveUp);
+    if ('failed' in opened) {
+      await admitted.record({ event: 'not-connected', connection: connection.id, host, port, detail: opened.failed.slice(0, 256) });
+      return opened;
+    }
+    const headers: OutgoingHttpHeaders = {
+      ...passedOn(injected.rawHeaders), host: port === (secure ? 443 : 80) ? host : `${host}:${port}`, ...lengthFields(request), ...more,
+      ...(injected.echoes.length > 0 && { 'accept-encoding': 'identity' }), // so that what comes back can be looked at
+    };
+    const upstream = httpRequest({
+      host: to[0]?.address, port, method: request.method, path: injected.path, headers,
+      createConnection: () => opened.socket, setHost: false, timeout: UPSTREAM_IDLE_MS, insecureHTTPParser: false,
+    });
+    upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
+    return { upstream };
+  }
+
+  async #open({ context: { admitted, secure }, target: { host, port }, to }: PassingRequest, signal: AbortSignal): Promise<{ readonly socket: Socket } | { readonly failed: string }> {
+    const dialled = await dial(to, port, signal);
+    if ('failed' in dialled || !secure) return dialled;
+    return proved(dialled.socket, { host, trust: this.#trustOf(admitted.policy), signal });
+  }
+
+  /** Whom the gate believes that a server is who it says: the authorities of the host, and those that the policy adds. */
+  #trustOf({ certificateAuthorities = [] }: NetworkPolicy): SecureContext {
+    const name = certificateAuthorities.join('');
+    const known = this.#trust.get(name);
+    if (known !== undefined) return known;
+    const [oldest] = this.#trust.keys();
+    if (this.#trust.size >= TRUST_HELD && oldest !== undefined) this.#trust.delete(oldest);
+    const system = getCACertificates('system');
+    const trust = createSecureContext({ ca: [...(system.length > 0 ? system : getCACertificates('bundled')), ...certificateAuthorities], minVersion: 'TLSv1.2' });
+    this.#trust.set(name, trust);
+    return trust;
+  }
+}
+
+/** A TLS connection whose server has proved that it is the host (RFC 9525). */
+function proved(socket: Socket, { host, trust, signal }: { readonly host: string; readonly trust: SecureContext; readonly signal: AbortSignal }): Promise<{ readonly socket: Socket } | { readonly failed: string }> {
+  return new Promise((resolve) => {
+    const secure = connectTls({ socket, servername: host, secureContext: trust, ALPNProtocols: ['http/1.1'] });
+    const settle = (failed: string | null): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      if (failed === null) return resolve({ socket: secure });
+      secure.destroy();
+      resolve({ failed });
+    };
+    const abort = (): void => settle('the client went away');
+    const timer = setTimeout(() => settle(`no TLS handshake within ${HANDSHAKE_MS} ms`), HANDSHAKE_MS);
+    secure.once('secureConnect', () => settle(secure.authorized ? null : 'the server has not proved its name'));
+    secure.on('error', (error: NodeJS.ErrnoException) => settle(`the server has not proved its name: ${error.code ?? error.message}`)); // stays: a socket without one throws
+    secure.once('close', () => settle('the server ended the TLS handshake'));
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+  });
+}

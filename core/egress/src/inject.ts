@@ -1,0 +1,139 @@
+import type { EgressDenied, Lease } from '@caisson/contract';
+import { denial } from './denial.ts';
+import { canonicalPath, matchesPath } from './http-path.ts';
+import type { Destination } from './layers.ts';
+
+/** A lease with the value, which is here and at its server only. */
+export interface HeldSecret {
+  readonly lease: Lease;
+  readonly value: string;
+}
+
+/** What of a request can hold a secret. */
+export interface Injectable extends Destination {
+  readonly method: string;
+  /** The request target in origin form. */
+  readonly path: string;
+  /** Names and values in turn, as they came. */
+  readonly rawHeaders: readonly string[];
+  /** Whether the gate proves to itself by TLS whose server it is. */
+  readonly secure: boolean;
+  readonly wallMs: number;
+}
+
+export interface Injected {
+  readonly path: string;
+  readonly rawHeaders: readonly string[];
+  readonly used: readonly HeldSecret[];
+  /** How what was put in could come back, letter by letter. */
+  readonly echoes: readonly string[];
+}
+
+/** Secrets go to the port of https: and to no other. */
+const PORT = 443;
+/** What a field of a request can hold (RFC 9110 §5.5), and bytes of it that a server takes. */
+const VALUE = /^[\u0021-\u007e](?:[\u0020-\u007e]*[\u0021-\u007e])?$/;
+const VALUE_MOST = 8_192;
+
+/**
+ * Puts secrets where their placeholders stand, each in its place of a request to its hosts. A placeholder anywhere else in the
+ * head of a request refuses that: it is sent to somebody who is not to have the secret, or where it would be read back.
+ */
+export function inject(request: Injectable, held: readonly HeldSecret[]): Injected | EgressDenied {
+  let { path, rawHeaders } = request;
+  const used: HeldSecret[] = [];
+  const echoes: string[] = [];
+  for (const secret of held) {
+    if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
+    const unbound = notFor(secret.lease, request);
+    if (unbound !== null) return refuse(secret, unbound);
+    if (!VALUE.test(secret.value) || secret.value.length > VALUE_MOST) return refuse(secret, 'its value cannot stand in the head of a request');
+    const placed = place({ path, rawHeaders }, secret);
+    if (placed === null || mentions(placed, secret.lease.placeholder)) return refuse(secret, `it stands elsewhere than as ${secret.lease.at}, once`);
+    ({ path, rawHeaders } = placed);
+    used.push(secret);
+    echoes.push(...placed.echoes);
+  }
+  return { path, rawHeaders, used, echoes: [...new Set(echoes)] };
+}
+
+function refuse({ lease }: HeldSecret, why: string): EgressDenied {
+  return denial(`the placeholder of secret ${lease.secret} is not replaced here: ${why}`, `a request that secrets.${lease.secret} of the policy speaks of`, `secret ${lease.secret}`);
+}
+
+/** Why a secret does not go with a request; null: it does. */
+function notFor({ hosts, methods, paths, expiresMs }: Lease, { host, port, method, path, secure, wallMs }: Injectable): string | null {
+  if (!secure) return 'the gate does not speak TLS to this server';
+  if (port !== PORT || !hosts.includes(host)) return `${host}:${port} is none of its hosts`;
+  if (expiresMs !== null && wallMs >= expiresMs) return 'its lease is over';
+  if (methods?.includes(method) === false) return `${method} is none of its methods`;
+  if (paths === undefined) return null;
+  const canonical = canonicalPath(path);
+  if ('refused' in canonical) return `the path is not clear: ${canonical.refused}`;
+  return paths.some((pattern) => matchesPath(pattern, canonical.path)) ? null : 'this path is none of its paths';
+}
+
+type Head = Pick<Injectable, 'path' | 'rawHeaders'>;
+
+/** Whether a placeholder stands anywhere in the head, as it is, escaped, or within what Basic has encoded. */
+function mentions({ path, rawHeaders }: Head, placeholder: string): boolean {
+  if (path.includes(placeholder) || unescaped(path).includes(placeholder)) return true;
+  return rawHeaders.some((text) => text.includes(placeholder) || unescaped(text).includes(placeholder) || (basicOf(text)?.includes(placeholder) ?? false));
+}
+
+function unescaped(text: string): string {
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+interface Placed extends Head {
+  readonly echoes: readonly string[];
+}
+
+/** The head with the value in its place; null where the placeholder does not stand there. */
+function place(head: Head, { lease: { at, placeholder }, value }: HeldSecret): Placed | null {
+  if (at.startsWith('query:')) return placeQuery(head, { name: at.slice('query:'.length), placeholder, value });
+  const field = at.startsWith('header:') ? at.slice('header:'.length).toLowerCase() : 'authorization';
+  const fields = head.rawHeaders.flatMap((name, index) => (index % 2 === 0 && name.toLowerCase() === field ? [index + 1] : []));
+  const [index] = fields;
+  if (index === undefined || fields.length > 1) return null;
+  const put = PUT[at === 'bearer' || at === 'basic' ? at : 'header'](head.rawHeaders[index] ?? '', placeholder, value);
+  if (put === null) return null;
+  return { path: head.path, rawHeaders: head.rawHeaders.with(index, put.text), echoes: [value, ...put.echoes] };
+}
+
+type Put = (text: string, placeholder: string, value: string) => { readonly text: string; readonly echoes: readonly string[] } | null;
+
+const PUT: Readonly<Record<'bearer' | 'basic' | 'header', Put>> = {
+  /** RFC 6750 §2.1; GitHub takes `token` for the same. */
+  bearer(text, placeholder, value) {
+    const [, scheme, token] = /^(bearer|token) +(\S+)$/i.exec(text) ?? [];
+    return token === placeholder ? { text: `${scheme ?? ''} ${value}`, echoes: [] } : null;
+  },
+  basic(text, placeholder, value) {
+    const decoded = basicOf(text);
+    const colon = decoded?.indexOf(':') ?? -1;
+    if (decoded === null || decoded.slice(colon + 1) !== placeholder || colon < 0) return null;
+    const encoded = Buffer.from(`${decoded.slice(0, colon)}:${value}`).toString('base64');
+    return { text: `Basic ${encoded}`, echoes: [encoded] };
+  },
+  header: (text, placeholder, value) => (text === placeholder ? { text: value, echoes: [] } : null),
+};
+
+/** What Authorization: Basic holds (RFC 7617 §2); null: it is no such field. */
+function basicOf(text: string): string | null {
+  const [, encoded] = /^basic +([A-Za-z0-9+/_-]+={0,2})$/i.exec(text) ?? [];
+  return encoded === undefined ? null : Buffer.from(encoded, 'base64').toString();
+}
+
+function placeQuery({ path, rawHeaders }: Head, { name, placeholder, value }: { readonly name: string; readonly placeholder: string; readonly value: string }): Placed | null {
+  const at = path.indexOf('?');
+  if (at < 0) return null;
+  const escaped = encodeURIComponent(value);
+  let count = 0;
+  const pairs = path.slice(at + 1).split('&').map((pair) => {
+    if (unescaped(pair) !== `${name}=${placeholder}`) return pair;
+    count += 1;
+    return `${name}=${escaped}`;
+  });
+  return count === 1 ? { path: `${path.slice(0, at)}?${pairs.join('&')}`, rawHeaders, echoes: [value, escaped] } : null;
+}

@@ -1,0 +1,59 @@
+import { CaissonError, type CertificateAuthority, type Lease } from '@caisson/contract';
+import type { Admission, GateRoom, VaultRoom } from '@caisson/sandbox';
+
+/** A vault without secrets: what is leased is noted. */
+export class NotedVault implements VaultRoom {
+  readonly leased = new Map<string, readonly Lease[]>();
+  readonly asked: string[] = [];
+  fails = false;
+
+  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly Lease[]> {
+    this.asked.push(`lease ${secrets.join(' ')}`);
+    if (this.fails) throw new CaissonError('SECRET_UNAVAILABLE', { secret: secrets[0] ?? '', detail: 'its file is not there' });
+    const leases = secrets.map((secret, n): Lease => ({
+      id: `lea-${String(n).padStart(16, '0')}`, secret, placeholder: `caisson-${sandbox}-${secret}`, env: secret.toUpperCase(), hosts: [`${secret}.example.test`], at: 'bearer', expiresMs, digest: 'd',
+    }));
+    this.leased.set(sandbox, leases);
+    return leases;
+  }
+
+  async release(sandbox: string): Promise<void> {
+    this.asked.push('release');
+    this.leased.delete(sandbox);
+  }
+
+  async revoke(_: string, secret: string): Promise<void> {
+    this.asked.push(`revoke ${secret}`);
+  }
+
+  async rotate(secret: string): Promise<void> {
+    this.asked.push(`rotate ${secret}`);
+  }
+}
+
+/** A gate without a network: who may speak, and what was asked of it, is only noted. */
+export class NotedGate implements GateRoom {
+  readonly admitted = new Map<string, Admission>();
+  readonly asked: string[] = [];
+  /** What happens before an admission is answered. */
+  onAdmit: () => Promise<void> = async () => undefined;
+
+  async admit(admission: Admission): Promise<void> {
+    this.asked.push(`admit ${admission.network.rules.map(({ host }) => host).join(' ')}`);
+    await this.onAdmit();
+    this.admitted.set(admission.sandbox, admission);
+  }
+
+  async certify({ names }: { readonly names: readonly string[] }): Promise<CertificateAuthority> {
+    return { certificate: `certificate for ${names.join(' ')}`, key: 'key', names };
+  }
+
+  async dismiss(sandbox: string): Promise<null> {
+    if (this.admitted.delete(sandbox)) this.asked.push('dismiss');
+    return null;
+  }
+
+  async state(): Promise<null> {
+    return null;
+  }
+}
