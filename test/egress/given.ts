@@ -4,11 +4,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { statePaths, type EgressRule, type Level, type StatePaths, type SupervisorStatus } from '@caisson/contract';
+import { statePaths, type EgressRule, type Level, type Policy, type StatePaths, type SupervisorStatus } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
 import { Caller } from '@caisson/wire';
 import { endOf, type Said } from '../cli/given.ts';
 import { HOME } from '../harness.ts';
+import { shippedPolicy } from '../isolation/given.ts';
 import { openInternet, type Internet, type InternetOptions } from './internet/internet.ts';
 
 const MAIN = `${HOME}/apps/cli/src/main.ts`;
@@ -50,8 +51,10 @@ export interface Scene extends AsyncDisposable {
   readonly paths: StatePaths;
   caisson(args: readonly string[]): Promise<Said>;
   /** @param rules none: a sandbox with a link and nothing that it may reach */
-  open(options: { readonly level: Level; readonly rules?: readonly (string | EgressRule)[]; readonly pids?: number }): Promise<Box>;
-  pidOf(role: 'gate' | 'control' | 'launcher' | 'gate namespace'): Promise<number>;
+  open(options: { readonly level: Level; readonly rules?: readonly (string | EgressRule)[]; readonly secrets?: readonly string[]; readonly pids?: number }): Promise<Box>;
+  /** State of this Caisson. */
+  readonly dir: string;
+  pidOf(role: 'gate' | 'control' | 'launcher' | 'scribe' | 'vault' | 'gate namespace'): Promise<number>;
   /** Argv that runs a program as root of this host in the network namespace of a sandbox: what a broken kernel could do. */
   inLink(box: Box, argv: readonly string[]): Promise<readonly string[]>;
   addressOf(box: Box): Promise<string>;
@@ -59,9 +62,15 @@ export interface Scene extends AsyncDisposable {
   ready(): Promise<void>;
 }
 
-export async function openScene(options: InternetOptions = {}): Promise<Scene> {
+export interface SceneOptions extends InternetOptions {
+  /** What the policy file says beside what is shipped. Default: nothing; the shipped policy holds. */
+  readonly policy?: (made: { readonly net: Internet; readonly dir: string }) => Pick<Policy, 'network' | 'secrets'>;
+}
+
+export async function openScene({ policy, ...options }: SceneOptions = {}): Promise<Scene> {
   const net = await openInternet(options);
   const dir = mkdtempSync(`${tmpdir()}/caisson-egress-`);
+  if (policy !== undefined) writeFileSync(`${dir}/policy.json`, JSON.stringify({ ...shippedPolicy, ...policy({ net, dir }) }));
   const env = { ...process.env, CAISSON_DIR: dir, CAISSON_HOME: HOME };
   const paths = statePaths({ env, uid: 0, resolve });
   const caisson = (args: readonly string[]): Promise<Said> => {
@@ -86,17 +95,17 @@ export async function openScene(options: InternetOptions = {}): Promise<Scene> {
       return ['nsenter', `--net=${folder}/${readdirSync(folder).find((name) => name.includes(id)) ?? id}/netns`, '--', ...argv];
     };
     return {
-      net, paths, caisson, pidOf, inLink,
+      net, dir, paths, caisson, pidOf, inLink,
       async addressOf(box) {
         const [address = ''] = await box.python(ADDRESS);
         assert.match(address, /^198\.19\./);
         return address;
       },
-      async open({ level, rules = [], pids = 50 }) {
+      async open({ level, rules = [], secrets = [], pids = 50 }) {
         const file = `${dir}/rules-${Math.random().toString(36).slice(2)}.json`;
         writeFileSync(file, JSON.stringify({ rules: rules.filter((rule) => typeof rule !== 'string') }));
         const allowed = rules.filter((rule) => typeof rule === 'string').flatMap((rule) => ['--allow', rule]);
-        const made = await caisson(['create', '--level', level, '--pids', `${pids}`, '--policy', file, ...allowed]);
+        const made = await caisson(['create', '--level', level, '--pids', `${pids}`, '--policy', file, ...allowed, ...secrets.flatMap((secret) => ['--secret', secret])]);
         assert.equal(made.status, 0, made.stderr);
         return boxOf({ id: made.stdout.toString().trim(), level, caisson, paths });
       },

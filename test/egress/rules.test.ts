@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allowArgument, EgressRule, NetworkPolicy, ruleName, type EgressDecision, type EgressDenied } from '@caisson/contract';
+import { allowArgument, EgressRule, NetworkPolicy, protocolOf, readsRequests, ruleName, type EgressDecision, type EgressDenied } from '@caisson/contract';
 import { canonicalHost, decideConnection, decideHttp, decideName, layersOf, type ConnectionAllowed, type HttpAllowed, type HttpRequest, type Layer } from '@caisson/egress';
 import fc from 'fast-check';
 
@@ -30,11 +30,11 @@ const anyHttp = fc.record({
 const anyRule = fc.record({
   host: fc.constantFrom(...HOSTS, '*.example.com', '*.a.example.com'),
   port: fc.constantFrom(...PORTS),
-  protocol: fc.constantFrom('tls' as const, 'http' as const, 'tcp' as const),
+  protocol: fc.constantFrom('tls' as const, 'http' as const, 'https' as const, 'tcp' as const),
   http: anyHttp,
   effect: fc.constantFrom('allow' as const, 'deny' as const, 'allow' as const),
   auditOnly: fc.boolean(),
-}, { requiredKeys: ['host'] }).map(({ http, ...rest }): EgressRule => (rest.protocol === 'http' && http !== undefined ? { ...rest, http } : rest));
+}, { requiredKeys: ['host'] }).map(({ http, ...rest }): EgressRule => (http !== undefined && readsRequests(protocolOf(http === undefined ? rest : { ...rest, http })) ? { ...rest, http } : rest));
 const rules = fc.array(anyRule, { maxLength: 5 });
 const allowRules = rules.map((all) => all.map((given): EgressRule => ({ ...given, effect: 'allow' })));
 const denyRules = fc.array(anyRule, { maxLength: 2 }).map((all) => all.map((given): EgressRule => ({ ...given, effect: 'deny' })));
@@ -45,7 +45,7 @@ const request = fc.record({ method: fc.constantFrom('GET', 'POST', 'get', 'PUT')
 
 const EVERYWHERE = HOSTS.flatMap((host) => PORTS.map((port) => ({ host, port })));
 
-/** What a sandbox can do under layers: every destination, there every request, and what is neither a request nor TLS. */
+/** What a sandbox can do under layers: every destination, there every request, plain and by TLS, and what is no request that is read. */
 function possible(layers: readonly Layer[], requests: readonly HttpRequest[]): ReadonlySet<string> {
   const can = new Set<string>();
   for (const destination of EVERYWHERE) {
@@ -53,10 +53,13 @@ function possible(layers: readonly Layer[], requests: readonly HttpRequest[]): R
     if (decision.effect === 'deny') continue;
     const where = `${destination.host}:${destination.port}`;
     can.add(where);
-    if (decision.protocol !== 'http') can.add(`${where} TLS`);
+    if (!readsRequests(decision.protocol)) can.add(`${where} TLS`);
     if (decision.protocol === 'tcp') can.add(`${where} anything`);
     for (const one of requests) {
-      if (decision.protocol === 'tcp' || (decision.protocol === 'http' && decideHttp(decision.layers, one).effect === 'allow')) can.add(`${where} ${JSON.stringify(one)}`);
+      const { protocol } = decision;
+      const passes = !readsRequests(protocol) || decideHttp(decision.layers, one).effect === 'allow';
+      if (passes && protocol !== 'https' && protocol !== 'tls') can.add(`${where} ${JSON.stringify(one)}`);
+      if (passes && protocol !== 'http') can.add(`${where} by TLS ${JSON.stringify(one)}`);
     }
   }
   return can;
@@ -293,4 +296,23 @@ test('no decision throws, whatever host, method and path a sandbox writes', () =
     assert.equal(decideConnection(layers, { host, port }).effect === 'allow' && !PORTS.includes(port), false);
     for (const decision of [decideHttp(layers, { method, path, bodyBytes: null })]) assert.doesNotMatch(decision.reason, /[^\u0020-\u007e]/);
   }), { numRuns: 2_000 });
+});
+
+test('requests are read by https where a rule of port 443 says which, and where it is asked for', () => {
+  const protocolAt = (layers: readonly Layer[], port = 443): string => allowed(connection(layers, 'api.test', port)).protocol;
+  assert.equal(protocolAt(asked({ host: 'api.test', http: { methods: ['GET'] } })), 'https');
+  assert.equal(protocolAt(asked({ host: 'api.test' })), 'tls');
+  assert.equal(protocolAt(asked({ host: 'api.test' }, { host: 'api.test', protocol: 'https' })), 'https');
+  assert.equal(protocolAt(under({ allow: [{ host: 'api.test', http: { paths: ['/v1/**'] } }] }, { host: 'api.test' })), 'https', 'the wider layer reads them');
+  assert.equal(protocolAt(under({ allow: [{ host: 'api.test' }] }, { host: 'api.test', protocol: 'https' })), 'https', 'the narrower one does');
+  assert.equal(protocolAt(under({ deny: [{ host: 'api.test', http: { methods: ['DELETE'] } }] }, { host: 'api.test' })), 'https', 'what denies some requests has them read');
+  assert.equal(protocolAt(under({ deny: [{ host: 'api.test', http: { methods: ['DELETE'] }, protocol: 'http' }] }, { host: 'api.test', port: 80 }), 80), 'http');
+  assert.match(denied(connection(asked({ host: 'api.test', port: 8443, protocol: 'https' }, { host: 'api.test', port: 8443, protocol: 'http' }), 'api.test', 8443)).reason, /disagree about what is spoken/);
+});
+
+test('requests by https are decided as those by http are', () => {
+  const { layers } = allowed(connection(under({ deny: [{ host: 'api.test', http: { methods: ['DELETE'] } }] }, { host: 'api.test', http: { paths: ['/v1/**'] } }), 'api.test'));
+  for (const [method, path, effect] of [['GET', '/v1/a', 'allow'], ['DELETE', '/v1/a', 'deny'], ['GET', '/v2', 'deny']] as const) {
+    assert.equal(decideHttp(layers, { method, path, bodyBytes: null }).effect, effect, `${method} ${path}`);
+  }
 });
