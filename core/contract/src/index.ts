@@ -16,6 +16,7 @@ export {
 } from './network.ts';
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
+export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { Lease, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';

@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { RESOLV_CONF } from '@caisson/contract';
+import { RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { invalid } from './tar.ts';
 import { fileAt, type Folder } from './tree.ts';
 
@@ -12,9 +12,11 @@ const PASSWD = `${AGENT.name}:x:${AGENT.id}:${AGENT.id}:${AGENT.name}:/workspace
 const GROUP = `${AGENT.name}:x:${AGENT.id}:`;
 const ACCOUNTS_BYTES_MAX = 1_048_576;
 
+const TRUST = TRUST_FOLDER.slice(1);
+
 /** Its own modes, because a runtime gives a tmpfs the mode of the folder below it (runc before 1.2). */
 const FOLDERS: Readonly<Record<string, number>> = {
-  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, proc: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
+  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, [TRUST]: 0o755, proc: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
 };
 
 /** Files of the layer by path. `read` gives the text of a file of the image, one character per byte. */
@@ -28,6 +30,8 @@ export function additionsFor(root: Folder, read: (content: number) => string): R
     'etc/hosts': '127.0.0.1 localhost\n::1 localhost\n',
     'etc/hostname': 'caisson\n',
     'etc/resolv.conf': RESOLV_CONF,
+    [`${TRUST}/${TRUST_BUNDLE}`]: '',
+    [`${TRUST}/${TRUST_CERTIFICATE}`]: '',
   };
 }
 

@@ -84,7 +84,8 @@ function mounts(spec: IsolationSpec): readonly string[] {
   const found = spec.mounts.map(labelOf);
   // The order counts: a later mount hides what lies below it.
   const terminals = spec.mounts.flatMap((mount) => (mount.kind === 'pts' ? [mount.terminals] : []));
-  const wanted = (terminals.length === 0 ? MOUNTS : MOUNTS.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
+  const trusting = found.includes('trust') ? MOUNTS.toSpliced(MOUNTS.indexOf('init'), 0, 'trust') : MOUNTS;
+  const wanted = (terminals.length === 0 ? trusting : trusting.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
   const fixed = found.length === wanted.length && found.every((label, index) => label === wanted[index]);
   const room: Readonly<Record<string, number>> = {
     '/dev/shm': spec.limits.memoryBytes,
@@ -93,6 +94,7 @@ function mounts(spec: IsolationSpec): readonly string[] {
   };
   return [
     ...(spec.readOnlyRoot ? [] : ['the root is writable']),
+    ...(found.includes('trust') && spec.network !== 'gate' ? ['it trusts an authority of its own without a link to the gate'] : []),
     ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${wanted.join(', ')}`]),
     ...(terminals.every((count) => within(count, TERMINALS_MAX)) ? [] : ['its terminals are not few']),
     ...spec.mounts.flatMap((mount) => {

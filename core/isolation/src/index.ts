@@ -4,4 +4,5 @@ export { belowFloor } from './floor.ts';
 export { toDocker, type DockerContainer, type DockerPlacement } from './docker.ts';
 export type { Refusal } from './host.ts';
 export { toOci, type OciConfig, type Placement } from './oci.ts';
+export type { TrustPlace } from './oci-mounts.ts';
 export { chooseRuntime, needsOf, noRuntime, type RuntimeNeeds } from './runtime.ts';

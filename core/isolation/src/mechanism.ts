@@ -16,6 +16,8 @@ export interface CompileInput {
   readonly terminals?: boolean;
   /** Whether it has a link to the gate. Default false. */
   readonly network?: boolean;
+  /** Certificate, as PEM, of an authority that this sandbox alone trusts; only with a link to the gate. Default: there is none. */
+  readonly certificate?: string;
 }
 
 /** The shape of every kernel mechanism: what was decided in, its own fields of the spec out. */

@@ -11,7 +11,7 @@ const TERMINALS = 16;
  * are terminals only where they are asked for, and few: the kernel does their work in threads of its own, beyond every limit
  * of the sandbox.
  */
-export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals }) => ({
+export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals, certificate }) => ({
   image,
   readOnlyRoot: true,
   mounts: [
@@ -21,6 +21,7 @@ export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decisio
     { kind: 'tmpfs', at: '/dev/shm', bytes: Math.min(SHM_BYTES_MAX, Math.floor(limits.memoryBytes / 8)), inodes: limits.inodes },
     // The root of any other image has both.
     ...(image === 'host' ? ([{ kind: 'usr' }, { kind: 'etc' }] as const) : []),
+    ...(certificate === undefined ? [] : [{ kind: 'trust', certificate } as const]),
     { kind: 'init' },
     { kind: 'tmpfs', at: '/tmp', bytes: limits.tmpBytes, inodes: limits.inodes },
     workspace === undefined ? { kind: 'tmpfs', at: '/workspace', bytes: limits.workspaceBytes, inodes: limits.inodes } : { kind: 'workspace', workspace },

@@ -1,4 +1,4 @@
-import { CaissonError, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
 
 export interface OciMount {
   readonly destination: string;
@@ -7,16 +7,38 @@ export interface OciMount {
   readonly options: readonly string[];
 }
 
+/** Files of one sandbox alone, by which it trusts an authority that no other does. */
+export interface TrustPlace {
+  /** Folder that lies over TRUST_FOLDER. */
+  readonly folder: string;
+  /** Lists of authorities of the image, by their places without links, and the files that lie over them. */
+  readonly lists: readonly { readonly at: string; readonly source: string }[];
+}
+
 /** Where the launcher keeps what a sandbox sees of the host. */
 interface Sources {
   readonly rootfs: string;
   readonly initPath: string;
   /** The folder that holds the sandbox's workspace, where its spec mounts one. */
   readonly workspace?: string | undefined;
+  readonly trust?: TrustPlace | undefined;
 }
 
-/** The mounts of config.md, "Mounts". Only here does a mount of the spec get a source, and only two of them are the host's. */
-export function toOciMount(mount: Mount, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace }: Sources): OciMount {
+/** The mounts of config.md, "Mounts", that one mount of the spec is. Only here does it get a source, and only two of them are the host's. */
+export function toOciMounts(mount: Mount, spec: Pick<IsolationSpec, 'user' | 'level'>, sources: Sources): readonly OciMount[] {
+  return mount.kind === 'trust' ? trustMounts(sources) : [toOciMount(mount, spec, sources)];
+}
+
+/**
+ * Their inodes are the sandbox's own already. @throws CaissonError LAUNCH_FAILED rather than that a sandbox is told to trust
+ * an authority that it knows nothing of
+ */
+function trustMounts({ trust }: Sources): readonly OciMount[] {
+  if (trust === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'the certificate that it trusts was not written' });
+  return [readOnlyBind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => readOnlyBind(source, at))];
+}
+
+function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {

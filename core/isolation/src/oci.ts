@@ -1,5 +1,5 @@
 import { CaissonError, type IsolationSpec } from '@caisson/contract';
-import { toOciMount, type OciMount } from './oci-mounts.ts';
+import { toOciMounts, type OciMount, type TrustPlace } from './oci-mounts.ts';
 import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
 import { CPU_PERIOD_US, socketLimitBytes } from './resources.ts';
 
@@ -16,6 +16,8 @@ export interface Placement {
   readonly initPath: string;
   /** The folder that holds the workspace, where the spec mounts one. */
   readonly workspace?: string | undefined;
+  /** What holds the certificate that the sandbox alone trusts, where the spec has one. */
+  readonly trust?: TrustPlace | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */
@@ -94,7 +96,7 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
     },
     root: { path: rootOf(spec, placement), readonly: spec.readOnlyRoot },
     hostname: spec.hostname,
-    mounts: spec.mounts.map((mount) => toOciMount(mount, spec, placement)),
+    mounts: spec.mounts.flatMap((mount) => toOciMounts(mount, spec, placement)),
     linux: {
       uidMappings: idMappings(spec.user.uid, placement.hostUid),
       gidMappings: idMappings(spec.user.gid, placement.hostGid),

@@ -136,7 +136,7 @@ const invalid = (detail: string): CaissonError => new CaissonError('CHECKPOINT_I
 
 /**
  * Reads a checkpoint and verifies every byte of it, and that it is of this maker and of a sandbox with this spec: equal
- * but for id, host name and workspace. What a process may do is in its memory, so nothing else may differ.
+ * but for id, host name, workspace and the certificate that it trusts. What a process may do is in its memory, so nothing else may differ.
  *
  * @throws CaissonError CHECKPOINT_INVALID
  */
@@ -196,7 +196,12 @@ function describe({ runtime, version, initSha256, hostPackages }: CheckpointMake
 }
 
 function comparable(spec: IsolationSpec): IsolationSpec {
-  return { ...spec, id: '', hostname: '', mounts: spec.mounts.map((mount) => (mount.kind === 'workspace' ? { ...mount, workspace: '' } : mount)) };
+  return { ...spec, id: '', hostname: '', mounts: spec.mounts.map(alike) };
+}
+
+function alike(mount: IsolationSpec['mounts'][number]): IsolationSpec['mounts'][number] {
+  if (mount.kind === 'workspace') return { ...mount, workspace: '' };
+  return mount.kind === 'trust' ? { ...mount, certificate: '' } : mount;
 }
 
 function differing(saved: IsolationSpec, now: IsolationSpec): readonly string[] {

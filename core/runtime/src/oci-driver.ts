@@ -17,6 +17,7 @@ import { frozen, OciMachine, type Hold, type OciMachineParts } from './oci-machi
 import { startRuntime } from './runtime-process.ts';
 import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
+import { writeTrust } from './trust.ts';
 
 const run = promisify(execFile);
 
@@ -156,8 +157,9 @@ export class OciDriver implements Driver {
       const workspace = await workspaceFor?.(taken.hostUid);
       const root = await makeImageRoot(spec, this.#ground.image.roots, this.#ground.images);
       if (root.held !== undefined) this.#held.set(spec.id, root.held);
+      const trust = await writeTrust(spec, { root: root.path ?? this.#ground.image.rootfs, bundle: placed.bundle });
       const link = placed.network ? await this.#link(placed, taken.slot) : null;
-      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, netns: link?.netns });
+      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
       const hello = await lanes.hello;
@@ -183,7 +185,7 @@ export class OciDriver implements Driver {
     }
   }
 
-  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'netns'>): Promise<void> {
+  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns'>): Promise<void> {
     const { host, image, cgroupParent } = this.#ground;
     const config = toOci(spec, {
       ...image,
