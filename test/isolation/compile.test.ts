@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { IsolationSpec, LEVELS, LIMIT_NAMES, type ErrorCode, type HostFacts, type Level, type SomeLimits } from '@caisson/contract';
 import { belowFloor, chooseRuntime, compile, toOci, type CompileInput, type RuntimeNeeds } from '@caisson/isolation';
 import fc from 'fast-check';
-import { allowed, goodHost, placement, runtime, shippedPolicy, shippedSeccomp, specFor } from './given.ts';
+import { allowed, CERTIFICATE, goodHost, placement, runtime, shippedPolicy, shippedSeccomp, specFor } from './given.ts';
 
 const IMAGE = `sha256:${'ab'.repeat(32)}` as const;
 
@@ -142,6 +142,21 @@ for (const [what, asked, words] of UNMOUNTABLE) {
     assert.ok(!('refused' in compile(input)), 'without it there is nothing to refuse');
   });
 }
+
+test('the certificate that a sandbox trusts is in its spec and in no other, over /etc and below all that can be written', () => {
+  for (const image of ['host', IMAGE] as const) {
+    const { mounts } = specFor({}, { image, network: true, certificate: CERTIFICATE });
+    const at = mounts.findIndex(({ kind }) => kind === 'trust');
+    assert.deepEqual(mounts[at], { kind: 'trust', certificate: CERTIFICATE });
+    assert.deepEqual(mounts.slice(at + 1).map(({ kind }) => kind), ['init', 'tmpfs', 'tmpfs']);
+    assert.deepEqual(mounts.toSpliced(at, 1), specFor({}, { image, network: true }).mounts);
+  }
+});
+
+test('LAUNCH_FAILED: a spec that trusts an authority gets no config where its certificate was not written', () => {
+  const spec = specFor({}, { network: true, certificate: CERTIFICATE });
+  assert.throws(() => toOci(spec, { ...placement, netns: '/run/netns' }), { code: 'LAUNCH_FAILED', message: /the certificate that it trusts was not written/ });
+});
 
 test('LAUNCH_FAILED: a machine that the filter is not written for gets no config', () => {
   assert.throws(() => toOci(specFor(), { ...placement, arch: 'riscv64' }), { code: 'LAUNCH_FAILED', message: /no system call filter for riscv64/ });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toDocker, type DockerPlacement } from '@caisson/isolation';
-import { specFor } from './given.ts';
+import { CERTIFICATE, specFor } from './given.ts';
 
 const placement: DockerPlacement = {
   imageId: `sha256:${'cd'.repeat(32)}`,
@@ -71,8 +71,9 @@ test('a resolver of the host is not told', () => {
   assert.deepEqual(host.Dns, ['127.0.0.1']);
 });
 
-test('LAUNCH_FAILED: a workspace or another image has no place in Docker', () => {
+test('LAUNCH_FAILED: a workspace, another image or an authority of the sandbox\'s own has no place in Docker', () => {
   const spec = specFor();
   assert.throws(() => toDocker({ ...spec, image: `sha256:${'ab'.repeat(32)}` }, placement), { code: 'LAUNCH_FAILED' });
+  assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'trust', certificate: CERTIFICATE }] }, placement), { code: 'LAUNCH_FAILED' });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'workspace', workspace: 'ws-0123456789abcdef' }] }, placement), { code: 'LAUNCH_FAILED' });
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LIMIT_NAMES, NAMESPACES, type IsolationSpec, type Mount, type SeccompRule } from '@caisson/contract';
 import { belowFloor } from '@caisson/isolation';
-import { specFor } from './given.ts';
+import { CERTIFICATE, specFor } from './given.ts';
 
 const good = specFor();
 
@@ -95,6 +95,22 @@ test('few terminals after /dev are not below the floor; many, none or at another
   for (const count of [0, 17, 3_000]) assertBelow(withMounts([proc, dev, pts(count), ...rest]), 'its terminals are not few');
   assertBelow(withMounts([proc, pts(1), dev, ...rest]), /the mounts are/);
   assertBelow(withMounts([proc, dev, pts(1), pts(1), ...rest]), /the mounts are/);
+});
+
+test('an authority of the sandbox\'s own is not below the floor with a link to the gate; without one, twice or in another place it is', () => {
+  const trust: Mount = { kind: 'trust', certificate: CERTIFICATE };
+  for (const more of [{}, { terminals: true }, { image: `sha256:${'ab'.repeat(32)}` }] as const) {
+    const spec = specFor({}, { network: true, certificate: CERTIFICATE, ...more });
+    assert.deepEqual(belowFloor(spec), []);
+    assert.deepEqual(belowFloor({ ...spec, network: 'none' }), ['it trusts an authority of its own without a link to the gate']);
+    const at = spec.mounts.findIndex(({ kind }) => kind === 'trust');
+    const rest = spec.mounts.toSpliced(at, 1);
+    for (let place = 0; place <= rest.length; place++) {
+      if (place !== at) assert.match(belowFloor({ ...spec, mounts: rest.toSpliced(place, 0, trust) }).join(), /the mounts are/, `${place}`);
+    }
+    assert.match(belowFloor({ ...spec, mounts: spec.mounts.toSpliced(at, 0, trust) }).join(), /the mounts are/);
+    assert.match(belowFloor({ ...spec, mounts: [...spec.mounts, trust] }).join(), /the mounts are/);
+  }
 });
 
 for (const [index, mount] of good.mounts.entries()) {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decide, parsePolicy } from '@caisson/authority';
 import { Seccomp, type Allowed, type HostFacts, type IsolationSpec, type Policy, type RunRequest, type RuntimeFacts } from '@caisson/contract';
-import { compile, type Placement } from '@caisson/isolation';
+import { compile, type CompileInput, type Placement } from '@caisson/isolation';
 
 const PROFILES = join(import.meta.dirname, '../../profiles');
 const POLICY_PATH = join(PROFILES, 'policies/default.json');
@@ -46,7 +46,10 @@ export function allowed(request: Partial<RunRequest> = {}): Allowed {
   return decision;
 }
 
-export function specFor(request: Partial<RunRequest> = {}, more: { readonly terminals?: boolean } = {}): IsolationSpec {
+/** Of an authority that one sandbox alone trusts. Nothing here reads more of it than its form. */
+export const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nbm90IG9uZSB0aGF0IGFueWJvZHkgY291bGQgdHJ1c3Q=\n-----END CERTIFICATE-----\n';
+
+export function specFor(request: Partial<RunRequest> = {}, more: Pick<CompileInput, 'terminals' | 'network' | 'certificate' | 'image'> = {}): IsolationSpec {
   const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed(request), host: goodHost, seccomp: shippedSeccomp, ...more });
   if ('refused' in compiled) throw new Error(compiled.refused.message);
   return compiled;

@@ -3,18 +3,24 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MIB, type RunRequest } from '@caisson/contract';
-import { toOci, type Placement } from '@caisson/isolation';
-import { placement, specFor } from './given.ts';
+import { toOci, type CompileInput, type Placement } from '@caisson/isolation';
+import { CERTIFICATE, placement, specFor } from './given.ts';
 
 /** UPDATE_GOLDEN=1 writes the files anew: read the difference before it is committed. */
 const UPDATE = process.env['UPDATE_GOLDEN'] === '1';
 
-const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>, { readonly terminals?: boolean }?]>> = {
+const trust = {
+  folder: '/run/caisson/sandboxes/sbx-0123456789abcdef/trust',
+  lists: [{ at: '/etc/ssl/certs/ca-certificates.crt', source: '/run/caisson/sandboxes/sbx-0123456789abcdef/trust/ca-bundle.crt' }],
+};
+
+const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>, Pick<CompileInput, 'terminals' | 'network' | 'certificate'>?]>> = {
   'container-default': [{}, {}],
   'gvisor': [{ level: 'gvisor' }, {}],
   'small-memory': [{ limits: { memoryBytes: 32 * MIB, cpuMillis: 250, pids: 8 } }, {}],
   'no-swap-accounting': [{}, { swapAccounting: false }],
   'terminals': [{}, {}, { terminals: true }],
+  'trust': [{}, { trust, netns: '/run/caisson/sandboxes/sbx-0123456789abcdef/netns' }, { network: true, certificate: CERTIFICATE }],
   'arm64': [{}, { arch: 'arm64' }],
 };
 

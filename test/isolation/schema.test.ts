@@ -3,9 +3,11 @@ import { test } from 'node:test';
 import { IsolationSpec, type Mount } from '@caisson/contract';
 import { toOci } from '@caisson/isolation';
 import fc from 'fast-check';
-import { placement, specFor } from './given.ts';
+import { CERTIFICATE, placement, specFor } from './given.ts';
 
-const good = specFor();
+const good = specFor({}, { network: true, certificate: CERTIFICATE });
+const folder = '/run/caisson/sandboxes/sbx-0123456789abcdef/trust';
+const here = { ...placement, netns: '/run/caisson/netns', trust: { folder, lists: [{ at: '/etc/ssl/cert.pem', source: `${folder}/ca-bundle.crt` }] } };
 
 function accepts(change: object): boolean {
   return IsolationSpec.safeParse({ ...good, ...change }).success;
@@ -26,10 +28,19 @@ test('no mount takes a field that could hold a host path, a device or an option'
 
 test('there is no mount of another kind', () => {
   fc.assert(fc.property(fc.oneof(fc.constantFrom('bind', 'host', 'overlay', 'sysfs', 'cgroup', 'mqueue', 'device', 'socket'), fc.string()), (kind) => {
-    fc.pre(!['proc', 'dev', 'etc', 'init', 'usr', 'tmpfs'].includes(kind));
+    fc.pre(!['proc', 'dev', 'etc', 'init', 'usr', 'tmpfs'].includes(kind)); // the others need more than their kind
     assert.ok(!accepts({ mounts: [...good.mounts, { kind }] }));
     assert.ok(!accepts({ mounts: [...good.mounts, { kind, source: '/etc' }] }));
   }));
+});
+
+test('what a sandbox trusts is one certificate as PEM and no place', () => {
+  const trusting = (certificate: unknown): boolean => accepts({ mounts: good.mounts.map((mount) => (mount.kind === 'trust' ? { ...mount, certificate } : mount)) });
+  assert.ok(trusting(CERTIFICATE));
+  const key = CERTIFICATE.replaceAll('CERTIFICATE', 'PRIVATE KEY');
+  for (const other of ['', '/etc/ssl/cert.pem', key, `${CERTIFICATE}${key}`, `${CERTIFICATE}${CERTIFICATE}`, `words\n${CERTIFICATE}`, CERTIFICATE.replace('bm90', `${'bm90'.repeat(5_000)}`), null, undefined]) {
+    assert.ok(!trusting(other), String(other).slice(0, 80));
+  }
 });
 
 test('a tmpfs lies at one of three places and nowhere else', () => {
@@ -50,10 +61,10 @@ test('a spec has no field beyond those of the schema, and no image but host', ()
   assert.ok(!accepts({ id: '../../etc' }));
 });
 
-test('of the host, an OCI config names the rootfs, the init binary and /usr, and all of them are read-only', () => {
-  const config = toOci(good, placement);
+test('of the host, an OCI config names the rootfs, the init binary, /usr and files that are the sandbox\'s own, and all of them are read-only', () => {
+  const config = toOci(good, here);
   const binds = config.mounts.filter(({ type, options }) => type === 'bind' || options.some((option) => option.includes('bind')));
-  assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), []);
+  assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), [[folder, '/etc/caisson'], [`${folder}/ca-bundle.crt`, '/etc/ssl/cert.pem']]);
   const usr = config.mounts.find(({ destination }) => destination === '/usr');
   assert.ok(usr?.options.includes(`lowerdir=/usr:${placement.rootfs}/mnt`));
   for (const { options = [] } of [...binds, ...(usr === undefined ? [] : [usr])]) for (const option of ['ro', 'nosuid', 'nodev']) assert.ok(options.includes(option));
@@ -63,7 +74,7 @@ test('of the host, an OCI config names the rootfs, the init binary and /usr, and
 });
 
 test('no mount inside lets a set-user-id program or a device through', () => {
-  const config = toOci(good, placement);
+  const config = toOci(good, here);
   for (const { destination, options } of config.mounts) {
     assert.ok(options.includes('nosuid'), destination);
     // /dev holds the harmless nodes that the runtime makes; /dev/pts holds terminals.
@@ -73,7 +84,7 @@ test('no mount inside lets a set-user-id program or a device through', () => {
 
 test('every writable mount has a size and a number of files, or root alone may write to it', () => {
   const sized = (mount: Mount): boolean => mount.kind === 'tmpfs' && mount.bytes > 0 && mount.inodes > 0;
-  const writable = toOci(good, placement).mounts.filter(({ options, destination }) => !options.includes('ro') && !['/proc', '/dev', '/dev/pts'].includes(destination));
+  const writable = toOci(good, here).mounts.filter(({ options, destination }) => !options.includes('ro') && !['/proc', '/dev', '/dev/pts'].includes(destination));
   assert.deepEqual(writable.map(({ destination }) => destination), good.mounts.filter(sized).map((mount) => (mount.kind === 'tmpfs' ? mount.at : '')));
   for (const { options } of writable) assert.ok(options.some((option) => /^size=[1-9]\d*$/.test(option)) && options.some((option) => /^nr_inodes=[1-9]\d*$/.test(option)));
 });

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { invalid } from './tar.ts';
 import { fileAt, type Folder } from './tree.ts';
@@ -52,6 +52,13 @@ function accounts(root: Folder, read: (content: number) => string, { path, own, 
     return line !== '' && name !== AGENT.name && id !== String(AGENT.id);
   });
   return [...kept, own, ''].join('\n');
+}
+
+/** Gives the layer of an image that was unpacked earlier what such layers have by now. */
+export function completeAdditions(at: string): void {
+  mkdirSync(`${at}/${TRUST}`, { recursive: true });
+  chmodSync(`${at}/${TRUST}`, 0o755);
+  for (const name of [TRUST_BUNDLE, TRUST_CERTIFICATE]) if (!existsSync(`${at}/${TRUST}/${name}`)) writeFileSync(`${at}/${TRUST}/${name}`, '', { mode: 0o644 });
 }
 
 /** Writes the layer into a folder that is new. */

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { CaissonError } from '@caisson/contract';
 import type { ImageDefinition } from './definition.ts';
+import { completeAdditions } from './additions.ts';
 import { acquireBuilt, acquireSource, type Acquired, type Ground } from './acquire.ts';
 import { folderOf, leftovers, readNames, readRecord, readRecords, retire, writeNames, type ImageRecord } from './records.ts';
 import { removeTree } from './remove-tree.ts';
@@ -65,6 +66,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
   mkdirSync(dir, { recursive: true });
   chmodSync(dir, 0o711);
   for (const folder of leftovers(dir)) await removeTree(folder);
+  for (const { digest } of readRecords(dir)) completeAdditions(`${folderOf(dir, digest)}/additions`);
   const pins = new Map<string, number>();
   let queue: Promise<unknown> = Promise.resolve();
   /** One import at a time: two would be processes of one user, and could reach into each other's files. */
