@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence', 'files', 'images', 'workspace', 'egress', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -42,6 +42,11 @@ const LAW: Law = {
     rooms: ['@caisson/contract', '@caisson/wire'],
     packages: ['zod'],
     builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises'],
+  },
+  '@caisson/vault': {
+    rooms: ['@caisson/contract', '@caisson/wire'],
+    packages: ['zod'],
+    builtins: ['buffer', 'child_process', 'crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'timers/promises'],
   },
   '@caisson/sandbox': {
     rooms: ['@caisson/contract', '@caisson/authority', '@caisson/isolation', '@caisson/runtime', '@caisson/evidence'],

@@ -2,17 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, problem, Seccomp, type HostFacts, type Policy, type StatePaths } from '@caisson/contract';
-import { parsePolicy } from '@caisson/authority';
+import { CaissonError, Seccomp, type HostFacts, type StatePaths } from '@caisson/contract';
 import { RemoteGate } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
 import { remoteExpect, remoteFacts, remoteLaunch } from '@caisson/runtime';
-import { Doubts, reconcile, sha256, type Rooms } from '@caisson/sandbox';
+import { Doubts, reconcile, type Rooms } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
 import { preload } from './api/app.ts';
 import { openControlApi, tcpPlace } from './control-api.ts';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
+import { readPolicy } from './policy.ts';
 import { controlStatus, serveClient } from './serve-client.ts';
 import { openStay } from './stay.ts';
 
@@ -71,21 +71,4 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
       evidence[Symbol.dispose]();
     },
   };
-}
-
-/** The host's policy file, or the policy that Caisson ships where there is none. */
-function readPolicy(paths: StatePaths, home: string): { readonly value: Policy; readonly sha256: string } {
-  const shipped = `${home}/profiles/policies/default.json`;
-  const own = readIfThere(paths.policy);
-  const text = own ?? readFileSync(shipped, 'utf8');
-  return { value: parsePolicy(text, own === null ? shipped : paths.policy), sha256: sha256(text) };
-}
-
-function readIfThere(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw CaissonError.from(problem('POLICY_INVALID', { path, detail: (error as Error).message }));
-  }
 }

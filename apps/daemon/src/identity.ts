@@ -7,12 +7,13 @@ export interface Identities {
   readonly scribe: { readonly uid: number; readonly gid: number };
   readonly gate: { readonly uid: number; readonly gid: number };
   readonly launcher: { readonly uid: number; readonly gid: number };
+  readonly vault: { readonly uid: number; readonly gid: number };
 }
 
 export function identities(dir: string, own: { readonly uid: number; readonly gid: number }): Identities {
-  if (own.uid !== 0) return { control: own, scribe: own, gate: own, launcher: own };
+  if (own.uid !== 0) return { control: own, scribe: own, gate: own, launcher: own, vault: own };
   const { control, scribe, gate } = processUids(instanceId(dir));
-  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, gate: { uid: gate, gid: control }, launcher: own };
+  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, gate: { uid: gate, gid: control }, launcher: own, vault: own };
 }
 
 export function self(): { readonly uid: number; readonly gid: number } {

@@ -7,6 +7,7 @@ import { openLauncher } from './launcher.ts';
 import { dropTo, live, log, type Word } from './lifetime.ts';
 import { runScribe } from './scribe.ts';
 import { Supervisor } from './supervisor.ts';
+import { openVault } from './vault.ts';
 
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
 const paths = statePaths({ env: process.env, uid: self().uid, resolve });
@@ -45,6 +46,7 @@ switch (process.argv[2]) {
   case 'supervisor': await supervise(); break;
   case 'control': await live(() => openControl(paths, home)); break;
   case 'launcher': await live(() => openLauncher(paths, home)); break;
+  case 'vault': await live(() => openVault(paths, home)); break;
   case 'gate': await live(() => openGate(paths)); break;
   case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });

@@ -2,15 +2,16 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, instanceId, type StatePaths, type SupervisorStatus } from '@caisson/contract';
+import { CaissonError, instanceId, type Policy, type StatePaths, type SupervisorStatus } from '@caisson/contract';
 import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
 import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
+import { readPolicy, secretVariables } from './policy.ts';
 
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
-const ROLES = ['scribe', 'launcher', 'gate', 'control'] as const;
+const ROLES = ['scribe', 'launcher', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Pause before a process that died is started again; doubles up to the longest. */
@@ -21,6 +22,12 @@ const STEADY_MS = 30_000;
 /** Longest from start to ready, and from SIGTERM to the end. */
 const READY_MS = 30_000;
 const STOP_MS = 10_000;
+
+/** Not even by a signal does the vault open the port of a debugger; servers are known by the certificates of the host too. */
+const VAULT_OPTIONS = ['--disable-sigusr1', '--use-system-ca'];
+const VAULT_VARIABLES = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR'];
+/** One byte, because that is too little for a core, and because with 0 one would still be handed to the program that core_pattern names: with 1 none is (do_coredump in Linux). */
+const NO_CORE = ['prlimit', '--core=1:1'];
 
 interface Supervised {
   readonly role: Role;
@@ -41,6 +48,7 @@ export class Supervisor implements AsyncDisposable {
   readonly #closers = new AsyncDisposableStack();
   readonly #namespace: GateNamespace;
   #gate: GatePlace = { problem: 'a namespace of its own takes root' };
+  #secretVariables: readonly string[] = [];
   #stopping = false;
 
   constructor(paths: StatePaths, main: string, home: string) {
@@ -66,7 +74,8 @@ export class Supervisor implements AsyncDisposable {
       this.#makeFolders();
       this.#closers.defer(() => removeRun(this.#paths));
       this.#closers.use(this.#namespace);
-      await Promise.all([this.#startRole('scribe', 0), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
+      const { value: policy } = readPolicy(this.#paths, this.#home);
+      await Promise.all([this.#startRole('scribe', 0), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
       await this.#startRole('control', 0);
       this.#closers.use(
         await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
@@ -91,6 +100,13 @@ export class Supervisor implements AsyncDisposable {
       return null;
     },
   };
+
+  /** The vault, where the policy has secrets. Which ones is looked up once: what changes holds from the next start of Caisson. */
+  async #startVault(policy: Policy): Promise<void> {
+    if (Object.keys(policy.secrets ?? {}).length === 0) return;
+    this.#secretVariables = secretVariables(policy);
+    await this.#startRole('vault', 0);
+  }
 
   /** The gate, where the host has the means; it records, and so the scribe is there before anything passes. */
   async #startNetwork(): Promise<void> {
@@ -130,6 +146,7 @@ export class Supervisor implements AsyncDisposable {
       folder(`${run}/scribe`, 0o750, scribe);
       folder(`${run}/gate`, 0o750, gate);
       folder(`${run}/launcher`, 0o711, self());
+      folder(`${run}/vault`, 0o711, self());
       folder(`${run}/images`, 0o711, self());
     } catch (cause) {
       if (cause instanceof CaissonError) throw cause;
@@ -138,7 +155,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   async #startRole(role: Role, restarts: number): Promise<void> {
-    const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment() });
+    const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
     const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
     this.#supervised.set(role, supervised);
     child.on('exit', (code, signal) => void this.#onExit(supervised, `${signal ?? code}`));
@@ -150,12 +167,13 @@ export class Supervisor implements AsyncDisposable {
 
   /** The launcher gets a mount namespace of its own, so that what it hides from its runtimes stays as it is on the host. */
   #command(role: Role): [string, string[]] {
-    const own = [process.execPath, '--disable-warning=ExperimentalWarning', this.#main, role];
+    const own = [process.execPath, '--disable-warning=ExperimentalWarning', ...(role === 'vault' ? VAULT_OPTIONS : []), this.#main, role];
     const argv = [...this.#before(role), ...own];
     return [argv[0] ?? '', argv.slice(1)];
   }
 
   #before(role: Role): readonly string[] {
+    if (role === 'vault') return NO_CORE;
     if (self().uid !== 0) return [];
     if (role === 'launcher') return ['unshare', '--mount', '--propagation', 'slave'];
     if (role !== 'gate' || !('netns' in this.#gate)) return [];
@@ -163,8 +181,9 @@ export class Supervisor implements AsyncDisposable {
     return [`${this.#home}/build/native/caisson-gate`, 'start', this.#gate.netns, String(this.#gate.inode), String(uid), String(gid)];
   }
 
-  #environment(): NodeJS.ProcessEnv {
-    const passed = ['PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'CAISSON_API_LISTEN', 'CAISSON_API_TLS_CERT', 'CAISSON_API_TLS_KEY', 'CAISSON_API_HOSTS', 'DOCKER_HOST'];
+  /** A list, so that no secret of whoever started Caisson comes along; those that the policy names go to the vault alone. */
+  #environment(role: Role): NodeJS.ProcessEnv {
+    const passed = [...(role === 'vault' ? [...VAULT_VARIABLES, ...this.#secretVariables] : []), 'PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'CAISSON_API_LISTEN', 'CAISSON_API_TLS_CERT', 'CAISSON_API_TLS_KEY', 'CAISSON_API_HOSTS', 'DOCKER_HOST'];
     const own = Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
     return { ...own, NODE_COMPILE_CACHE: `${this.#home}/build/compile-cache` };
   }

@@ -1,0 +1,94 @@
+import { isUtf8 } from 'node:buffer';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { SecretSource, VaultField } from '@caisson/contract';
+import { readField } from './kv.ts';
+import { runProgram } from './program.ts';
+import type { Resolved } from './resolved.ts';
+
+/** Where references are looked up. */
+export interface Ground {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Longest that a program or a server may take, in milliseconds. Default 10 000. */
+  readonly timeoutMs?: number;
+}
+
+/** Longest value, in bytes. */
+const VALUE_MAX = 64 * 1024;
+const TIMEOUT_MS = 10_000;
+/** What may come with the longest value: a line break, and one byte more that shows that it is too long. */
+const SLACK_BYTES = 3;
+
+/** Looks a reference up. What is wrong is an answer: whatever else is thrown on the way may quote the value, and is not told. */
+export async function resolveSource(source: SecretSource, ground: Ground): Promise<Resolved> {
+  const found = await look(source, ground).catch(() => ({ why: 'it cannot be read' }));
+  return 'why' in found ? found : judge(found.value);
+}
+
+async function look(source: SecretSource, ground: Ground): Promise<Resolved> {
+  if (typeof source === 'string') return source.startsWith('env:') ? fromEnvironment(source.slice(4), ground) : fromFile(source.slice(5));
+  const timeoutMs = ground.timeoutMs ?? TIMEOUT_MS;
+  if ('exec' in source) return runProgram(source.exec, { env: programEnv(ground), timeoutMs, outputMax: VALUE_MAX + SLACK_BYTES });
+  return fromVault(source.vault, ground, timeoutMs);
+}
+
+/** A program gets what it takes to find its files, and no other secret of whoever started Caisson. */
+function programEnv({ env }: Ground): Readonly<Record<string, string>> {
+  return Object.fromEntries(['HOME', 'PATH'].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}
+
+function fromEnvironment(name: string, { env }: Ground): Resolved {
+  const value = Object.hasOwn(env, name) ? env[name] : undefined;
+  return value === undefined ? { why: 'the variable was not set when Caisson was started' } : { value: Buffer.from(value) };
+}
+
+async function fromVault(field: VaultField, ground: Ground, timeoutMs: number): Promise<Resolved> {
+  const token = await resolveSource(field.token, ground);
+  if ('why' in token) return { why: `its token: ${token.why}` };
+  try {
+    return await readField(field, { token: token.value, timeoutMs });
+  } finally {
+    token.value.fill(0);
+  }
+}
+
+/** Opened without waiting, because what is named may be a pipe; and judged as it was opened, not as it was named. */
+async function fromFile(path: string): Promise<Resolved> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY).catch((error: NodeJS.ErrnoException) => error.code ?? 'unknown');
+  if (typeof file === 'string') return { why: `the file cannot be opened (${file})` };
+  const bytes = Buffer.alloc(VALUE_MAX + SLACK_BYTES);
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) return { why: 'it is not a regular file' };
+    if ((found.mode & 0o022) !== 0) return { why: `others than its owner can write the file (mode ${(found.mode & 0o777).toString(8)}): chmod go-w` };
+    let length = 0;
+    for (let read = 1; read > 0 && length < bytes.length; length += read) read = (await file.read(bytes, length, bytes.length - length)).bytesRead;
+    return { value: Buffer.from(bytes.subarray(0, length)) };
+  } catch (error) {
+    return { why: `the file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})` };
+  } finally {
+    bytes.fill(0);
+    await file.close();
+  }
+}
+
+/** Takes one line break off the end, and refuses what could not stand in a field of a request, or would end it (RFC 9110 §5.5). */
+function judge(bytes: Buffer): Resolved {
+  const value = bytes.subarray(0, bytes.length - lineBreakAtEnd(bytes));
+  const why = faultOf(value);
+  if (why === null) return { value };
+  bytes.fill(0);
+  return { why };
+}
+
+function lineBreakAtEnd(bytes: Buffer): number {
+  if (bytes.at(-1) !== 0x0a) return 0;
+  return bytes.at(-2) === 0x0d ? 2 : 1;
+}
+
+function faultOf(value: Buffer): string | null {
+  if (value.length === 0) return 'it is empty';
+  if (value.length > VALUE_MAX) return `it is longer than ${VALUE_MAX} bytes`;
+  if (value.some((byte) => (byte < 0x20 && byte !== 0x09) || byte === 0x7f)) return 'it holds a line break or another control character';
+  return isUtf8(value) ? null : 'it is not text in UTF-8';
+}

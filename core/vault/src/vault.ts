@@ -1,0 +1,280 @@
+import { createHmac } from 'node:crypto';
+import { CaissonError, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { isPlaceholder, newLeaseId, newPlaceholder, type RandomBytes } from './random.ts';
+import { resolveSource, type Ground } from './source.ts';
+
+export interface VaultOptions {
+  /** `secrets` of the policy: nothing else can be asked for, and whoever asks names no reference. */
+  readonly rules: Readonly<Record<string, SecretRule>>;
+  readonly ground: Ground;
+  /** Wall time in milliseconds since 1970 UTC. */
+  readonly now: () => number;
+  readonly randomBytes: RandomBytes;
+}
+
+/** A lease and how often its value went to the gate. */
+export interface LeaseUse {
+  readonly sandbox: string;
+  readonly lease: Lease;
+  readonly uses: number;
+}
+
+export interface Restored {
+  readonly leases: readonly Lease[];
+  /** What is not there, and why: LEASE_NOT_FOUND and SECRET_UNKNOWN for good, SECRET_UNAVAILABLE for now. */
+  readonly refused: readonly { readonly secret: string; readonly problem: Problem }[];
+}
+
+type Grant = Omit<Lease, 'digest'>;
+
+/** A value, and when looking it up began: of two values that of the later look is the newer. */
+interface Value {
+  readonly bytes: Buffer;
+  readonly turn: number;
+}
+
+interface Held {
+  readonly grant: Grant;
+  value: Value;
+  uses: number;
+}
+
+interface Tenant {
+  readonly held: Map<string, Held>;
+  /** Secrets that were revoked while they may still have been on their way. */
+  readonly revoked: Set<string>;
+  pending: number;
+  isGone: boolean;
+}
+
+/**
+ * Leases of secrets, and their values, in the memory of one process and nowhere else. A value that is forgotten is written
+ * over, which is the best that can be done: the engine may have moved copies of it, and what was sent is out of reach.
+ */
+export class Vault implements Disposable {
+  readonly #rules: ReadonlyMap<string, SecretRule>;
+  readonly #ground: Ground;
+  readonly #now: () => number;
+  readonly #randomBytes: RandomBytes;
+  readonly #key: Buffer;
+  readonly #tenants = new Map<string, Tenant>();
+  /** The look of the last rotation of a secret that came to an end. */
+  readonly #rotated = new Map<string, number>();
+  #turn = 0;
+
+  constructor({ rules, ground, now, randomBytes }: VaultOptions) {
+    this.#rules = new Map(Object.entries(rules));
+    this.#ground = ground;
+    this.#now = now;
+    this.#randomBytes = randomBytes;
+    this.#key = Buffer.from(randomBytes(32));
+  }
+
+  /**
+   * All of them or none: nothing is kept when one cannot be had. What the sandbox has already it gets again, unchanged.
+   *
+   * @param expiresMs wall time at which the sandbox ends; null when that is not known
+   * @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE, LEASE_NOT_FOUND when one was revoked or the sandbox released meanwhile
+   */
+  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number | null }): Promise<readonly Lease[]> {
+    for (const secret of secrets) this.#rule(secret);
+    this.expire();
+    const tenant = this.#enter(sandbox);
+    const missing = secrets.filter((secret) => !tenant.held.has(secret));
+    for (const secret of missing) tenant.revoked.delete(secret);
+    try {
+      const values = await this.#lookAll(missing);
+      const lost = secrets.find((secret) => tenant.isGone || tenant.revoked.has(secret) || (!values.has(secret) && !tenant.held.has(secret)));
+      for (const [secret, value] of values) {
+        if (lost === undefined && !tenant.held.has(secret)) tenant.held.set(secret, { grant: this.#grant(secret, expiresMs), value, uses: 0 });
+        else value.bytes.fill(0);
+      }
+      if (lost !== undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: lost });
+      return secrets.flatMap((secret) => this.#leaseOf(tenant.held.get(secret)));
+    } finally {
+      this.#leave(sandbox, tenant);
+    }
+  }
+
+  /**
+   * What a vault that is gone has leased: the same ids and placeholders with values looked up anew. Where they may go is
+   * taken from the policy and not from what is told. Each on its own, because the sandbox is there with or without it.
+   */
+  async restore({ sandbox, leases }: { readonly sandbox: string; readonly leases: readonly Lease[] }): Promise<Restored> {
+    const tenant = this.#enter(sandbox);
+    for (const { secret } of leases) if (!tenant.held.has(secret)) tenant.revoked.delete(secret);
+    try {
+      const looks = await Promise.allSettled(leases.map((lease) => this.#restoreOne(sandbox, tenant, lease)));
+      return {
+        leases: looks.flatMap((look) => (look.status === 'fulfilled' ? look.value : [])),
+        refused: looks.flatMap((look, at) => (look.status === 'rejected' ? [{ secret: leases[at]?.secret ?? '', problem: problemOf(look.reason) }] : [])),
+      };
+    } finally {
+      this.#leave(sandbox, tenant);
+    }
+  }
+
+  async #restoreOne(sandbox: string, tenant: Tenant, { id, secret, placeholder, expiresMs }: Lease): Promise<readonly Lease[]> {
+    const lost = (): CaissonError => new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
+    const { prefix } = this.#rule(secret);
+    const isTaken = (): boolean => this.#find(id) !== undefined;
+    if (tenant.held.get(secret)?.grant.id === id) return this.#leaseOf(tenant.held.get(secret));
+    if (tenant.held.has(secret) || isTaken() || !isPlaceholder(placeholder, prefix) || this.#isOver(expiresMs)) throw lost();
+    const value = await this.#look(secret);
+    const again = tenant.held.get(secret);
+    if (again !== undefined || tenant.isGone || tenant.revoked.has(secret) || isTaken()) {
+      value.bytes.fill(0);
+      if (again?.grant.id === id) return this.#leaseOf(again);
+      throw lost();
+    }
+    const held: Held = { grant: { ...this.#grant(secret, expiresMs), id, placeholder }, value, uses: 0 };
+    tenant.held.set(secret, held);
+    return this.#leaseOf(held);
+  }
+
+  /** Forgets what the sandbox has. */
+  release(sandbox: string): void {
+    const tenant = this.#tenants.get(sandbox);
+    if (tenant === undefined) return;
+    this.#tenants.delete(sandbox);
+    tenant.isGone = true;
+    for (const secret of [...tenant.held.keys()]) forget(tenant, secret);
+  }
+
+  /** @throws CaissonError LEASE_NOT_FOUND */
+  revoke({ sandbox, secret }: { readonly sandbox: string; readonly secret: string }): void {
+    this.expire();
+    const tenant = this.#tenants.get(sandbox);
+    tenant?.revoked.add(secret);
+    if (tenant === undefined || !forget(tenant, secret)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
+    this.#drop(sandbox, tenant);
+  }
+
+  /**
+   * Looks the secret up anew and gives every lease of it the new value; when that fails the old one stays.
+   *
+   * @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE
+   */
+  async rotate(secret: string): Promise<readonly LeaseUse[]> {
+    this.#rule(secret);
+    const { bytes, turn } = await this.#look(secret);
+    if (turn > (this.#rotated.get(secret) ?? 0)) this.#rotated.set(secret, turn);
+    for (const { held } of this.#tenants.values()) {
+      const one = held.get(secret);
+      if (one === undefined || one.value.turn > turn) continue;
+      one.value.bytes.fill(0);
+      one.value = { bytes: Buffer.from(bytes), turn };
+    }
+    bytes.fill(0);
+    return this.list().filter(({ lease }) => lease.secret === secret);
+  }
+
+  /** Never a value. */
+  list(sandbox?: string): readonly LeaseUse[] {
+    this.expire();
+    const tenants = [...this.#tenants].filter(([id]) => sandbox === undefined || id === sandbox);
+    return tenants.flatMap(([id, { held }]) => [...held.values()].flatMap((one) => this.#leaseOf(one).map((lease) => ({ sandbox: id, lease, uses: one.uses }))));
+  }
+
+  /**
+   * The value, for a request of that sandbox to that host. The host is judged here once more: who leases is told neither
+   * value nor where it goes, and so cannot have it sent elsewhere.
+   *
+   * @throws CaissonError LEASE_NOT_FOUND
+   */
+  value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: string; readonly host: string }): string {
+    this.expire();
+    const held = [...(this.#tenants.get(sandbox)?.held.values() ?? [])].find(({ grant }) => grant.id === lease);
+    if (held === undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: lease });
+    if (!held.grant.hosts.includes(host)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${held.grant.secret} for ${host}` });
+    held.uses += 1;
+    return held.value.bytes.toString('utf8');
+  }
+
+  /** Forgets what is over. Every question does so first; called now and then, it keeps no value longer because nobody asks. */
+  expire(): void {
+    for (const [sandbox, tenant] of this.#tenants) {
+      for (const { grant } of [...tenant.held.values()]) if (this.#isOver(grant.expiresMs)) forget(tenant, grant.secret);
+      this.#drop(sandbox, tenant);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const sandbox of [...this.#tenants.keys()]) this.release(sandbox);
+    this.#key.fill(0);
+  }
+
+  #rule(secret: string): SecretRule {
+    const rule = this.#rules.get(secret);
+    if (rule === undefined) throw new CaissonError('SECRET_UNKNOWN', { secret });
+    return rule;
+  }
+
+  /** Looks again when a rotation that began later has ended meanwhile: what was found may be what it has replaced. */
+  async #look(secret: string): Promise<Value> {
+    const turn = ++this.#turn;
+    const found = await resolveSource(this.#rule(secret).from, this.#ground);
+    if ('why' in found) throw new CaissonError('SECRET_UNAVAILABLE', { secret, detail: found.why });
+    if ((this.#rotated.get(secret) ?? 0) <= turn) return { bytes: found.value, turn };
+    found.value.fill(0);
+    return this.#look(secret);
+  }
+
+  async #lookAll(secrets: readonly string[]): Promise<ReadonlyMap<string, Value>> {
+    const looks = await Promise.allSettled(secrets.map(async (secret) => [secret, await this.#look(secret)] as const));
+    const found = looks.flatMap((look) => (look.status === 'fulfilled' ? [look.value] : []));
+    const failed = looks.find((look) => look.status === 'rejected');
+    if (failed === undefined) return new Map(found);
+    for (const [, { bytes }] of found) bytes.fill(0);
+    throw failed.reason;
+  }
+
+  #grant(secret: string, sandboxEndsMs: number | null): Grant {
+    const { hosts, at = 'bearer', methods, paths, env, prefix, ttlMs } = this.#rule(secret);
+    const ends = [sandboxEndsMs, ttlMs === undefined ? null : this.#now() + ttlMs].filter((end) => end !== null);
+    return {
+      id: newLeaseId(this.#randomBytes),
+      secret,
+      placeholder: newPlaceholder(this.#randomBytes, prefix),
+      env: env ?? secret.toUpperCase().replace(/[^A-Z0-9]/g, '_'),
+      hosts,
+      at,
+      ...(methods === undefined ? {} : { methods }),
+      ...(paths === undefined ? {} : { paths }),
+      expiresMs: ends.length === 0 ? null : Math.min(...ends),
+    };
+  }
+
+  #leaseOf(held: Held | undefined): readonly Lease[] {
+    return held === undefined ? [] : [{ ...held.grant, digest: createHmac('sha256', this.#key).update(held.value.bytes).digest('hex') }];
+  }
+
+  #find(lease: string): Held | undefined {
+    return [...this.#tenants.values()].flatMap(({ held }) => [...held.values()]).find(({ grant }) => grant.id === lease);
+  }
+
+  #isOver(expiresMs: number | null): boolean {
+    return expiresMs !== null && this.#now() >= expiresMs;
+  }
+
+  #enter(sandbox: string): Tenant {
+    const tenant = this.#tenants.get(sandbox) ?? { held: new Map(), revoked: new Set(), pending: 0, isGone: false };
+    this.#tenants.set(sandbox, tenant);
+    tenant.pending += 1;
+    return tenant;
+  }
+
+  #leave(sandbox: string, tenant: Tenant): void {
+    tenant.pending -= 1;
+    this.#drop(sandbox, tenant);
+  }
+
+  #drop(sandbox: string, tenant: Tenant): void {
+    if (!tenant.isGone && tenant.held.size === 0 && tenant.pending === 0) this.#tenants.delete(sandbox);
+  }
+}
+
+function forget({ held }: Tenant, secret: string): boolean {
+  held.get(secret)?.value.bytes.fill(0);
+  return held.delete(secret);
+}
