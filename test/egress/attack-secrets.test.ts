@@ -81,7 +81,7 @@ describe('a secret of the policy', { skip: noInternet(), concurrency: false }, (
     scene = await openScene({
       policy: ({ net, dir }) => {
         writeFileSync(`${dir}.secret`, `${value}\n`, { mode: 0o600 });
-        const from = `file:${dir}.secret` as const;
+        const from: `file:/${string}` = `file:/${dir.slice(1)}.secret`;
         return {
           network: { certificateAuthorities: [net.caPem] },
           secrets: {

@@ -7,6 +7,7 @@ import { RemoteGate } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
 import { remoteExpect, remoteFacts, remoteLaunch } from '@caisson/runtime';
 import { Doubts, reconcile, type Rooms } from '@caisson/sandbox';
+import { RemoteVault } from '@caisson/vault';
 import { listenUnix } from '@caisson/wire';
 import { preload } from './api/app.ts';
 import { openControlApi, tcpPlace } from './control-api.ts';
@@ -31,13 +32,20 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
   const evidence = remoteLog(paths.scribeSocket);
   let facts: Promise<HostFacts> | undefined;
   const doubts = new Doubts(evidence);
-  const gate = new RemoteGate(paths.gateSocket, policy.value.network ?? {});
+  const vault = new RemoteVault(paths.vaultSocket);
+  const gate = new RemoteGate(paths.gateSocket, policy.value.network ?? {}, async (admission) => void (await vault.adopt(admission)));
   const rooms: Rooms = {
     policy,
     seccomp,
     evidence,
     doubts,
     gate,
+    vault: {
+      lease: (asked) => vault.lease(asked),
+      release: (sandbox) => vault.release(sandbox),
+      revoke: (sandbox, secret) => vault.revoke({ sandbox, secret }),
+      rotate: async (secret) => void (await vault.rotate(secret)),
+    },
     host({ again }) {
       if (again || facts === undefined) facts = remoteFacts(paths.launcherSocket, again);
       const asked = facts;
@@ -46,6 +54,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     },
     launch: (spec, options) => remoteLaunch(paths.launcherSocket, spec, options),
     now: () => performance.now(),
+    wallMs: Date.now,
     randomBytes,
   };
   await rooms.host({ again: false });
@@ -68,6 +77,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
       await stay[Symbol.asyncDispose]();
       doubts[Symbol.dispose]();
       gate[Symbol.dispose]();
+      vault[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },
   };

@@ -1,13 +1,14 @@
 import type { StatePaths } from '@caisson/contract';
 import { Gate, openResolver, readDescriptors, serveGate } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
+import { RemoteValues } from '@caisson/vault';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
 
 /**
  * The process between sandboxes and the network. It gives up all privilege before it reads anything, was given listeners in
- * the namespace of the gate, and makes connections outside. It may append to the log, is told by control who may speak, and
+ * the namespace of the gate, and makes connections outside. It may append to the log, is given the values of leased secrets by the vault, is told by control who may speak, and
  * starts nothing.
  */
 export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
@@ -16,11 +17,13 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   process.chdir(paths.run);
   dropTo(identity);
   const evidence = remoteLog(paths.scribeSocket);
+  const values = new RemoteValues(paths.vaultGateSocket);
   const nowMs = (): number => performance.now();
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
     record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
     resolve: openResolver({ nowMs }),
+    valueOf: (asked) => values.value(asked),
     nowMs,
     wallMs: Date.now,
     onBlind() {
@@ -34,6 +37,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
     async [Symbol.asyncDispose]() {
       await listening[Symbol.asyncDispose]();
       await gate[Symbol.asyncDispose]();
+      values[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },
   };

@@ -1,11 +1,13 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, Socket, type Server } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NetworkState } from '@caisson/contract';
 import { Admitted, type Admission, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
 import { serveDirect, serveHttpProxy, serveSocks } from './doors.ts';
 import { HttpRelay } from './http-relay.ts';
+import { valuesOf, type ValueOf } from './values.ts';
 import { readRefusedPackets, type RefusedPacket } from './nflog.ts';
 import { linkAddress } from './plan.ts';
 import type { Resolve } from './resolve.ts';
@@ -26,8 +28,7 @@ export interface GateOptions {
   readonly descriptors: GateDescriptors;
   readonly record: PutOnRecord;
   readonly resolve: Resolve;
-  /** The value of a secret that is leased to a sandbox. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE */
-  readonly value: (lease: string, sandbox: string) => Promise<string>;
+  readonly valueOf: ValueOf;
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   /** Told when nothing tells any more what the kernel refuses: a gate that does not see goes, and another comes. */
@@ -36,6 +37,8 @@ export interface GateOptions {
 
 /** How often what was only counted is put on record. */
 const TELL_MS = 10_000;
+/** Pause before the vault is asked again for a secret that it did not give. */
+const ASK_AGAIN_MS = 1_000;
 /** The prefix of profiles/egress/gate.nft for packets with another source. */
 const FORGED = 'forged';
 const ONLY_NAMES = { reason: 'only names that a rule allows can be reached, by TCP', wouldAllow: 'the name of the host, and --allow HOST:PORT' };
@@ -118,16 +121,15 @@ export class Gate implements AsyncDisposable {
 
   /**
    * Lets a sandbox speak, or gives one that may other rules. Admissions of one sandbox hold one after the other, in the order
-   * in which they came.
-   *
-   * @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE; what held before holds then
+   * in which they came. A secret that the vault does not give is not put in, and asked for again until it is given.
    */
   async admit({ leases, ...message }: AdmissionMessage): Promise<void> {
     const before = this.#admitting.get(message.sandbox);
     const admitting = (async () => {
-      const held = await Promise.all(leases.map(async (lease) => ({ lease, value: await this.#options.value(lease.id, message.sandbox) })));
+      const held = await valuesOf(leases, message.sandbox, this.#options.valueOf);
       await before?.catch(() => undefined);
       this.#admit({ ...message, held });
+      void this.#askAgain(message.sandbox);
     })();
     this.#admitting.set(message.sandbox, admitting);
     try {
@@ -135,6 +137,18 @@ export class Gate implements AsyncDisposable {
     } finally {
       if (this.#admitting.get(message.sandbox) === admitting) this.#admitting.delete(message.sandbox);
     }
+  }
+
+  async #askAgain(sandbox: string): Promise<void> {
+    const { held } = this.#admitted.get(sandbox) ?? { held: [] };
+    if (held.every(({ value }) => value !== null)) return;
+    await delay(ASK_AGAIN_MS, undefined, { ref: false });
+    const admitted = this.#admitted.get(sandbox);
+    if (admitted === undefined || admitted.held !== held) return; // who admitted it since asks for itself
+    const again = await valuesOf(held.map(({ lease }) => lease), sandbox, this.#options.valueOf);
+    if (admitted.held !== held) return;
+    admitted.held = again;
+    return this.#askAgain(sandbox);
   }
 
   #admit(message: Admission): void {

@@ -3,10 +3,11 @@ import { denial } from './denial.ts';
 import { canonicalPath, matchesPath } from './http-path.ts';
 import type { Destination } from './layers.ts';
 
-/** A lease with the value, which is here and at its server only. */
+/** A lease with the value, which is here, in the vault and at its server only. */
 export interface HeldSecret {
   readonly lease: Lease;
-  readonly value: string;
+  /** Null: the vault does not give it now. */
+  readonly value: string | null;
 }
 
 /** What of a request can hold a secret. */
@@ -47,8 +48,10 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
     if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
     const unbound = notFor(secret.lease, request);
     if (unbound !== null) return refuse(secret, unbound);
-    if (!VALUE.test(secret.value) || secret.value.length > VALUE_MOST) return refuse(secret, 'its value cannot stand in the head of a request');
-    const placed = place({ path, rawHeaders }, secret);
+    const { value } = secret;
+    if (value === null) return refuse(secret, 'its value cannot be had now');
+    if (!VALUE.test(value) || value.length > VALUE_MOST) return refuse(secret, 'its value cannot stand in the head of a request');
+    const placed = place({ path, rawHeaders }, secret.lease, value);
     if (placed === null || mentions(placed, secret.lease.placeholder)) return refuse(secret, `it stands elsewhere than as ${secret.lease.at}, once`);
     ({ path, rawHeaders } = placed);
     used.push(secret);
@@ -90,7 +93,7 @@ interface Placed extends Head {
 }
 
 /** The head with the value in its place; null where the placeholder does not stand there. */
-function place(head: Head, { lease: { at, placeholder }, value }: HeldSecret): Placed | null {
+function place(head: Head, { at, placeholder }: Lease, value: string): Placed | null {
   if (at.startsWith('query:')) return placeQuery(head, { name: at.slice('query:'.length), placeholder, value });
   const field = at.startsWith('header:') ? at.slice('header:'.length).toLowerCase() : 'authorization';
   const fields = head.rawHeaders.flatMap((name, index) => (index % 2 === 0 && name.toLowerCase() === field ? [index + 1] : []));

@@ -1,5 +1,4 @@
-import { CaissonError, certifies, protocolOf, rulesForSecret, type CertificateAuthority, type EgressRule, type Lease, type NetworkPolicy, type NetworkRequest, type RunRequest } from '@caisson/contract';
-import { TRUST_ENV } from '@caisson/isolation';
+import { CaissonError, certifies, protocolOf, rulesForSecret, TRUST_ENV, type CertificateAuthority, type EgressRule, type Lease, type NetworkPolicy, type NetworkRequest, type RunRequest } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
 /** What the gate needs beside the rules of a sandbox to read its requests, and to put secrets into them. */
