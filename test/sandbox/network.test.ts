@@ -14,7 +14,7 @@ test('the rules of a running and of a paused sandbox are changed: on record firs
     assert.deepEqual([last?.kind, last?.subject, last?.body], ['lifecycle', id, { event: 'network', caller: 'test', rules: ['allow b.test:443'] }]);
   };
   const changed = await on.sandboxes.changeNetwork(id, to('b.test'), ASKING);
-  assert.deepEqual(changed, { rules: [{ host: 'b.test' }], connections: [], passed: { connections: 0, bytesOut: 0, bytesIn: 0 }, refused: [], refusedTotal: 0 });
+  assert.deepEqual(changed, { rules: [{ host: 'b.test' }], connections: [], secrets: [], passed: { connections: 0, bytesOut: 0, bytesIn: 0 }, refused: [], refusedTotal: 0 });
   assert.deepEqual(on.sandboxes.get(id).network, to('b.test'));
   await on.sandboxes.pause(id, ASKING);
   on.gate.onAdmit = async () => undefined;

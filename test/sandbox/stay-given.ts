@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { CaissonError, type EntryDraft, type HostFacts, type NetworkPolicy } from '@caisson/contract';
+import { CaissonError, type EntryDraft, type HostFacts, type NetworkPolicy, type Policy } from '@caisson/contract';
 import { FakeDriver, Keeper, RemoteKeeper, serveKeeper, type FakeScript, type ProcessSpec } from '@caisson/runtime';
 import { adopt, Leavings, Sandboxes, WarmPool, type StayRooms, type WorkspaceRoom } from '@caisson/sandbox';
 import { listenUnix } from '@caisson/wire';
@@ -75,7 +75,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 /** The conductor on the real keeper and its real socket; only the kernel, the disk and the log are not real. */
-export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, network }: { readonly attaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
+export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, network, secrets }: { readonly secrets?: Policy['secrets']; readonly attaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
   const dir = mkdtempSync(`${tmpdir()}/caisson-stay-`);
   const driver = new FakeDriver(script);
   const log = new MemoryLog([], refuse);
@@ -104,7 +104,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
     const remote = new RemoteKeeper(`${dir}/keeper.sock`);
     remotes.push(remote);
     const rooms: StayRooms = {
-      policy: { value: { ...shippedPolicy, ...(network && { network }), ...(shippedPolicy.sandboxes === undefined ? {} : { sandboxes: { ...shippedPolicy.sandboxes, maximum } }) }, sha256: 'a'.repeat(64) },
+      policy: { value: { ...shippedPolicy, ...(network && { network }), ...(secrets && { secrets }), ...(shippedPolicy.sandboxes === undefined ? {} : { sandboxes: { ...shippedPolicy.sandboxes, maximum } }) }, sha256: 'a'.repeat(64) },
       seccomp: shippedSeccomp,
       evidence: log,
       doubts: { add: (outcome) => void doubts.push(outcome) },

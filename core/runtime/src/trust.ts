@@ -105,5 +105,5 @@ async function readList(root: string, at: string): Promise<Buffer> {
   await using file = await open(`${root}${at}`, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   const found = await file.stat();
   if (!found.isFile() || found.size > LIST_BYTES_MAX) throw new CaissonError('LAUNCH_FAILED', { detail: `the list of authorities of its image, ${at}, has ${found.size} bytes` });
-  return file.readFile();
+  return await file.readFile();
 }
