@@ -1,4 +1,5 @@
 import { CaissonError, type CertificateAuthority, type Lease } from '@caisson/contract';
+import { makeAuthority } from '@caisson/egress';
 import type { Admission, GateRoom, VaultRoom } from '@caisson/sandbox';
 
 /** A vault without secrets: what is leased is noted. */
@@ -44,8 +45,8 @@ export class NotedGate implements GateRoom {
     this.admitted.set(admission.sandbox, admission);
   }
 
-  async certify({ names }: { readonly names: readonly string[] }): Promise<CertificateAuthority> {
-    return { certificate: `certificate for ${names.join(' ')}`, key: 'key', names };
+  certify(asked: { readonly sandbox: string; readonly names: readonly string[]; readonly expiresMs: number }): Promise<CertificateAuthority> {
+    return makeAuthority({ ...asked, wallMs: Date.now() });
   }
 
   async dismiss(sandbox: string): Promise<null> {

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Policy } from '@caisson/contract';
+import type { ProcessSpec } from '@caisson/runtime';
+import { ASKING, stage } from './stay-given.ts';
+
+const SECRETS: NonNullable<Policy['secrets']> = {
+  api: { from: 'env:API', hosts: ['api.example.test'] },
+  key: { from: 'env:KEY', hosts: ['key.example.test'] },
+};
+
+test('who asks for a secret gets a link, the rules for its hosts, a lease, and an authority that the gate is trusted by there', async () => {
+  const commands: ProcessSpec[] = [];
+  await using on = await stage((command) => (commands.push(command), { hang: true }), { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  assert.deepEqual([box.secrets, box.network], [['api'], { rules: [] }]);
+  const admitted = on.gate.admitted.get(box.id);
+  assert.deepEqual(admitted?.network.rules, [{ name: 'secret api', host: 'api.example.test', port: 443, protocol: 'https' }]);
+  assert.deepEqual(admitted.leases.map(({ secret }) => secret), ['api']);
+  assert.deepEqual(admitted.authority?.names, ['api.example.test']);
+  await on.sandboxes.exec(box.id, { argv: ['true'] }, ASKING);
+  const env = commands.at(-1)?.env ?? [];
+  assert.ok(env.includes(`API=caisson-${box.id}-api`), env.join('\n'));
+  assert.ok(env.some((item) => item.startsWith('SSL_CERT_FILE=')), env.join('\n'));
+  const [intent] = on.log.entries;
+  assert.deepEqual((intent?.body as { secrets: unknown }).secrets, ['api']);
+});
+
+test('a secret that cannot be had starts nothing, leaves nothing, and is on record as the reason', async () => {
+  await using on = await stage({}, { secrets: SECRETS });
+  on.vault.fails = true;
+  await assert.rejects(on.sandboxes.create({ secrets: ['api'] }, ASKING), { code: 'SECRET_UNAVAILABLE' });
+  assert.deepEqual([[...on.driver.live], [...on.workspaces.there], [...on.gate.admitted]], [[], [], []]);
+  assert.deepEqual(on.log.entries.map(({ kind }) => kind), ['intent', 'outcome']);
+  assert.match(JSON.stringify(on.log.entries[1]?.body), /SECRET_UNAVAILABLE/);
+});
+
+test('a secret that is none of the policy is refused before anything is leased', async () => {
+  await using on = await stage({}, { secrets: SECRETS });
+  for (const secret of ['other', 'constructor', 'toString']) await assert.rejects(on.sandboxes.create({ secrets: ['api', secret] }, ASKING), { code: 'SECRET_UNKNOWN' });
+  assert.deepEqual(on.vault.asked, []);
+});
+
+test('hosts of a secret are held to what the policy says of the network', async () => {
+  await using on = await stage({}, { secrets: SECRETS, network: { allow: [{ host: 'other.test' }] } });
+  await assert.rejects(on.sandboxes.create({ secrets: ['api'] }, ASKING), { code: 'EGRESS_EXCEEDS_POLICY' });
+});
+
+test('what is leased ends with its sandbox, however that ends', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const closed = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  await on.sandboxes.close(closed.id, ASKING);
+  const lost = await on.sandboxes.create({ secrets: ['key'] }, ASKING);
+  await on.keeper.get(lost.id).close();
+  while (on.vault.leased.size > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(on.vault.asked, ['lease api', 'release', 'lease key', 'release']);
+  assert.deepEqual(on.sandboxes.get(closed.id).secrets, []);
+});
+
+test('the next control knows leases and authority again, and admits with the same', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  const before = on.gate.admitted.get(box.id);
+  on.gate.admitted.clear();
+  const second = await on.restarted();
+  assert.deepEqual(on.gate.admitted.get(box.id), before);
+  assert.deepEqual(second.get(box.id).secrets, ['api']);
+});
+
+test('a fork has the secrets that its original has by now, leased anew', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api', 'key'] }, ASKING);
+  await on.sandboxes.revokeSecret(box.id, 'key', ASKING);
+  const fork = await on.sandboxes.fork(box.id, { memory: false }, ASKING);
+  assert.deepEqual(fork.secrets, ['api']);
+  const [mine, theirs] = [box.id, fork.id].map((id) => on.gate.admitted.get(id)?.leases.find(({ secret }) => secret === 'api')?.placeholder);
+  assert.ok(mine !== undefined && theirs !== undefined && mine !== theirs);
+});
+
+test('a secret that is revoked is on record first, then out of the gate, then out of the vault, and its hosts with it', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api', 'key'] }, ASKING);
+  const info = await on.sandboxes.revokeSecret(box.id, 'key', ASKING);
+  assert.deepEqual(info.secrets, ['api']);
+  assert.deepEqual(on.gate.admitted.get(box.id)?.network.rules.map(({ host }) => host), ['api.example.test']);
+  assert.deepEqual(on.vault.asked.at(-1), 'revoke key');
+  assert.deepEqual(on.log.entries.at(-1)?.body, { event: 'secret-revoked', caller: ASKING.caller, secret: 'key' });
+  await assert.rejects(on.sandboxes.revokeSecret(box.id, 'key', ASKING), { code: 'LEASE_NOT_FOUND' });
+});
+
+test('a secret that is rotated is handed to the gate for every sandbox that has it', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const having = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  await on.sandboxes.create({ secrets: ['key'] }, ASKING);
+  on.gate.asked.length = 0;
+  assert.deepEqual(await on.sandboxes.rotateSecret('api', ASKING), [having.id]);
+  assert.deepEqual([on.gate.asked, on.vault.asked.at(-1)], [['admit api.example.test'], 'rotate api']);
+});
+
+test('EGRESS_UNCERTIFIED: rules that would have more hosts read than the sandbox trusts the gate for change nothing', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  await assert.rejects(on.sandboxes.changeNetwork(box.id, { rules: [{ host: 'more.test', protocol: 'https' }] }, ASKING), { code: 'EGRESS_UNCERTIFIED' });
+  await on.sandboxes.changeNetwork(box.id, { rules: [{ host: 'more.test' }, { host: 'x.api.example.test', protocol: 'https' }] }, ASKING);
+  assert.deepEqual(on.gate.admitted.get(box.id)?.network.rules.map(({ host }) => host), ['more.test', 'x.api.example.test', 'api.example.test']);
+});
