@@ -69,14 +69,25 @@ function sandboxesInMemory(): Double {
     usage: async (sandbox) => (get(sandbox), { cpuMs: 1, memoryBytes: 2, memoryPeakBytes: 3, pids: 1, pidsPeak: 2, oomKills: 0 }),
     renew: (sandbox, renewal) => put({ ...get(sandbox), ...(renewal.idleMs === undefined ? {} : { idleMs: renewal.idleMs }) }),
     async networkState(sandbox) {
-      const { id: found, network } = get(sandbox);
+      const { id: found, network, secrets } = get(sandbox);
       if (network === null) throw new CaissonError('NETWORK_ABSENT', { sandbox: found });
-      return { rules: network.rules, secrets: [], connections: [], passed: { connections: 1, bytesOut: 2, bytesIn: 3 }, refused: [REFUSED], refusedTotal: 7 };
+      return { rules: network.rules, secrets: secrets.filter((secret) => secret === USED.secret).map(() => USED), connections: [], passed: { connections: 1, bytesOut: 2, bytesIn: 3 }, refused: [REFUSED], refusedTotal: 7 };
     },
     async changeNetwork(sandbox, network, { caller, key }) {
       asked.push({ verb: 'network', caller, key, detail: network });
       if (get(sandbox).network !== null) put({ ...get(sandbox), network });
       return this.networkState(sandbox);
+    },
+    async revokeSecret(sandbox, secret, { caller, key }) {
+      const found = get(sandbox);
+      if (!found.secrets.includes(secret)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox: found.id, secret });
+      asked.push({ verb: 'revokeSecret', caller, key, detail: { sandbox: found.id, secret } });
+      return put({ ...found, secrets: found.secrets.filter((name) => name !== secret) });
+    },
+    async rotateSecret(secret, { caller, key }) {
+      if (!SECRETS.includes(secret)) throw new CaissonError('SECRET_UNKNOWN', { secret });
+      asked.push({ verb: 'rotateSecret', caller, key, detail: secret });
+      return [...sandboxes.values()].filter(({ secrets }) => secrets.includes(secret)).map((info) => info.id);
     },
     pause: async (sandbox) => {
       if (get(sandbox).state !== 'running') throw new CaissonError('SANDBOX_STATE', { sandbox, state: get(sandbox).state, detail: 'it cannot be paused' });
@@ -172,12 +183,16 @@ function sandboxesInMemory(): Double {
 /** What the gate has refused every sandbox of the double. */
 const REFUSED = { what: 'connection', to: 'other.test:443', rule: null, reason: 'no rule of the call allows other.test:443', wouldAllow: '--allow other.test:443', count: 7, lastMs: 1 } as const;
 
+/** What the policy of the double has, and what every sandbox of it has done with one of them. */
+const SECRETS: readonly string[] = ['openai', 'github'];
+const USED = { secret: 'openai', uses: 3, lastMs: 1 } as const;
+
 function infoOf(request: CreateRequest): SandboxInfo {
   const level = request.level ?? 'container';
   return {
     id: id('sbx'), name: request.name ?? null, labels: request.labels ?? {}, state: 'running', reason: 'it runs',
     level: { requested: level, delivered: level, runtime: 'fake', kernel: '6.1' }, image: request.image ?? 'host', limits: LIMITS, notEnforced: [],
-    terminals: request.terminals ?? true, network: request.network ?? null, secrets: request.secrets ?? [], workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
+    terminals: request.terminals ?? true, network: request.network ?? (request.secrets === undefined ? null : { rules: [] }), secrets: request.secrets ?? [], workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
     expiresMs: Date.now() + 3_600_000, idleMs: null, running: [], warm: false,
     decision: { effect: 'allow', rule: 'default', reason: 'allowed', level, limits: LIMITS, notEnforced: [] }, evidence: { intent: null, outcome: null }, timings: {},
   };

@@ -44,6 +44,16 @@ const REFUSED: readonly (readonly [code: ErrorCode, what: string, method: string
   ['REQUEST_INVALID', 'a name of everybody', 'PUT', '/v1/sandboxes/a/network', { rules: [{ host: '*.com' }] }, {}, /too broad/],
   ['NETWORK_ABSENT', 'the network of a sandbox that was made without', 'GET', '/v1/sandboxes/a/network', undefined, {}, /sandbox sbx-\w+ was made without a network/],
   ['NETWORK_ABSENT', 'rules for a sandbox that was made without a network', 'PUT', '/v1/sandboxes/a/network', { rules: [] }, {}, /without a network/],
+  ['REQUEST_INVALID', 'a secret that is asked for twice', 'POST', '/v1/sandboxes', { secrets: ['openai', 'openai'] }, {}, /secrets: names one twice/],
+  ['REQUEST_INVALID', 'a name that no secret has', 'DELETE', '/v1/sandboxes/a/secrets/Open%20AI', undefined, {}, /secret: must be 1 to 63/],
+  ['REQUEST_INVALID', 'a name of a secret that is a path', 'DELETE', '/v1/sandboxes/a/secrets/..%2F..%2Fetc', undefined, {}, /secret: must be 1 to 63/],
+  ['REQUEST_INVALID', 'a name of a secret that is longer than any', 'POST', `/v1/secrets/${'a'.repeat(64)}/rotate`, undefined, {}, /secret: must be 1 to 63/],
+  ['REQUEST_INVALID', 'a value for a secret that is rotated', 'POST', '/v1/secrets/openai/rotate', { value: 'sk-1' }, {}, /"value"/],
+  ['LEASE_NOT_FOUND', 'a secret that the sandbox has not', 'DELETE', '/v1/sandboxes/a/secrets/openai', undefined, {}, /sandbox sbx-\w+ has no lease of secret openai/],
+  ['SANDBOX_NOT_FOUND', 'a secret of no sandbox', 'DELETE', '/v1/sandboxes/nobody/secrets/openai', undefined, {}, /nobody/],
+  ['SECRET_UNKNOWN', 'a secret that the policy has not', 'POST', '/v1/secrets/elsewhere/rotate', undefined, {}, /no secret elsewhere/],
+  ['ROUTE_NOT_FOUND', 'a secret without a name', 'DELETE', '/v1/sandboxes/a/secrets/', undefined, {}, /./],
+  ['METHOD_NOT_ALLOWED', 'reading a secret', 'GET', '/v1/sandboxes/a/secrets/openai', undefined, {}, /does not take GET/],
   ['SANDBOX_STATE', 'a closed sandbox is not paused', 'POST', '/v1/sandboxes/closed/pause', undefined, {}, /while sandbox closed is closed/],
   ['ROUTE_NOT_FOUND', 'an unknown route', 'GET', '/v2/sandboxes', undefined, {}, /GET \/v2\/sandboxes/],
   ['ROUTE_NOT_FOUND', 'a slash too many', 'GET', '/v1/sandboxes/', undefined, {}, /./],
@@ -91,12 +101,33 @@ test('the network of a sandbox is told and changed, by whoever asks', async () =
   await using place = await apiInMemory();
   await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'one', network: { rules: [] } } });
   const told = await ask(place, '/v1/sandboxes/one/network');
-  assert.deepEqual([told.status, Object.keys(told.json), told.json['rules']], [200, ['rules', 'connections', 'passed', 'refused', 'refusedTotal'], []]);
+  assert.deepEqual([told.status, Object.keys(told.json), told.json['rules']], [200, ['rules', 'secrets', 'connections', 'passed', 'refused', 'refusedTotal'], []]);
   const rules = [{ host: 'a.test' }, { host: '*.b.test', port: 80, protocol: 'http', http: { methods: ['GET'] } }];
   const changed = await ask(place, '/v1/sandboxes/one/network', { method: 'PUT', body: { rules } });
   assert.deepEqual([changed.status, changed.json['rules'], changed.json['refusedTotal']], [200, rules, 7]);
   assert.deepEqual(place.double.asked.at(-1), { verb: 'network', caller: 'operator', key: undefined, detail: { rules } });
   assert.deepEqual((await ask(place, '/v1/sandboxes/one')).json['network'], { rules });
+});
+
+test('a secret is taken from one sandbox, once, and from no other', async () => {
+  await using place = await apiInMemory();
+  const make = async (name: string): Promise<string> => String((await ask(place, '/v1/sandboxes', { method: 'POST', body: { name, secrets: ['openai', 'github'] } })).json['id']);
+  const [one, other] = [await make('one'), await make('other')];
+  const taken = await ask(place, '/v1/sandboxes/one/secrets/openai', { method: 'DELETE' });
+  assert.deepEqual([taken.status, taken.json['id'], taken.json['secrets']], [200, one, ['github']]);
+  assert.deepEqual(place.double.asked.at(-1), { verb: 'revokeSecret', caller: 'operator', key: undefined, detail: { sandbox: one, secret: 'openai' } });
+  isProblem(await ask(place, `/v1/sandboxes/${one}/secrets/openai`, { method: 'DELETE' }), 'LEASE_NOT_FOUND', /no lease of secret openai/);
+  assert.deepEqual((await ask(place, `/v1/sandboxes/${other}`)).json['secrets'], ['openai', 'github']);
+});
+
+test('the value of a secret is taken anew, and the answer names the sandboxes that have it, and no value', async () => {
+  await using place = await apiInMemory();
+  const made = await ask(place, '/v1/sandboxes', { method: 'POST', body: { secrets: ['github'] } });
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { secrets: ['openai'] } });
+  const rotated = await ask(place, '/v1/secrets/github/rotate', { method: 'POST' });
+  assert.deepEqual([rotated.status, rotated.json], [200, { sandboxes: [made.json['id']] }]);
+  assert.deepEqual(place.double.asked.at(-1), { verb: 'rotateSecret', caller: 'operator', key: undefined, detail: 'github' });
+  assert.equal((await ask(place, '/v1/secrets/openai/rotate', { method: 'POST', body: {} })).status, 200);
 });
 
 test('a list is filtered by state and by all labels, and its pages hold each sandbox once while others are made', async () => {

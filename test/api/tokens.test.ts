@@ -49,7 +49,7 @@ test('SCOPE_MISSING: a token does what its scopes say and nothing else; only the
   const all = bearer(place.tokens.make({ name: 'all', scopes: ['sandboxes:read', 'sandboxes:write', 'exec', 'files:read', 'files:write', 'workspaces', 'images', 'admin'] }).token);
   await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
   for (const [method, path, body] of [
-    ['POST', '/v1/sandboxes', {}], ['DELETE', '/v1/sandboxes/a', undefined], ['PUT', '/v1/sandboxes/a/network', { rules: [] }], ['POST', '/v1/sandboxes/a/execs', { argv: ['true'] }], ['GET', '/v1/sandboxes/a/execs', undefined],
+    ['POST', '/v1/sandboxes', {}], ['DELETE', '/v1/sandboxes/a', undefined], ['PUT', '/v1/sandboxes/a/network', { rules: [] }], ['DELETE', '/v1/sandboxes/a/secrets/openai', undefined], ['POST', '/v1/secrets/openai/rotate', undefined], ['POST', '/v1/sandboxes/a/execs', { argv: ['true'] }], ['GET', '/v1/sandboxes/a/execs', undefined],
     ['GET', '/v1/sandboxes/a/files/stat?path=x', undefined], ['GET', '/v1/workspaces', undefined], ['GET', '/v1/images', undefined], ['GET', '/v1/status', undefined],
   ] as const) {
     const said = await ask(where, path, { method, body, headers: reader });
@@ -58,6 +58,24 @@ test('SCOPE_MISSING: a token does what its scopes say and nothing else; only the
   for (const method of ['GET', 'POST']) assert.equal((await ask(where, '/v1/tokens', { method, headers: all })).json['code'], 'SCOPE_MISSING');
   assert.equal((await ask(where, '/v1/sandboxes/a', { method: 'DELETE', headers: all })).status, 200);
   assert.equal(place.double.asked.length, 1);
+});
+
+test('SCOPE_MISSING: whoever may write sandboxes takes a secret from one; only an admin has its value taken anew', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK });
+  const where = overTcp(place);
+  const writer = bearer(place.tokens.make({ name: 'writer', scopes: ['sandboxes:read', 'sandboxes:write', 'exec'] }).token);
+  const admin = bearer(place.tokens.make({ name: 'admin', scopes: ['admin'] }).token);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a', secrets: ['openai'] } });
+  const asked = async (method: string, path: string, headers: { readonly authorization: string }): Promise<unknown> => {
+    const { status, json } = await ask(where, path, { method, headers });
+    return json['code'] ?? status;
+  };
+  assert.equal(await asked('POST', '/v1/secrets/openai/rotate', writer), 'SCOPE_MISSING');
+  assert.equal(await asked('DELETE', '/v1/sandboxes/a/secrets/openai', admin), 'SCOPE_MISSING');
+  assert.equal(place.double.asked.length, 1);
+  assert.equal(await asked('POST', '/v1/secrets/openai/rotate', admin), 200);
+  assert.equal(await asked('DELETE', '/v1/sandboxes/a/secrets/openai', writer), 200);
+  assert.deepEqual(place.double.asked.slice(1).map(({ verb, caller }) => [verb, caller]), [['rotateSecret', 'admin'], ['revokeSecret', 'writer']]);
 });
 
 test('a token is shown once, kept as a digest in a file that only its owner reads, and outlives a restart', async () => {

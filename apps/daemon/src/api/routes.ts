@@ -4,6 +4,7 @@ import { FILE_ROUTES } from './files.ts';
 import { IMAGE_ROUTES } from './images.ts';
 import { route, type Route } from './route.ts';
 import { SANDBOX_ROUTES } from './sandboxes.ts';
+import { SECRET_ROUTES } from './secrets.ts';
 import { SNAPSHOT_ROUTES } from './snapshots.ts';
 import { TOKEN_ROUTES } from './token-routes.ts';
 import { WORKSPACE_ROUTES } from './workspaces.ts';
@@ -23,5 +24,5 @@ const ABOUT_ROUTES: readonly Route[] = [
 
 /** Every route of the API but the upgrades and its own document, which is made from this table. */
 export const ROUTES: readonly Route[] = [
-  ...SANDBOX_ROUTES, ...EXEC_ROUTES, ...SNAPSHOT_ROUTES, ...FILE_ROUTES, ...WORKSPACE_ROUTES, ...IMAGE_ROUTES, ...TOKEN_ROUTES, ...ABOUT_ROUTES,
+  ...SANDBOX_ROUTES, ...SECRET_ROUTES, ...EXEC_ROUTES, ...SNAPSHOT_ROUTES, ...FILE_ROUTES, ...WORKSPACE_ROUTES, ...IMAGE_ROUTES, ...TOKEN_ROUTES, ...ABOUT_ROUTES,
 ];
