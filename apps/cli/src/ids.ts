@@ -8,6 +8,7 @@ const PAGE = 100;
 
 type Asked = (path: string) => Promise<unknown>;
 type Named = { readonly id: string; readonly name: string | null };
+type Secretive = { readonly secrets: readonly string[] };
 
 /** What there is of each kind. `first` is the word after the command, where one is there. */
 const KINDS: Readonly<Record<string, (asked: Asked, first: string) => Promise<readonly (string | null)[]>>> = {
@@ -19,6 +20,12 @@ const KINDS: Readonly<Record<string, (asked: Asked, first: string) => Promise<re
   async execs(asked, first) {
     const { execs } = (await asked(`/v1/sandboxes/${encodeURIComponent(first)}/execs`)) as { readonly execs: readonly { readonly id: string }[] };
     return execs.map(({ id }) => id);
+  },
+  /** Of one sandbox, or of all where none is named. */
+  async secrets(asked, first) {
+    const one = first === '' ? null : ((await asked(`/v1/sandboxes/${encodeURIComponent(first)}`)) as Secretive);
+    const all = one === null ? ((await asked(`/v1/sandboxes?limit=${PAGE}`)) as { readonly sandboxes: readonly Secretive[] }).sandboxes : [one];
+    return all.flatMap(({ secrets }) => secrets);
   },
   snapshots: async (asked) => ((await asked('/v1/snapshots')) as { readonly snapshots: readonly { readonly id: string }[] }).snapshots.map(({ id }) => id),
   workspaces: async (asked) => ((await asked('/v1/workspaces')) as { readonly workspaces: readonly Named[] }).workspaces.map(({ name }) => name),

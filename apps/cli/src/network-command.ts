@@ -4,6 +4,7 @@ import { networkOf, type NetworkFlags } from './allow.ts';
 import { openApi } from './api.ts';
 import { showBytes } from './quantity.ts';
 import type { Json } from './sandbox-commands.ts';
+import { showUses } from './secrets-commands.ts';
 import { print, printJson, printTable, showSpan } from './say.ts';
 
 /** Shows the network of a sandbox, after giving it other rules where any are named. */
@@ -17,17 +18,21 @@ export async function network(id: string, flags: NetworkFlags & Json & { readonl
   return 0;
 }
 
-function show({ rules, connections, passed, refused, refusedTotal }: NetworkInfo): void {
+function show({ rules, secrets, connections, passed, refused, refusedTotal }: NetworkInfo): void {
   const now = Date.now();
   printTable(['EFFECT', 'HOST', 'PORT', 'PROTOCOL', 'NAME'], rules.map(rowOf));
   print('\n');
+  if (secrets.length > 0) {
+    showUses('SECRET', secrets);
+    print('\n');
+  }
   printTable(['CONNECTED TO', 'FOR', 'OUT', 'IN'], connections.map(({ host, port, startedMs, bytesOut, bytesIn }) => [`${host}:${port}`, showSpan(now - startedMs), showBytes(bytesOut), showBytes(bytesIn)]));
   print(`${passed.connections} connections are over; ${showBytes(passed.bytesOut)} went out, ${showBytes(passed.bytesIn)} came in\n\n`);
   printTable(['REFUSED', 'TIMES', 'LAST', 'WHY', 'WOULD BE ALLOWED BY'], refused.map(({ to, count, lastMs, reason, wouldAllow = '-' }) => [to, String(count), `${showSpan(now - lastMs)} ago`, reason, wouldAllow]));
   print(`${refusedTotal} attempts were refused\n`);
 }
 
-function rowOf({ effect = 'allow', host, port, protocol, name }: EgressRule): readonly string[] {
+function rowOf({ effect = 'allow', host, port, protocol, http, name }: EgressRule): readonly string[] {
   const usual = effect === 'deny' ? '*' : '443';
-  return [effect, host, port === undefined ? usual : String(port), protocol ?? '-', name ?? '-'];
+  return [effect, host, port === undefined ? usual : String(port), protocol ?? (http === undefined || effect === 'deny' ? '-' : port === 80 ? 'http' : 'https'), name ?? '-'];
 }

@@ -48,7 +48,8 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
     .option('--workspace <size>', 'size of /workspace (default 256Mi)')
     .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
     .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
-    .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http or /tcp to say what is spoken); may be repeated', collect)
+    .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http, /https or /tcp to say what is spoken; /https: requests are read); may be repeated', collect)
+    .option('--secret <NAME>', 'let it use a secret of the policy, which it never sees; may be repeated', collect)
     .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
     .option('--image <image>', 'host, the name of an image or its digest (default host)')
     .option('--in <dir>', 'bring this folder in as /workspace; the folder itself is only read (see changes, accept, discard)')
@@ -93,6 +94,7 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
 /** What `run` needs not, and does not wait for. */
 async function addRest(program: Command, finish: (status: number) => void, home: string): Promise<void> {
   (await import('./sandbox-program.ts')).addSandboxes(program, finish, home);
+  (await import('./secrets-program.ts')).addSecrets(program, finish);
   (await import('./brought-program.ts')).addBrought(program, finish);
   (await import('./files-program.ts')).addFiles(program, finish);
 }

@@ -11,11 +11,11 @@ const SPARE_MS = 60_000;
 
 /** Runs one command in a fresh sandbox of an image, and returns its exit status. */
 export async function runImage(argv: readonly string[], flags: RunFlags, home: string): Promise<number> {
-  const { level, limits: asked = {}, env } = requestOf(argv, flags);
+  const { level, limits: asked = {}, env, secrets } = requestOf(argv, flags);
   const network = await networkOf(flags);
   const limits = { ...LIMITS, ...asked };
   const { sdk, connection } = await openApi(home);
-  const request = { limits, ttlMs: limits.wallMs + SPARE_MS, keepAlive: true, ...(flags.image === undefined ? {} : { image: flags.image }), ...(level === undefined ? {} : { level }), ...(env === undefined ? {} : { env }), ...(network && { network }) };
+  const request = { limits, ttlMs: limits.wallMs + SPARE_MS, keepAlive: true, ...(flags.image === undefined ? {} : { image: flags.image }), ...(level === undefined ? {} : { level }), ...(env === undefined ? {} : { env }), ...(secrets === undefined ? {} : { secrets }), ...(network && { network }) };
   await using box = await sdk.Sandbox.create(request, { connection });
   return await exec(box.id, argv, { interactive: flags.stdin === true, json: flags.json === true, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }) });
 }

@@ -81,7 +81,7 @@ function ignoreText(folder: string): string {
 
 /** @throws CaissonError USAGE */
 function createIn(argv: readonly string[], flags: RunFlags, workspace: string, paths: number): CreateRequest {
-  const { level, limits = {}, env } = requestOf(argv, flags);
+  const { level, limits = {}, env, secrets } = requestOf(argv, flags);
   const wallMs = flags.timeout === undefined ? WORK_MS : parseDurationMs('--timeout', flags.timeout);
   return {
     workspace,
@@ -91,6 +91,7 @@ function createIn(argv: readonly string[], flags: RunFlags, workspace: string, p
     ...(level === undefined ? {} : { level }),
     ...(flags.image === undefined ? {} : { image: flags.image }),
     ...(env === undefined ? {} : { env }),
+    ...(secrets === undefined ? {} : { secrets }),
   };
 }
 

@@ -18,6 +18,7 @@ export interface RunFlags extends NetworkFlags {
   readonly cwd?: string;
   readonly image?: string;
   readonly env?: readonly string[];
+  readonly secret?: readonly string[];
   readonly in?: string;
   readonly stdin?: boolean;
   readonly json?: boolean;
@@ -39,6 +40,7 @@ export function requestOf(argv: readonly string[], flags: RunFlags): RunRequest 
     ...(flags.level === undefined ? {} : { level: flags.level as NonNullable<RunRequest['level']> }),
     ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
     ...(flags.env === undefined ? {} : { env: environmentOf(flags.env) }),
+    ...(flags.secret === undefined ? {} : { secrets: flags.secret }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     stdin: flags.stdin === true,
   };

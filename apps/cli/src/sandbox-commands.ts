@@ -26,6 +26,7 @@ export interface CreateFlags extends NetworkFlags {
   readonly from?: string;
   readonly label?: readonly string[];
   readonly env?: readonly string[];
+  readonly secret?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -51,6 +52,7 @@ export function createRequest(flags: CreateFlags): CreateRequest {
     limits: Object.keys(limits).length === 0 ? undefined : limits,
     env: flags.env === undefined ? undefined : environmentOf(flags.env),
     labels: flags.label === undefined ? undefined : pairsOf('--label', flags.label),
+    secrets: flags.secret,
     workspace: flags.workspace,
     from: flags.from,
     ttlMs: flags.ttl === undefined ? undefined : parseDurationMs('--ttl', flags.ttl),

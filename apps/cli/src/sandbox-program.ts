@@ -106,7 +106,7 @@ export function addSandboxes(program: Command, finish: (status: number) => void,
     .command('network')
     .summary('show what a sandbox may reach and what was refused, or change its rules')
     .argument('<id>', 'id or name')
-    .option('--allow <HOST[:PORT]>', 'from now on it may reach this and nothing else (port 443; /tls, /http or /tcp); may be repeated', collect)
+    .option('--allow <HOST[:PORT]>', 'from now on it may reach this and nothing else (port 443; /tls, /http, /https or /tcp; /https: requests are read); may be repeated', collect)
     .option('--policy <file>', 'the same, from a file of rules')
     .option('--add', 'what it may reach already stays')
     .option('--json', 'print one object')

@@ -4,7 +4,10 @@ import type { Aborting } from './files.ts';
 import type { EgressRule, NetworkInfo, NetworkRequest } from './generated.ts';
 import { askJson } from './http.ts';
 
-/** A rule, or the short form of one: `HOST[:PORT][/tls|/http|/tcp]`, such as `api.example.com`, `*.example.com:443` or `db.example.com:5432/tcp`. */
+/**
+ * A rule, or the short form of one: `HOST[:PORT][/tls|/http|/https|/tcp]`, such as `api.example.com`, `*.example.com:443` or
+ * `db.example.com:5432/tcp`. `https` means that requests are read.
+ */
 export type Rule = EgressRule | string;
 
 /** What a sandbox may reach. */
@@ -58,7 +61,7 @@ function requestOf(rules: Rules): NetworkRequest {
 
 /** The short form; whether the host and port are ones is for Caisson to say. */
 function ruleOf(text: string): EgressRule {
-  const [, host, port, protocol] = /^([^:/\s]+)(?::([1-9][0-9]{0,4}))?(?:\/(tls|http|tcp))?$/.exec(text) ?? [];
-  if (host === undefined) throw invalidOption(`network: ${JSON.stringify(text)} is not HOST[:PORT][/tls|/http|/tcp], such as api.example.com:443`);
+  const [, host, port, protocol] = /^([^:/\s]+)(?::([1-9][0-9]{0,4}))?(?:\/(tls|https?|tcp))?$/.exec(text) ?? [];
+  if (host === undefined) throw invalidOption(`network: ${JSON.stringify(text)} is not HOST[:PORT][/tls|/http|/https|/tcp], such as api.example.com:443`);
   return { host, ...(port !== undefined && { port: Number(port) }), ...(protocol !== undefined && { protocol: protocol as NonNullable<EgressRule['protocol']> }) };
 }

@@ -11,6 +11,7 @@ import { Process } from './process.ts';
 import type { PythonOptions } from './python-interpreter.ts';
 import { PythonSession } from './python.ts';
 import type { ExecResult } from './result.ts';
+import { secretsOf, type Secrets } from './secrets.ts';
 
 export interface Creating extends Connecting {
   /** Under which the same creation may be asked for again, also by another process. Default: a fresh one. */
@@ -47,6 +48,7 @@ export class Sandbox implements AsyncDisposable {
   readonly files: Files;
   readonly ports: Ports;
   readonly network: Network;
+  readonly secrets: Secrets;
   readonly #connection: Connection;
 
   private constructor(connection: Connection, { id, name }: Pick<SandboxInfo, 'id' | 'name'>) {
@@ -56,13 +58,15 @@ export class Sandbox implements AsyncDisposable {
     this.files = filesOf(connection, id);
     this.ports = portsOf(connection, id);
     this.network = networkOf(connection, id);
+    this.secrets = secretsOf(connection, id);
   }
 
   /**
    * Makes a sandbox and starts it. However often the connection breaks, one is made. Without `network` it can never reach
-   * anything; the rules of one that it has can be changed (`box.network`).
+   * anything; the rules of one that it has can be changed (`box.network`). `secrets` names those of the policy that it may use
+   * and never sees (`box.secrets`); it reaches their hosts by that.
    *
-   * @throws CaissonError with the code of the API, such as LIMIT_EXCEEDS_POLICY; DAEMON_UNREACHABLE
+   * @throws CaissonError with the code of the API, such as LIMIT_EXCEEDS_POLICY or SECRET_UNKNOWN; DAEMON_UNREACHABLE
    */
   static async create(options: WithRules<CreateRequest> = {}, { signal, idempotencyKey, connection }: Creating = {}): Promise<Sandbox> {
     const to = connected(connection);
@@ -132,7 +136,7 @@ export class Sandbox implements AsyncDisposable {
     return made(this.#connection, `${pathOf(this.id)}/snapshots`, json, idempotencyKey, signal);
   }
 
-  /** A new sandbox whose workspace starts as this one's is now. What `options` leave out is as in this one. */
+  /** A new sandbox whose workspace starts as this one's is now. What `options` leave out is as in this one; its secrets are leased anew. */
   async fork(options: WithRules<ForkRequest> = {}, { signal, idempotencyKey }: Omit<Creating, 'connection'> = {}): Promise<Sandbox> {
     return new Sandbox(this.#connection, await made(this.#connection, `${pathOf(this.id)}/fork`, withRules(options), idempotencyKey, signal));
   }

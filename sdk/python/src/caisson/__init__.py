@@ -9,6 +9,7 @@ from ._aio.ports import AsyncPorts
 from ._aio.process import AsyncProcess
 from ._aio.python import AsyncPython
 from ._aio.sandbox import AsyncSandbox
+from ._aio.secrets import AsyncSecrets
 from ._aio.snapshots import AsyncSnapshots
 from ._aio.workspaces import AsyncWorkspaces
 from ._sync.files import Files
@@ -17,6 +18,7 @@ from ._sync.ports import Ports
 from ._sync.process import Process
 from ._sync.python import Python
 from ._sync.sandbox import Sandbox
+from ._sync.secrets import Secrets
 from ._sync.snapshots import Snapshots
 from ._sync.workspaces import Workspaces
 from ._types import (
@@ -36,14 +38,14 @@ from ._types import (
     SomeLimits,
     WorkspaceInfo,
 )
-from ._values import ExecEnd, ExecResult, Output, PythonFault, PythonResult
+from ._values import ExecEnd, ExecResult, Output, PythonFault, PythonResult, SecretInfo
 from ._where import Where, connection
 from .errors import CaissonError, ExecError, PythonEnded
 
 __all__ = [
-    "AsyncFiles", "AsyncNetwork", "AsyncPorts", "AsyncProcess", "AsyncPython", "AsyncSandbox", "AsyncSnapshots", "AsyncWorkspaces",
-    "CaissonError", "EgressRule", "Ending", "ErrorCode", "ExecEnd", "ExecError", "ExecInfo", "ExecResult", "FileInfo", "Files",
-    "Level", "Limits", "LiveUsage", "Network", "NetworkInfo", "NetworkRequest", "Output", "Ports", "Process", "Python",
-    "PythonEnded", "PythonFault", "PythonResult", "Sandbox", "SandboxInfo", "SandboxState", "SnapshotInfo", "Snapshots",
-    "SomeLimits", "Where", "WorkspaceInfo", "Workspaces", "connection",
+    "AsyncFiles", "AsyncNetwork", "AsyncPorts", "AsyncProcess", "AsyncPython", "AsyncSandbox", "AsyncSecrets", "AsyncSnapshots",
+    "AsyncWorkspaces", "CaissonError", "EgressRule", "Ending", "ErrorCode", "ExecEnd", "ExecError", "ExecInfo", "ExecResult",
+    "FileInfo", "Files", "Level", "Limits", "LiveUsage", "Network", "NetworkInfo", "NetworkRequest", "Output", "Ports", "Process", "Python",
+    "PythonEnded", "PythonFault", "PythonResult", "Sandbox", "SandboxInfo", "SandboxState", "SecretInfo", "Secrets",
+    "SnapshotInfo", "Snapshots", "SomeLimits", "Where", "WorkspaceInfo", "Workspaces", "connection",
 ]

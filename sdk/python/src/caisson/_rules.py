@@ -10,10 +10,10 @@ from ._types import EgressRule, NetworkInfo, NetworkRequest
 from .errors import invalid_option
 
 Rule = Union[EgressRule, str]
-"""A rule, or the short form of one: `HOST[:PORT][/tls|/http|/tcp]`, such as `api.example.com` or `db.example.com:5432/tcp`."""
+"""A rule, or the short form of one: `HOST[:PORT][/tls|/http|/https|/tcp]`, such as `api.example.com` or `db.example.com:5432/tcp`. `https` means that requests are read."""
 Rules = Union[NetworkRequest, NetworkInfo, Iterable[Rule]]
 
-_SHORT = re.compile(r"([^:/\s]+)(?::([1-9][0-9]{0,4}))?(?:/(tls|http|tcp))?")
+_SHORT = re.compile(r"([^:/\s]+)(?::([1-9][0-9]{0,4}))?(?:/(tls|https?|tcp))?")
 
 
 def network_request(rules: Rules | None) -> Any:
@@ -31,6 +31,6 @@ def _rule(rule: Rule) -> Any:
         return rule
     match = _SHORT.fullmatch(rule)
     if match is None:
-        raise invalid_option(f"network: {rule[:300]!r} is not HOST[:PORT][/tls|/http|/tcp], such as api.example.com:443")
+        raise invalid_option(f"network: {rule[:300]!r} is not HOST[:PORT][/tls|/http|/https|/tcp], such as api.example.com:443")
     host, port, protocol = match.groups()
     return {"host": host, **({} if port is None else {"port": int(port)}), **({} if protocol is None else {"protocol": protocol})}

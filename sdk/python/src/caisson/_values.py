@@ -5,13 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypedDict, Union
 
 from ._types import Ending, ExecInfo
 from .errors import invalid_answer
 
 StreamName = Literal["stdout", "stderr"]
 LINE_MOST_BYTES = 1024 * 1024
+
+
+class SecretInfo(TypedDict):
+    """A secret that a sandbox may use, and how often it went with a request of it."""
+
+    secret: str
+    uses: int
+    lastMs: Union[float, None]
+    """When it last did, in milliseconds since 1970 UTC; None: it never did."""
 
 
 @dataclass(frozen=True)

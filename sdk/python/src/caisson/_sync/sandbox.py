@@ -19,6 +19,7 @@ from .network import Network
 from .ports import Ports
 from .process import Process
 from .python import Python
+from .secrets import Secrets
 
 MAX_BUFFER_BYTES = 16 * 1024 * 1024
 _PAGE = 100
@@ -37,6 +38,7 @@ class Sandbox:
         self.files = Files(http, info["id"])
         self.ports = Ports(http, info["id"])
         self.network = Network(http, info["id"])
+        self.secrets = Secrets(http, info["id"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, state={self._info['state']!r})"
@@ -72,16 +74,18 @@ class Sandbox:
         keep_alive: bool | None = None,
         terminals: bool | None = None,
         network: Rules | None = None,
+        secrets: Sequence[str] | None = None,
         connection: Where | None = None,
         idempotency_key: str | None = None,
     ) -> "Sandbox":
         """Makes a sandbox; it can run commands when this returns. A connection that breaks meanwhile makes no second one.
         `memory`: its processes go on as `from_snapshot` kept them. Without `network` it can never reach anything; the rules of one
-        that it has can be changed (`box.network`).
+        that it has can be changed (`box.network`). `secrets` names those of the policy that it may use and never sees
+        (`box.secrets`); it reaches their hosts by that.
         """
         request = given(
             level=level, image=image, limits=limits, env=env, name=name, labels=labels, workspace=workspace, memory=memory, ttlMs=ttl_ms,
-            idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network),
+            idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network), secrets=secrets,
             **({} if from_snapshot is None else {"from": from_snapshot}),
         )
         http = Http(connection or default_connection())
@@ -184,14 +188,15 @@ class Sandbox:
         keep_alive: bool | None = None,
         terminals: bool | None = None,
         network: Rules | None = None,
+        secrets: Sequence[str] | None = None,
         idempotency_key: str | None = None,
     ) -> "Sandbox":
         """Makes a sandbox whose workspace starts as this one's is now, and with `memory` its processes too. What is left out is as
-        in this one.
+        in this one; its secrets are leased anew.
         """
         request = given(
             level=level, image=image, limits=limits, env=env, name=name, labels=labels, workspace=workspace, memory=memory, ttlMs=ttl_ms,
-            idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network),
+            idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network), secrets=secrets,
         )
         http = Http(self._http.where)
         ask = Ask("POST", self._at("fork"), headers=keyed(idempotency_key), json=request, repeatable=True)
