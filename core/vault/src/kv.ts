@@ -14,7 +14,8 @@ const Answer = z.object({ data: z.object({ data: z.record(z.string(), z.unknown(
 export async function readField(field: VaultField, { token, timeoutMs }: { readonly token: Buffer; readonly timeoutMs: number }): Promise<Resolved> {
   const url = addressOf(field);
   if ('why' in url) return url;
-  const answered = await get(url, token, AbortSignal.timeout(timeoutMs)).catch((error: unknown) => ({ why: `the server cannot be asked (${kindOf(error)})` }));
+  const signal = AbortSignal.timeout(timeoutMs);
+  const answered = await get(url, token, signal).catch((error: unknown) => ({ why: `the server cannot be asked (${signal.aborted ? 'it took too long' : kindOf(error)})` }));
   if ('why' in answered) return answered;
   try {
     return fieldOf(answered.body, field.field);
@@ -80,7 +81,6 @@ function fieldOf(body: Buffer, name: string): Resolved {
 
 /** A code such as ECONNREFUSED or DEPTH_ZERO_SELF_SIGNED_CERT, never a message. */
 function kindOf(error: unknown): string {
-  const { code, name } = error as { readonly code?: unknown; readonly name?: unknown };
-  if (name === 'AbortError' || name === 'TimeoutError' || code === 'ABORT_ERR') return 'it took too long';
+  const { code } = error as { readonly code?: unknown };
   return typeof code === 'string' && /^[A-Z0-9_]{1,64}$/.test(code) ? code : 'unknown';
 }
