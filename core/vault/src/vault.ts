@@ -138,7 +138,7 @@ export class Vault implements Disposable {
     if (tenant === undefined) return;
     this.#tenants.delete(sandbox);
     tenant.isGone = true;
-    for (const secret of [...tenant.held.keys()]) forget(tenant, secret);
+    for (const secret of tenant.held.keys()) forget(tenant, secret);
   }
 
   /** @throws CaissonError LEASE_NOT_FOUND */
@@ -194,13 +194,13 @@ export class Vault implements Disposable {
   /** Forgets what is over. Every question does so first; called now and then, it keeps no value longer because nobody asks. */
   expire(): void {
     for (const [sandbox, tenant] of this.#tenants) {
-      for (const { grant } of [...tenant.held.values()]) if (this.#isOver(grant.expiresMs)) forget(tenant, grant.secret);
+      for (const { grant } of tenant.held.values()) if (this.#isOver(grant.expiresMs)) forget(tenant, grant.secret);
       this.#drop(sandbox, tenant);
     }
   }
 
   [Symbol.dispose](): void {
-    for (const sandbox of [...this.#tenants.keys()]) this.release(sandbox);
+    for (const sandbox of this.#tenants.keys()) this.release(sandbox);
     this.#key.fill(0);
   }
 
