@@ -41,7 +41,7 @@ async function scene(): Promise<Scene> {
 
 test('--secret is asked for by its name, once for each, wherever a sandbox is made', async () => {
   await using at = await scene();
-  const names = (): unknown => (at.double.asked.at(-1)?.detail as { secrets?: unknown }).secrets;
+  const names = (): unknown => (at.double.asked.at(-1)?.detail as { secrets?: unknown } | undefined)?.secrets;
   await at.ok('create', '--name', 'a', '--secret', 'openai', '--secret', 'github');
   assert.deepEqual(names(), ['openai', 'github']);
   await at.ok('fork', 'a', '--secret', 'github');
@@ -64,14 +64,15 @@ test('--secret is asked for by its name, once for each, wherever a sandbox is ma
 test('run asks control for secrets by their names', async () => {
   await using at = await scene();
   const heard: unknown[] = [];
-  await using _listening = await listenUnix(at.place.paths.controlSocket, {}, (socket) => {
+  await using held = new AsyncDisposableStack();
+  held.use(await listenUnix(at.place.paths.controlSocket, {}, (socket) => {
     const channel = new Channel(socket, {
       onMessage(message) {
         heard.push((message as { request?: unknown }).request);
         channel.send({ type: 'problem', problem: { code: 'SECRET_UNKNOWN', message: 'no secret github may be asked for', hint: 'name one' } });
       },
     });
-  });
+  }));
   const { status, stderr } = await at.run('run', '--secret', 'openai', '--secret', 'github', '--', 'true');
   assert.deepEqual([status, stderr], [125, 'caisson: SECRET_UNKNOWN: no secret github may be asked for\nhint: name one\n']);
   assert.deepEqual(heard.map((request) => RunRequest.parse(request).secrets), [['openai', 'github']]);
