@@ -40,8 +40,8 @@ const LAW: Law = {
   },
   '@caisson/egress': {
     rooms: ['@caisson/contract', '@caisson/wire'],
-    packages: ['zod'],
-    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises'],
+    packages: ['@peculiar/x509', 'reflect-metadata', 'zod'],
+    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises', 'tls'],
   },
   '@caisson/vault': {
     rooms: ['@caisson/contract', '@caisson/wire'],

@@ -226,7 +226,7 @@ describe('a secret of the policy', { skip: noInternet(), concurrency: false }, (
   });
 
   test('that cannot be had, or is none of the policy, starts nothing', async () => {
-    const before = (await scene.caisson(['ls', '--json'])).stdout.toString();
+    const were = (await scene.caisson(['ls', '--json'])).stdout.toString();
     for (const [secret, code] of [['gone', 'SECRET_UNAVAILABLE'], ['other', 'SECRET_UNKNOWN']]) {
       for (const verb of [['create'], ['run']]) {
         const { status, stdout, stderr } = await scene.caisson([...verb, '--secret', 'api', '--secret', secret ?? '', ...(verb[0] === 'run' ? ['--', 'true'] : [])]);
@@ -235,7 +235,7 @@ describe('a secret of the policy', { skip: noInternet(), concurrency: false }, (
         assert.ok(!stderr.includes(value));
       }
     }
-    assert.equal((await scene.caisson(['ls', '--json'])).stdout.toString(), before);
+    assert.equal((await scene.caisson(['ls', '--json'])).stdout.toString(), were);
   });
 
   test('is there again after the gate, control or the vault has died', { timeout: 180_000 }, async () => {

@@ -1,5 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, type KeyObject } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import type * as X509 from '@peculiar/x509';
 import { certifies, type CertificateAuthority } from '@caisson/contract';
 
 const EC = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -9,7 +10,7 @@ const BACKDATED_MS = 3_600_000;
 const HOSTS_HELD = 128;
 
 /** Loaded when a sandbox first needs it: most never do. */
-async function x509(): Promise<typeof import('@peculiar/x509')> {
+async function x509(): Promise<typeof X509> {
   await import('reflect-metadata');
   return import('@peculiar/x509');
 }

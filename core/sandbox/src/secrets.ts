@@ -6,8 +6,9 @@ import { lifecycle } from './stay-record.ts';
 import type { StayRooms } from './stay-rooms.ts';
 
 /**
- * Takes a secret from a sandbox: on record → the vault forgets it → the gate replaces its placeholder no more, and cuts the
- * connections that it went out on → noted. The hosts that could be reached by it alone cannot be any more.
+ * Takes a secret from a sandbox: on record → the vault gives it no more → the gate replaces its placeholder no more, and cuts
+ * the connections that it went out on → noted. The hosts that could be reached by it alone cannot be any more. Where the gate
+ * cannot be told, it is asked for again; the vault has forgotten the secret by then, so that no gate gets it anew.
  *
  * @throws CaissonError LEASE_NOT_FOUND, SANDBOX_STATE, NETWORK_UNAVAILABLE
  */
@@ -16,10 +17,15 @@ export async function revokeSecret(box: Box, { secret, caller }: { readonly secr
   const { leases } = box.credentials;
   if (!leases.some((lease) => lease.secret === secret)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
   await rooms.evidence.append(lifecycle(sandbox, 'secret-revoked', { caller, secret }));
-  box.credentials = { ...box.credentials, leases: box.credentials.leases.filter((lease) => lease.secret !== secret) };
-  // The gate first: what it has forgotten no request goes out with, whatever the vault still holds.
-  await admitAgain(box, rooms);
   await rooms.vault.revoke(sandbox, secret).catch(() => undefined);
+  const before = box.credentials;
+  box.credentials = { ...before, leases: before.leases.filter((lease) => lease.secret !== secret) };
+  try {
+    await admitAgain(box, rooms);
+  } catch (error) {
+    box.credentials = before;
+    throw error;
+  }
   await rooms.keeper.note(box.machine, noteOf(box));
   return box.info();
 }
@@ -34,7 +40,7 @@ export async function rotateSecret(boxes: readonly Box[], { secret, caller }: { 
   await rooms.evidence.append(lifecycle(`secret ${secret}`, 'secret-rotated', { caller }));
   await rooms.vault.rotate(secret);
   const having = boxes.filter((box) => !box.over && box.credentials.leases.some((lease) => lease.secret === secret));
-  await Promise.all(having.map((box) => admitAgain(box, rooms)));
+  await Promise.allSettled(having.map((box) => admitAgain(box, rooms))); // a gate that cannot be told now asks for the value when it is
   return having.map(({ facts: { id } }) => id);
 }
 
