@@ -25,6 +25,14 @@ test('who asks for a secret gets a link, the rules for its hosts, a lease, and a
   assert.match(JSON.stringify(on.log.entries[0]?.body), /"secrets":\["api"\]/);
 });
 
+test('a sandbox that was prepared before anybody asked has no secret, and is not taken for one that asks', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS, warm: 1 });
+  while (on.pool.ready < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  const box = await on.sandboxes.create({ secrets: ['api'] }, ASKING);
+  assert.deepEqual([box.warm, box.secrets], [false, ['api']]);
+  assert.equal((await on.sandboxes.create({}, ASKING)).warm, true, 'control: it was there to be taken');
+});
+
 test('a secret that cannot be had starts nothing, leaves nothing, and is on record as the reason', async () => {
   await using on = await stage({}, { secrets: SECRETS });
   on.vault.fails = true;

@@ -33,7 +33,7 @@ export interface Creation {
   /** Snapshot or workspace that a new workspace starts from. */
   readonly from: string | null;
   /** A prepared sandbox that fits, or null; whoever gets it is its only tenant. */
-  claim(decision: AllowedSandbox, image: IsolationSpec['image']): Prepared | null;
+  claim(request: CreateRequest, decision: AllowedSandbox, image: IsolationSpec['image']): Prepared | null;
   /** Told as soon as the sandbox has an id, so that it is found while it starts. */
   onBox(box: Box): void;
 }
@@ -53,7 +53,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
   const { image, env: imageEnv } = await rooms.images.resolve(request.image ?? 'host');
   timings.mark('decide');
 
-  const prepared = decision.effect === 'allow' ? claimed({ creation, decision, image }, rooms) : null;
+  const prepared = decision.effect === 'allow' ? claimed({ creation, request, decision, image }, rooms) : null;
   const id = prepared?.machine.id ?? freshId('sbx', rooms.randomBytes);
   const requested = decision.effect === 'allow' ? decision.level : (request.level ?? rooms.policy.value.levels.default);
   const notMade = (ending: BoxEnding): EntryDraft => sandboxOutcome(id, { ending, level: { requested, delivered: null, runtime: null, kernel: null }, spec: null, usage: null });
@@ -106,8 +106,8 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
 }
 
 /** A prepared sandbox; or null, and the launcher gets ready for a start while the intent is written and the workspace made. */
-function claimed({ creation, decision, image }: { readonly creation: Creation; readonly decision: AllowedSandbox; readonly image: IsolationSpec['image'] }, rooms: StayRooms): Prepared | null {
-  const prepared = creation.claim(decision, image);
+function claimed({ creation, request, decision, image }: { readonly creation: Creation; readonly request: CreateRequest; readonly decision: AllowedSandbox; readonly image: IsolationSpec['image'] }, rooms: StayRooms): Prepared | null {
+  const prepared = creation.claim(request, decision, image);
   if (prepared === null) rooms.keeper.expect();
   return prepared;
 }
