@@ -55,8 +55,9 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-allowed.test.ts', 'a name that stands for an address that is not public is refused, and no packet goes there (${level})'],
       ['test/egress/attack-allowed.test.ts', 'an answer that changes is checked each time, and what was checked is what is connected to (${level})'],
       ['test/egress/attack-allowed.test.ts', 'where a redirect leads is decided anew (${level})'],
+      ['test/egress/https.test.ts', 'what a rule allows passes, what it does not is refused with its reason, and the server proves itself to the gate (${level})'],
+      ['test/egress/attack-secrets.test.ts', 'is seen by its server, and in the sandbox, on the disk of the host, in the record and in other processes by nobody (${level})'],
     ],
-    later: 'rules on what TLS carries, and credentials added by the gate, are not there yet',
   },
   {
     id: 'H14',
@@ -81,6 +82,52 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-unruled.test.ts', 'reaches nothing ${way}, and what it tried is on record (${level})'],
       ['test/egress/attack-allowed.test.ts', 'a name that stands for an address that is not public is refused, and no packet goes there (${level})'],
       ['test/egress/address.test.ts', 'metadata is opened by a range of one address only'],
+    ],
+  },
+  {
+    id: 'BS-01',
+    promise: 'What is written down of a secret is where it comes from, and never the secret.',
+    proofs: [
+      ['test/vault/process.test.ts', 'control leases what the policy names, from every kind of source, and the gate gets the values'],
+      ['test/egress/attack-secrets.test.ts', 'is seen by its server, and in the sandbox, on the disk of the host, in the record and in other processes by nobody (${level})'],
+    ],
+  },
+  {
+    id: 'BS-04',
+    promise: 'A sandbox cannot reach the vault, nor make it look anything up that the policy does not name.',
+    proofs: [
+      ['test/vault/process.test.ts', 'each socket of the vault is of the one process that may connect'],
+      ['test/vault/leases.test.ts', 'who restores a lease cannot widen it: where it goes is the policy\'s, and what is over or unknown stays so'],
+      ['test/sandbox/secrets.test.ts', 'a secret that is none of the policy is refused before anything is leased'],
+    ],
+  },
+  {
+    id: 'BS-07',
+    promise: 'A secret that cannot be had starts nothing, and none of those asked for with it is leased.',
+    proofs: [
+      ['test/vault/leases.test.ts', 'all or nothing: when one secret cannot be had none is leased, and nothing is kept'],
+      ['test/sandbox/secrets.test.ts', 'a secret that cannot be had starts nothing, leaves nothing, and is on record as the reason'],
+      ['test/egress/attack-secrets.test.ts', 'that cannot be had, or is none of the policy, starts nothing'],
+    ],
+  },
+  {
+    id: 'H45',
+    promise: 'An agent uses a secret that it does not have: the gate puts it in, for its hosts alone, and keeps it from coming back.',
+    proofs: [
+      ['test/egress/attack-secrets.test.ts', 'is seen by its server, and in the sandbox, on the disk of the host, in the record and in other processes by nobody (${level})'],
+      ['test/egress/attack-secrets.test.ts', 'that comes back from its server does not reach the sandbox (${level})'],
+      ['test/egress/attack-secrets.test.ts', 'goes nowhere else: another host, another method, path or place, plain HTTP, or a sandbox that did not ask for it'],
+    ],
+    later: 'secrets as files for programs that cannot do with a placeholder',
+  },
+  {
+    id: 'H46',
+    promise: 'A secret is leased to one sandbox, for a time, and every use is on record; it can be taken back and replaced while it is in use.',
+    proofs: [
+      ['test/egress/attack-secrets.test.ts', 'that is revoked goes with no request more, and what it went out on is cut'],
+      ['test/egress/attack-secrets.test.ts', 'that is rotated is the new one from the next request on'],
+      ['test/egress/attack-secrets.test.ts', 'whose time is over is not put in any more'],
+      ['test/sandbox/secrets.test.ts', 'what is leased ends with its sandbox, however that ends'],
     ],
   },
 ];

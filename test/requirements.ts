@@ -99,7 +99,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     promise: 'No host mount, runtime socket or device is expressible in a spec, and none is there inside.',
     proofs: [
       WALLS,
-      ['test/isolation/schema.test.ts', 'of the host, an OCI config names the rootfs, the init binary and /usr, and all of them are read-only'],
+      ['test/isolation/schema.test.ts', 'of the host, an OCI config names the rootfs, the init binary, /usr and files that are the sandbox\'s own, and all of them are read-only'],
       ['test/isolation/schema.test.ts', 'there is no mount of another kind'],
     ],
   },

@@ -136,7 +136,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
       const box = await create({
         ...wanted,
         live: this.live + this.#starting - 1,
-        claim: (wanted, decision, image) => (from === null ? this.#pool.claim(wanted, decision, image) : null),
+        claim: (asked, decision, image) => (from === null ? this.#pool.claim(asked, decision, image) : null),
         onBox: (made) => {
           known = made;
           this.#starting -= 1;
