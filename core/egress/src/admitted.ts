@@ -8,7 +8,7 @@ import { Meter, Rate } from './meter.ts';
 import { Names } from './names.ts';
 import { Pace } from './pace.ts';
 import { cut, Refusals } from './refusals.ts';
-import { Turn } from './turn.ts';
+import { Turn, type Neighbours } from './turn.ts';
 
 /** What control says of a sandbox that may speak. */
 export interface AdmissionMessage {
@@ -62,7 +62,7 @@ export class Admitted {
   readonly meter = new Meter();
   readonly refusals = new Refusals();
   readonly queries: Pace;
-  readonly turn = new Turn();
+  readonly turn: Turn;
   readonly connections = new Map<number, OpenConnection>();
   /** Bytes of connections that are over, and how many there were. */
   readonly passed = { connections: 0, out: 0, in: 0 };
@@ -78,7 +78,7 @@ export class Admitted {
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
 
-  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number }) {
+  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
     this.sandbox = sandbox;
     this.address = address;
     this.policy = policy;
@@ -88,6 +88,7 @@ export class Admitted {
     this.#record = record;
     this.#nowMs = nowMs;
     this.#wallMs = wallMs;
+    this.turn = new Turn(neighbours);
     this.queries = new Pace(QUERIES_PER_SECOND, nowMs);
     this.#nameHosts(network);
   }
@@ -148,6 +149,7 @@ export class Admitted {
       return false;
     }
     this.#sockets += 1;
+    this.turn.ask();
     socket.once('close', () => (this.#sockets -= 1));
     return true;
   }

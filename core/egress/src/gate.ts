@@ -11,6 +11,7 @@ import { valuesOf, type ValueOf } from './values.ts';
 import { readRefusedPackets, type RefusedPacket } from './nflog.ts';
 import { linkAddress } from './plan.ts';
 import type { Resolve } from './resolve.ts';
+import { Neighbours } from './turn.ts';
 
 /** Descriptors of the gate's namespace, as caisson-gate hands them on. */
 export interface GateDescriptors {
@@ -51,10 +52,12 @@ export class Gate implements AsyncDisposable {
   readonly #admitting = new Map<string, Promise<void>>();
   readonly #servers: Server[] = [];
   readonly #closers: (() => void)[] = [];
+  readonly #neighbours: Neighbours;
   #connections = 0;
 
   constructor(options: GateOptions) {
     this.#options = options;
+    this.#neighbours = new Neighbours(options.nowMs);
   }
 
   async open(): Promise<void> {
@@ -155,7 +158,7 @@ export class Gate implements AsyncDisposable {
     const known = this.#admitted.get(message.sandbox);
     if (known !== undefined && known.address === message.address) return known.change(message);
     if (known !== undefined) this.#forget(known);
-    const admitted = new Admitted(message, this.#options);
+    const admitted = new Admitted(message, { ...this.#options, neighbours: this.#neighbours });
     this.#admitted.set(message.sandbox, admitted);
     this.#byAddress.set(message.address, admitted);
   }

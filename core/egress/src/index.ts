@@ -22,4 +22,4 @@ export { RemoteGate } from './remote.ts';
 export { openResolver, type Resolve } from './resolve.ts';
 export { serveGate } from './serve.ts';
 export { readSocksGreeting, readSocksRequest, SOCKS_REPLY, writeSocksReply, type SocksReply, type SocksRequest } from './socks.ts';
-export { Turn } from './turn.ts';
+export { Neighbours, Turn } from './turn.ts';
