@@ -7,19 +7,19 @@ export type ErrorCode =
   | 'USAGE' | 'REQUEST_INVALID' | 'POLICY_INVALID' | 'LIMIT_EXCEEDS_POLICY' | 'LIMIT_BELOW_LEVEL' | 'LIMIT_NOT_ENFORCEABLE'
   | 'LEVEL_BELOW_POLICY' | 'LEVEL_UNAVAILABLE' | 'HOST_LACKS_CGROUP' | 'HOST_LACKS_USER_NAMESPACES' | 'HOST_LACKS_SECCOMP'
   | 'HOST_LACKS_LANDLOCK' | 'FLOOR_VIOLATED' | 'NETWORK_UNAVAILABLE' | 'EGRESS_EXCEEDS_POLICY' | 'NETWORK_ABSENT' | 'EGRESS_UNCERTIFIED'
-  | 'SECRET_UNKNOWN' | 'SECRET_UNAVAILABLE' | 'LEASE_NOT_FOUND' | 'LAUNCH_FAILED' | 'ATTESTATION_FAILED' | 'EVIDENCE_UNAVAILABLE'
-  | 'EVIDENCE_DAMAGED' | 'DAEMON_UNREACHABLE' | 'DAEMON_START_FAILED' | 'DAEMON_RUNNING' | 'STATE_DIR_INVALID' | 'FRAME_INVALID'
-  | 'SANDBOX_LOST' | 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID' | 'SANDBOX_NAME_TAKEN' | 'SANDBOXES_EXCEED_POLICY'
-  | 'LIMIT_EXCEEDS_SANDBOX' | 'WORKSPACE_SIZE' | 'WORKSPACE_EXISTS' | 'SNAPSHOT_DIFFERS' | 'IDEMPOTENCY_MISMATCH' | 'CANCELLED'
-  | 'SANDBOX_NOT_FOUND' | 'EXEC_NOT_FOUND' | 'SANDBOX_STATE' | 'OUTPUT_GONE' | 'PORT_REFUSED' | 'CHECKPOINT_UNAVAILABLE'
-  | 'CHECKPOINT_FAILED' | 'CHECKPOINT_INVALID' | 'SNAPSHOT_NOT_FOUND' | 'WORKSPACE_NOT_FOUND' | 'WORKSPACES_UNAVAILABLE'
-  | 'WORKSPACE_INVALID' | 'WORKSPACE_CONFLICT' | 'WORKSPACE_ATTACHED' | 'WORKSPACE_DAMAGED' | 'WORKSPACE_POOL_FULL' | 'WORKSPACE_FAILED'
-  | 'WORKSPACE_IMPORT_FAILED' | 'FILE_NOT_FOUND' | 'FILE_EXISTS' | 'FILE_NOT_REGULAR' | 'FILE_OUTSIDE' | 'FILE_DENIED' | 'FILE_NO_SPACE'
-  | 'FILE_CHANGED' | 'FILE_TOO_LARGE' | 'ARCHIVE_INVALID' | 'PATCH_REJECTED' | 'FILES_UNAVAILABLE' | 'ROUTE_NOT_FOUND'
-  | 'METHOD_NOT_ALLOWED' | 'UPGRADE_REQUIRED' | 'REQUEST_TIMEOUT' | 'REQUEST_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'RANGE_INVALID'
-  | 'HOST_REFUSED' | 'RATE_LIMITED' | 'TOKEN_INVALID' | 'TOKEN_NOT_FOUND' | 'SCOPE_MISSING' | 'DRAINING' | 'NOT_OFFERED' | 'TLS_REQUIRED'
-  | 'TOKENS_DAMAGED' | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_TOO_LARGE' | 'IMAGE_UNAVAILABLE' | 'IMAGE_TAG_REFUSED'
-  | 'IMAGE_TOOL_MISSING' | 'IMAGE_IN_USE' | 'INTERNAL';
+  | 'APPROVAL_NOT_FOUND' | 'SECRET_UNKNOWN' | 'SECRET_UNAVAILABLE' | 'LEASE_NOT_FOUND' | 'LAUNCH_FAILED' | 'ATTESTATION_FAILED'
+  | 'EVIDENCE_UNAVAILABLE' | 'EVIDENCE_DAMAGED' | 'DAEMON_UNREACHABLE' | 'DAEMON_START_FAILED' | 'DAEMON_RUNNING' | 'STATE_DIR_INVALID'
+  | 'FRAME_INVALID' | 'SANDBOX_LOST' | 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID' | 'SANDBOX_NAME_TAKEN'
+  | 'SANDBOXES_EXCEED_POLICY' | 'LIMIT_EXCEEDS_SANDBOX' | 'WORKSPACE_SIZE' | 'WORKSPACE_EXISTS' | 'SNAPSHOT_DIFFERS'
+  | 'IDEMPOTENCY_MISMATCH' | 'CANCELLED' | 'SANDBOX_NOT_FOUND' | 'EXEC_NOT_FOUND' | 'SANDBOX_STATE' | 'OUTPUT_GONE' | 'PORT_REFUSED'
+  | 'CHECKPOINT_UNAVAILABLE' | 'CHECKPOINT_FAILED' | 'CHECKPOINT_INVALID' | 'SNAPSHOT_NOT_FOUND' | 'WORKSPACE_NOT_FOUND'
+  | 'WORKSPACES_UNAVAILABLE' | 'WORKSPACE_INVALID' | 'WORKSPACE_CONFLICT' | 'WORKSPACE_ATTACHED' | 'WORKSPACE_DAMAGED'
+  | 'WORKSPACE_POOL_FULL' | 'WORKSPACE_FAILED' | 'WORKSPACE_IMPORT_FAILED' | 'FILE_NOT_FOUND' | 'FILE_EXISTS' | 'FILE_NOT_REGULAR'
+  | 'FILE_OUTSIDE' | 'FILE_DENIED' | 'FILE_NO_SPACE' | 'FILE_CHANGED' | 'FILE_TOO_LARGE' | 'ARCHIVE_INVALID' | 'PATCH_REJECTED'
+  | 'FILES_UNAVAILABLE' | 'ROUTE_NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'UPGRADE_REQUIRED' | 'REQUEST_TIMEOUT' | 'REQUEST_TOO_LARGE'
+  | 'MEDIA_TYPE_UNSUPPORTED' | 'RANGE_INVALID' | 'HOST_REFUSED' | 'RATE_LIMITED' | 'TOKEN_INVALID' | 'TOKEN_NOT_FOUND' | 'SCOPE_MISSING'
+  | 'DRAINING' | 'NOT_OFFERED' | 'TLS_REQUIRED' | 'TOKENS_DAMAGED' | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_TOO_LARGE'
+  | 'IMAGE_UNAVAILABLE' | 'IMAGE_TAG_REFUSED' | 'IMAGE_TOOL_MISSING' | 'IMAGE_IN_USE' | 'INTERNAL';
 
 export interface Allowed {
   readonly effect: 'allow';
@@ -67,6 +67,7 @@ export interface EgressRule {
   readonly perMinute?: number;
   readonly bytes?: number;
   readonly auditOnly?: boolean;
+  readonly hold?: boolean;
 }
 
 export type Ending =
@@ -197,6 +198,12 @@ export interface LiveUsage {
 
 export interface NetworkInfo {
   readonly rules: readonly EgressRule[];
+  readonly secrets: readonly {
+    readonly secret: string;
+    readonly uses: number;
+    /** milliseconds since 1970 UTC */
+    readonly lastMs: number;
+  }[];
   readonly connections: readonly {
     readonly host: string;
     readonly port: number;
@@ -207,7 +214,7 @@ export interface NetworkInfo {
   }[];
   readonly passed: { readonly connections: number; readonly bytesOut: number; readonly bytesIn: number };
   readonly refused: readonly {
-    readonly what: 'name' | 'packet' | 'connection' | 'request';
+    readonly what: 'name' | 'packet' | 'connection' | 'request' | 'answer';
     readonly to: string;
     readonly rule: string | null;
     readonly reason: string;
@@ -299,7 +306,7 @@ export interface SandboxInfo {
 
 export type SandboxState = 'creating' | 'running' | 'paused' | 'restoring' | 'closing' | 'closed' | 'lost';
 
-export type Scope = 'sandboxes:read' | 'sandboxes:write' | 'exec' | 'files:read' | 'files:write' | 'workspaces' | 'images' | 'admin';
+export type Scope = 'sandboxes:read' | 'sandboxes:write' | 'exec' | 'files:read' | 'files:write' | 'workspaces' | 'images' | 'approvals' | 'admin';
 
 export interface SnapshotInfo {
   readonly id: string;

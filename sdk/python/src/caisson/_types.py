@@ -22,6 +22,7 @@ ErrorCode = Literal[
     "EGRESS_EXCEEDS_POLICY",
     "NETWORK_ABSENT",
     "EGRESS_UNCERTIFIED",
+    "APPROVAL_NOT_FOUND",
     "SECRET_UNKNOWN",
     "SECRET_UNAVAILABLE",
     "LEASE_NOT_FOUND",
@@ -158,6 +159,7 @@ class EgressRule(TypedDict):
     perMinute: NotRequired[int]
     bytes: NotRequired[int]
     auditOnly: NotRequired[bool]
+    hold: NotRequired[bool]
 
 
 class EndingExited(TypedDict):
@@ -341,6 +343,13 @@ class LiveUsage(TypedDict):
     oomKills: Union[float, None]
 
 
+class NetworkInfoSecretsItem(TypedDict):
+    secret: str
+    uses: int
+    lastMs: float
+    """milliseconds since 1970 UTC"""
+
+
 class NetworkInfoConnectionsItem(TypedDict):
     host: str
     port: int
@@ -357,7 +366,7 @@ class NetworkInfoPassed(TypedDict):
 
 
 class NetworkInfoRefusedItem(TypedDict):
-    what: Literal["name", "packet", "connection", "request"]
+    what: Literal["name", "packet", "connection", "request", "answer"]
     to: str
     rule: Union[str, None]
     reason: str
@@ -369,6 +378,7 @@ class NetworkInfoRefusedItem(TypedDict):
 
 class NetworkInfo(TypedDict):
     rules: list["EgressRule"]
+    secrets: list["NetworkInfoSecretsItem"]
     connections: list["NetworkInfoConnectionsItem"]
     passed: "NetworkInfoPassed"
     refused: list["NetworkInfoRefusedItem"]
@@ -475,7 +485,7 @@ class SandboxInfo(TypedDict):
 SandboxState = Literal["creating", "running", "paused", "restoring", "closing", "closed", "lost"]
 
 
-Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "admin"]
+Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "approvals", "admin"]
 
 
 class SnapshotInfo(TypedDict):
