@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { EgressRule, HeldAttempt, Level } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
+import { HOME } from '../harness.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, sinkSawNothing, type Box, type Scene } from './given.ts';
 
@@ -146,9 +149,9 @@ describe('what only rules with hold allow', { skip: noInternet(), concurrency: f
       isHeld(other, `http://${HOST}/`), isHeld(box, '-X', 'POST', `http://${HOST}/`), isHeld(box, `http://${OTHER}/`), isHeld(box, '--connect-timeout', '5', `http://${HOST}:8080/`),
     ]), [true, true, true, true]);
     await sinkSawNothing(scene, mark);
-    const posting = get(box, '-X', 'POST', `http://${HOST}/`);
+    const posting = box.exec(['sh', '-c', `head -c 3000000 /dev/zero | curl -sS -H Transfer-Encoding:chunked --data-binary @- http://${HOST}/bytes/7 | wc -c`]);
     await decide('allow', await waiting(box, ({ method, waiting: count }) => method === 'POST' && count > 0), '--for', '2s');
-    assert.equal((await posting).status, 200);
+    assert.equal((await posting).stdout.toString().trim(), '7', 'a body waits too, and passes whole');
     await delay(2_100);
     assert.ok(await isHeld(box, '-X', 'POST', `http://${HOST}/`), 'its time is over');
   });
@@ -182,6 +185,42 @@ describe('what only rules with hold allow', { skip: noInternet(), concurrency: f
     assert.deepEqual(await listed(box), []);
     assert.ok(await isHeld(box, `http://${HOST}/`));
     await sinkSawNothing(scene, mark);
+  });
+
+  test('what waits ends with its sandbox, and by its own hand a sandbox decides nothing', async () => {
+    const box = await open();
+    const mark = await scene.net.mark();
+    const asking = get(box, `http://${HOST}/`);
+    const { id } = await waiting(box);
+    for (const path of [`/v1/approvals/${id}`, `/approvals/${id}`, '/denials']) {
+      const { status } = await get(box, '-d', '{"decision":"allow"}', `http://198.18.0.1:3128${path}`);
+      assert.equal(status, 400, path);
+    }
+    await box[Symbol.asyncDispose]();
+    await asking;
+    assert.deepEqual(await listed(box), []);
+    assert.match((await scene.caisson(['approvals', 'allow', id])).stderr, /APPROVAL_NOT_FOUND/);
+    await sinkSawNothing(scene, mark);
+  });
+
+  test('people see what waits in a table, and as it comes', async () => {
+    await using box = await open();
+    const asking = get(box, `http://${HOST}/table`);
+    const attempt = await waiting(box);
+    const { stdout } = await scene.caisson(['approvals']);
+    assert.match(stdout.toString(), new RegExp(`^${attempt.id} +${box.id} +GET ${HOST}:80 /table +\\d+s ago +in \\d+s +1 +allow ${HOST}:80$`, 'm'));
+    const [program = '', ...argv] = scene.net.inHost([process.execPath, `${HOME}/apps/cli/src/main.ts`, 'approvals', 'watch']);
+    const watching = spawn(program, argv, { env: { ...process.env, CAISSON_DIR: scene.dir, CAISSON_HOME: HOME }, stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [said] = (await once(watching.stdout, 'data', { signal: AbortSignal.timeout(WORKS_MS) })) as [Buffer];
+      assert.ok(said.toString().includes(attempt.id), said.toString());
+    } finally {
+      watching.kill('SIGINT');
+      await once(watching, 'exit');
+    }
+    assert.match((await scene.caisson(['approvals', 'allow', attempt.id, '--once', '--for', '10m'])).stderr, /exclude each other/);
+    await decide('deny', attempt);
+    assert.equal((await asking).status, 403);
   });
 
   test('control that is killed while something waits finds it again, and its decision holds', async () => {

@@ -202,7 +202,6 @@ export class Admitted {
   /** Cuts everything and puts on record what passed. @returns the last state of it, in which what was cut has passed */
   async dismiss(why: string): Promise<NetworkState> {
     const open = [...this.connections.values()];
-    this.approvals.end('the sandbox was closed');
     for (const connection of open) connection.cut(why);
     const { passed: over, ...state } = this.state();
     const passed = open.reduce((sum, { bytes }) => ({ connections: sum.connections + 1, bytesOut: sum.bytesOut + bytes.out, bytesIn: sum.bytesIn + bytes.in }), over);

@@ -11,7 +11,7 @@ const RULES_TOLD = 8;
 const ANSWERS_MOST = 1_024;
 /** How long what was denied is not asked again: a program that tries in a loop asks once. */
 const DENIED_MS = 60_000;
-export const HOLD_MS = 120_000;
+const HOLD_MS = 120_000;
 const GONE = 'the client went away before it was decided';
 const WAY = 'a decision of the operator: ./caisson approvals';
 

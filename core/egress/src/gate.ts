@@ -163,6 +163,7 @@ export class Gate implements AsyncDisposable {
   }
 
   #forget(admitted: Admitted): void {
+    admitted.approvals.end('the sandbox was closed');
     this.#admitted.delete(admitted.sandbox);
     if (this.#byAddress.get(admitted.address) === admitted) this.#byAddress.delete(admitted.address);
   }
