@@ -1,3 +1,4 @@
+export { ApprovalAnswer, ApprovalId, HeldAttempt, type Decided } from './approval.ts';
 export { canonicalJson, type Json } from './canonical.ts';
 export { CLIENT_STDIN_WINDOW, type ControlStatus, type FromControl, type ProcessStatus, type SupervisorStatus, type ToControl } from './control.ts';
 export type { Allowed, Decision, Denied } from './decision.ts';

@@ -32,6 +32,8 @@ export interface EgressRule {
   readonly bytes?: number;
   /** Whether what the rule refuses passes and is only recorded. Default false. */
   readonly auditOnly?: boolean;
+  /** Whether what only rules with `hold` allow waits for a person's decision. Not of a rule that denies, nor together with `auditOnly`. Default false. */
+  readonly hold?: boolean;
 }
 
 export interface HttpRule {
@@ -70,6 +72,8 @@ export interface NetworkPolicy {
   readonly connections?: number;
   /** Connections that one sandbox may open, and requests of protocol `http` or `https` that it may make, within 60 s. Default 6000. */
   readonly connectionsPerMinute?: number;
+  /** Milliseconds that an attempt waits for a decision where a rule has `hold`. Default 120000. */
+  readonly holdMs?: number;
 }
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
@@ -115,8 +119,10 @@ export const EgressRule: z.ZodType<EgressRule> = z
     perMinute: z.int().min(1).optional(),
     bytes: z.int().min(1).optional(),
     auditOnly: z.boolean().optional(),
+    hold: z.boolean().optional(),
   })
   .refine((rule) => rule.http === undefined || readsRequests(protocolOf(rule as EgressRule)), { path: ['http'], message: 'is read only where protocol is http or https' })
+  .refine((rule) => rule.hold !== true || (rule.effect !== 'deny' && rule.auditOnly !== true), { path: ['hold'], message: 'is for rules that allow, and not together with auditOnly' })
   .refine((rule) => rule.effect !== 'deny' || !hasBudget(rule as EgressRule), 'denies, and so has no perMinute, bytes or bodyBytes') as z.ZodType<EgressRule>;
 
 const Rules: z.ZodType<readonly EgressRule[]> = z.array(EgressRule).max(256);
@@ -134,12 +140,13 @@ const Cidr = z.union([z.cidrv4(), z.cidrv6()]).refine((cidr) => /\/[0-9]+$/.test
 
 export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
   allow: Rules.exactOptional(),
-  deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && !hasBudget(rule)), 'holds rules that deny: no effect allow, no perMinute, bytes or bodyBytes').exactOptional(),
+  deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && rule.hold !== true && !hasBudget(rule)), 'holds rules that deny: no effect allow, no hold, perMinute, bytes or bodyBytes').exactOptional(),
   unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
   resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
   certificateAuthorities: z.array(CertificatePem).max(64).exactOptional(),
   connections: z.int().min(1).max(100_000).exactOptional(),
   connectionsPerMinute: z.int().min(1).exactOptional(),
+  holdMs: z.int().min(1_000).max(3_600_000).exactOptional(),
 }) as z.ZodType<NetworkPolicy>;
 
 /** Port 443 where a rule that allows names none. */

@@ -1,4 +1,5 @@
 import type { EgressDenied } from '@caisson/contract';
+import { DENIALS_URL } from './plan.ts';
 
 export function denial(reason: string, wouldAllow: string, rule: string | null = null): EgressDenied {
   return { effect: 'deny', rule, reason, wouldAllow };
@@ -8,7 +9,7 @@ export function denial(reason: string, wouldAllow: string, rule: string | null =
 export type DenialBody = Readonly<Record<string, string | null>>;
 
 export function denialBody({ rule, reason, wouldAllow }: EgressDenied): DenialBody {
-  return { error: 'EGRESS_DENIED', rule, reason, wouldAllow, hint: 'this is a decision and no fault: trying again does not change it; ask the operator for the rule named in wouldAllow' };
+  return { error: 'EGRESS_DENIED', rule, reason, wouldAllow, hint: 'this is a decision and no fault: trying again does not change it; ask the operator for what wouldAllow names', denials: DENIALS_URL };
 }
 
 export function failureBody(detail: string): DenialBody {

@@ -1,7 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, Socket, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NetworkState } from '@caisson/contract';
+import type { ApprovalAnswer, Decided, HeldAttempt, NetworkState } from '@caisson/contract';
 import { Admitted, type Admission, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
@@ -40,6 +40,8 @@ export interface GateOptions {
 const TELL_MS = 10_000;
 /** Pause before the vault is asked again for a secret that it did not give. */
 const ASK_AGAIN_MS = 1_000;
+/** One has 2 KiB at most, and a reply 4 MiB. */
+const HELD_TOLD = 1_000;
 /** The prefix of profiles/egress/gate.nft for packets with another source. */
 const FORGED = 'forged';
 const ONLY_NAMES = { reason: 'only names that a rule allows can be reached, by TCP', wouldAllow: 'the name of the host, and --allow HOST:PORT' };
@@ -164,6 +166,7 @@ export class Gate implements AsyncDisposable {
   }
 
   #forget(admitted: Admitted): void {
+    admitted.approvals.end('the sandbox was closed');
     this.#admitted.delete(admitted.sandbox);
     if (this.#byAddress.get(admitted.address) === admitted) this.#byAddress.delete(admitted.address);
   }
@@ -175,6 +178,16 @@ export class Gate implements AsyncDisposable {
     if (admitted === undefined) return null;
     this.#forget(admitted);
     return admitted.dismiss(why);
+  }
+
+  /** What waits for a decision, of all sandboxes: as much as one reply holds, of each its oldest first. */
+  held(): readonly HeldAttempt[] {
+    return [...this.#admitted.values()].flatMap(({ approvals }) => approvals.list()).slice(0, HELD_TOLD);
+  }
+
+  /** Null: nothing waits under this id. */
+  decide(sandbox: string, approval: string, answer: ApprovalAnswer): Decided | null {
+    return this.#admitted.get(sandbox)?.approvals.answer(approval, answer) ?? null;
   }
 
   state(sandbox: string): NetworkState | null {

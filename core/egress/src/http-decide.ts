@@ -34,12 +34,12 @@ export interface PassingRequest {
 
 export type DecidedRequest = PassingRequest | { readonly denied: EgressDenied; readonly target: Target | null } | { readonly failed: string };
 
-/** One request: where to → may it → which secrets → count → resolve and check → put on record. Nothing leaves before the record is durable. */
+/** One request: where to → may it → wait where it is held → which secrets → count → resolve and check → put on record. Nothing leaves before the record is durable. */
 export async function decideRequest(message: IncomingMessage, context: HttpContext, rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs'>): Promise<DecidedRequest> {
   const { admitted, connection, secure } = context;
   const target = targetOf(message, context.meant);
   if ('refused' in target) return { denied: denial(target.refused, 'a request whose host is the one that was connected to'), target: null };
-  const allowed = allow(message, target, context);
+  const allowed = await permitted(message, target, context);
   if ('effect' in allowed) return { denied: allowed, target };
   const injected = inject({ ...target, method: message.method ?? '', rawHeaders: message.rawHeaders, secure, wallMs: rooms.wallMs() }, admitted.held);
   if ('effect' in injected) return { denied: injected, target };
@@ -53,14 +53,30 @@ export async function decideRequest(message: IncomingMessage, context: HttpConte
   const to = resolved.addresses;
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
-  const body: Json = { event: 'request', connection: connection.id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })) };
+  const body: Json = { event: 'request', connection: connection.id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })), approval: allowed.approval };
   for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   await admitted.record(body);
   return { context, target, request: allowed.request, injected, to };
 }
 
+interface Permitted {
+  readonly connection: ConnectionAllowed;
+  readonly request: HttpAllowed;
+}
+
+/** By the rules, and where only rules with `hold` allow it by a decision, for which it waits. */
+async function permitted(message: IncomingMessage, target: Target, context: HttpContext): Promise<(Permitted & { readonly approval: string | null }) | EgressDenied> {
+  const allowed = allow(message, target, context);
+  if ('effect' in allowed) return allowed;
+  const { admitted } = context;
+  const { host, port, path } = target;
+  const verdict = await admitted.approvals.ask({ host, port, method: message.method ?? '', path: pathOnly(path) }, allowed.request.layers, { holdMs: admitted.policy.holdMs, client: message.socket });
+  if (verdict !== null && 'effect' in verdict) return verdict;
+  return { ...allowed, approval: verdict?.approval ?? null };
+}
+
 /** By the rules as they are now, which may not be those by which the connection was opened. */
-function allow({ method = '', headers }: IncomingMessage, target: Target, { admitted: { layers }, secure }: HttpContext): { readonly connection: ConnectionAllowed; readonly request: HttpAllowed } | EgressDenied {
+function allow({ method = '', headers }: IncomingMessage, target: Target, { admitted: { layers }, secure }: HttpContext): Permitted | EgressDenied {
   const connection = decideConnection(layers, target);
   if (connection.effect === 'deny') return connection;
   const { host, port, path } = target;

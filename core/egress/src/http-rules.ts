@@ -40,7 +40,7 @@ export function decideHttp(layers: readonly Layer[], request: HttpRequest): Http
   const limits: number[] = [];
   const refused: EgressDenied[] = audits.map((audit) => audit.denial);
   for (const layer of layers) {
-    const passing = layer.allow?.filter((rule) => allowsRequest(rule, read)) ?? null;
+    const passing = withoutHold(layer.allow?.filter((rule) => allowsRequest(rule, read)) ?? null);
     const auditing = layer.allow?.filter((rule) => rule.auditOnly === true) ?? [];
     // A rule that only records lets longer bodies pass, also where another one allows this request.
     if (passing !== null && auditing.length === 0) limits.push(widestBody(passing));
@@ -113,6 +113,12 @@ function allowed({ layers, bodyBytes, request, audit }: Passing): HttpAllowed | 
     layers,
     ...(audit !== undefined && { audit }),
   };
+}
+
+/** Where a rule without `hold` allows it, those with it give nothing: what they allow beyond that, such as a longer body, was not decided. */
+function withoutHold(passing: readonly EgressRule[] | null): readonly EgressRule[] | null {
+  const free = passing?.filter(({ hold }) => hold !== true) ?? [];
+  return free.length > 0 ? free : passing;
 }
 
 function widestBody(rules: readonly EgressRule[]): number {

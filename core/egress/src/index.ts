@@ -1,6 +1,7 @@
 export { judgeAddress, type AddressException, type AddressJudgement } from './address-judge.ts';
 export { kindOf, type AddressKind } from './address-kinds.ts';
 export { addressOfBytes, isWithin, parseAddress, parseCidr, type Address, type Cidr } from './address.ts';
+export { Approvals, holding, type Attempt } from './approvals.ts';
 export { Certificates, makeAuthority } from './authority.ts';
 export { ClientHelloReader, readClientHello, type ClientHello, type HelloState } from './client-hello.ts';
 export { decideConnection, decideName, type ConnectionAllowed } from './decide.ts';

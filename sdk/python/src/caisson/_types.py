@@ -22,6 +22,7 @@ ErrorCode = Literal[
     "EGRESS_EXCEEDS_POLICY",
     "NETWORK_ABSENT",
     "EGRESS_UNCERTIFIED",
+    "APPROVAL_NOT_FOUND",
     "SECRET_UNKNOWN",
     "SECRET_UNAVAILABLE",
     "LEASE_NOT_FOUND",
@@ -158,6 +159,7 @@ class EgressRule(TypedDict):
     perMinute: NotRequired[int]
     bytes: NotRequired[int]
     auditOnly: NotRequired[bool]
+    hold: NotRequired[bool]
 
 
 class EndingExited(TypedDict):
@@ -483,7 +485,7 @@ class SandboxInfo(TypedDict):
 SandboxState = Literal["creating", "running", "paused", "restoring", "closing", "closed", "lost"]
 
 
-Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "admin"]
+Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "approvals", "admin"]
 
 
 class SnapshotInfo(TypedDict):
