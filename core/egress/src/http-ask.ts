@@ -19,7 +19,7 @@ export class Upstreams {
 
   /** The same request, with its secrets, to an address that was checked. Where it goes by TLS the server has proved its name before anything is sent. */
   async ask(request: IncomingMessage, passing: PassingRequest, more: OutgoingHttpHeaders): Promise<Asked> {
-    const { context: { admitted, secure, connection }, target: { host, port }, injected, to } = passing;
+    const { context: { admitted, secure, connection }, target: { host, port }, injected, to, read } = passing;
     const givenUp = new AbortController();
     const giveUp = (): void => givenUp.abort();
     request.socket.once('close', giveUp);
@@ -30,7 +30,7 @@ export class Upstreams {
       return opened;
     }
     const headers: OutgoingHttpHeaders = {
-      ...passedOn(injected.rawHeaders), host: port === (secure ? 443 : 80) ? host : `${host}:${port}`, ...lengthFields(request), ...more,
+      ...passedOn(injected.rawHeaders), host: port === (secure ? 443 : 80) ? host : `${host}:${port}`, ...(read === null ? lengthFields(request) : { 'content-length': read.body.length }), ...more,
       ...(injected.echoes.length > 0 && { 'accept-encoding': 'identity' }), // so that what comes back can be looked at
     };
     const upstream = httpRequest({

@@ -4,12 +4,14 @@ import type { Duplex, Readable } from 'node:stream';
 import type { EgressDenied } from '@caisson/contract';
 import type { Admitted, OpenConnection } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
-import { denial, denialBody, failureBody, responseText, type DenialBody } from './denial.ts';
+import { denial, denialBody, failureBody, responseText, rpcDenial, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
 import { EchoGuard, holdsAny } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
+import { Bodies } from './http-body.ts';
 import { headText, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
+import type { McpRead } from './mcp.ts';
 import { carry, type Way } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
@@ -17,10 +19,11 @@ const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
 const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
+const BYTES_PASSED = 'as many bytes have passed as the rule allows';
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** A request that passes, or what is said to its client. */
-type Verdict = { readonly passing: PassingRequest } | { readonly body: DenialBody };
+type Verdict = { readonly passing: PassingRequest } | { readonly body: DenialBody; readonly mcp?: McpRead };
 
 /** Requests of one connection that wait for the one before them, and when the last of them is answered. */
 interface Turns {
@@ -36,6 +39,7 @@ export class HttpRelay {
   readonly #rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>;
   readonly #contexts = new WeakMap<Duplex, HttpContext & Turns>();
   readonly #upstreams = new Upstreams();
+  readonly #bodies = new Bodies();
   readonly #server: Server;
 
   constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
@@ -111,17 +115,18 @@ export class HttpRelay {
   }
 
   /** What a request comes to where it may not pass; null: it passes, as `passing`. */
-  async #decide(request: IncomingMessage): Promise<Verdict> {
-    const decided = await decideRequest(request, this.#context(request), this.#rooms);
+  async #decide(request: IncomingMessage, body: Readable | null = request): Promise<Verdict> {
+    const { method = '', url = '', rawHeaders, headers } = request;
+    const decided = await decideRequest({ method, url, rawHeaders, headers, body }, this.#context(request), { ...this.#rooms, bodies: this.#bodies });
     if ('to' in decided) return { passing: decided };
     if ('failed' in decided) return { body: failureBody(decided.failed) };
     this.#refuse(request, decided.denied, decided.target);
-    return { body: denialBody(decided.denied) };
+    return { body: denialBody(decided.denied), ...(decided.mcp !== undefined && { mcp: decided.mcp }) };
   }
 
   /** What follows an upgrade is not read, and so it is to none that carries requests, such as h2c (RFC 9113 §3.1). */
   async #decideUpgrade(request: IncomingMessage): Promise<Verdict> {
-    if (request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET') return this.#decide(request);
+    if (request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET') return this.#decide(request, null);
     const denied = denial('an upgrade to anything but WebSocket, which could carry requests that nobody reads', 'the request without Upgrade');
     this.#refuse(request, denied, null);
     return { body: denialBody(denied) };
@@ -141,8 +146,9 @@ export class HttpRelay {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const decided = await this.#decide(request);
+    if ('passing' in decided) releaseWith(response, decided.passing);
     if (request.socket.destroyed) return; // it was cut while it was put on record
-    if ('body' in decided) return answer(response, decided.body);
+    if ('body' in decided) return answer(response, decided.body, decided.mcp);
     const { passing } = decided;
     const asked = await this.#upstreams.ask(request, passing, {});
     if ('failed' in asked) return answer(response, failureBody(asked.failed));
@@ -161,6 +167,12 @@ export class HttpRelay {
 
   /** A body whose length was not said is cut where it becomes longer than it may be. */
   #passBody(request: IncomingMessage, response: ServerResponse, { passing, upstream }: { readonly passing: PassingRequest; readonly upstream: ClientRequest }): void {
+    if (passing.read !== null) {
+      const { body } = passing.read;
+      if (this.#pass(passing, 'out', body.length)) return void upstream.end(body);
+      upstream.destroy();
+      return answer(response, denialBody(denial(BYTES_PASSED, 'a greater bytes', passing.request.rule)));
+    }
     const { bodyBytes, rule } = passing.request;
     let sent = 0;
     let tooLong: EgressDenied | null = null;
@@ -175,7 +187,7 @@ export class HttpRelay {
       },
       cut: () => {
         upstream.destroy();
-        answer(response, denialBody(tooLong ?? denial('as many bytes have passed as the rule allows', 'a greater bytes', rule)));
+        answer(response, denialBody(tooLong ?? denial(BYTES_PASSED, 'a greater bytes', rule)));
       },
     });
   }
@@ -250,10 +262,18 @@ export class HttpRelay {
   }
 }
 
+/** Lets go of a body that was read when its request is over. */
+function releaseWith(response: ServerResponse, { read }: PassingRequest): void {
+  if (response.closed) read?.release();
+  else response.once('close', () => read?.release());
+}
+
 /** Says why nothing passes, where that can still be said. */
-function answer(response: ServerResponse, body: DenialBody): void {
+function answer(response: ServerResponse, body: DenialBody, mcp?: McpRead): void {
   if (response.headersSent) return void response.destroy();
-  const text = `${JSON.stringify(body)}\n`;
-  response.writeHead(body['error'] === 'EGRESS_DENIED' ? 403 : 502, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
+  const rpc = rpcDenial(body, mcp);
+  const text = rpc ?? `${JSON.stringify(body)}\n`;
+  const status = body['error'] === 'EGRESS_DENIED' ? 403 : 502;
+  response.writeHead(rpc === null ? status : 200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
   response.end(text);
 }

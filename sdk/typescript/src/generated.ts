@@ -63,7 +63,13 @@ export interface EgressRule {
   readonly host: string;
   readonly port?: number;
   readonly protocol?: 'tls' | 'http' | 'https' | 'tcp';
-  readonly http?: { readonly methods?: readonly string[]; readonly paths?: readonly string[]; readonly bodyBytes?: number };
+  readonly http?: {
+    readonly methods?: readonly string[];
+    readonly paths?: readonly string[];
+    readonly bodyBytes?: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly mcp?: { readonly methods?: readonly string[]; readonly tools?: readonly string[] };
+  };
   readonly perMinute?: number;
   readonly bytes?: number;
   readonly auditOnly?: boolean;
@@ -197,6 +203,12 @@ export interface LiveUsage {
 
 export interface NetworkInfo {
   readonly rules: readonly EgressRule[];
+  readonly secrets: readonly {
+    readonly secret: string;
+    readonly uses: number;
+    /** milliseconds since 1970 UTC */
+    readonly lastMs: number;
+  }[];
   readonly connections: readonly {
     readonly host: string;
     readonly port: number;
@@ -207,7 +219,7 @@ export interface NetworkInfo {
   }[];
   readonly passed: { readonly connections: number; readonly bytesOut: number; readonly bytesIn: number };
   readonly refused: readonly {
-    readonly what: 'name' | 'packet' | 'connection' | 'request';
+    readonly what: 'name' | 'packet' | 'connection' | 'request' | 'answer';
     readonly to: string;
     readonly rule: string | null;
     readonly reason: string;

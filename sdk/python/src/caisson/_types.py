@@ -142,10 +142,17 @@ class Denied(TypedDict):
     context: dict[str, Union[str, float]]
 
 
+class EgressRuleHttpMcp(TypedDict):
+    methods: NotRequired[list[str]]
+    tools: NotRequired[list[str]]
+
+
 class EgressRuleHttp(TypedDict):
     methods: NotRequired[list[str]]
     paths: NotRequired[list[str]]
     bodyBytes: NotRequired[int]
+    headers: NotRequired[dict[str, str]]
+    mcp: NotRequired["EgressRuleHttpMcp"]
 
 
 class EgressRule(TypedDict):
@@ -341,6 +348,13 @@ class LiveUsage(TypedDict):
     oomKills: Union[float, None]
 
 
+class NetworkInfoSecretsItem(TypedDict):
+    secret: str
+    uses: int
+    lastMs: float
+    """milliseconds since 1970 UTC"""
+
+
 class NetworkInfoConnectionsItem(TypedDict):
     host: str
     port: int
@@ -357,7 +371,7 @@ class NetworkInfoPassed(TypedDict):
 
 
 class NetworkInfoRefusedItem(TypedDict):
-    what: Literal["name", "packet", "connection", "request"]
+    what: Literal["name", "packet", "connection", "request", "answer"]
     to: str
     rule: Union[str, None]
     reason: str
@@ -369,6 +383,7 @@ class NetworkInfoRefusedItem(TypedDict):
 
 class NetworkInfo(TypedDict):
     rules: list["EgressRule"]
+    secrets: list["NetworkInfoSecretsItem"]
     connections: list["NetworkInfoConnectionsItem"]
     passed: "NetworkInfoPassed"
     refused: list["NetworkInfoRefusedItem"]
