@@ -41,7 +41,7 @@ const LAW: Law = {
   '@caisson/egress': {
     rooms: ['@caisson/contract', '@caisson/wire'],
     packages: ['zod'],
-    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises'],
+    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'http2', 'net', 'stream', 'timers/promises'],
   },
   '@caisson/vault': {
     rooms: ['@caisson/contract', '@caisson/wire'],

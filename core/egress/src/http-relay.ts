@@ -1,25 +1,25 @@
-import { createServer, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import type { EgressDenied } from '@caisson/contract';
-import type { Admitted, OpenConnection } from './admitted.ts';
+import type { Admitted } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
 import { denial, denialBody, failureBody, responseText, rpcDenial, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
-import { EchoGuard, holdsAny } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
 import { Bodies } from './http-body.ts';
-import { headText, passedOn } from './http-fields.ts';
+import { CAME_BACK, openConnection, passBody, wayOf, withoutSecrets } from './http-pass.ts';
+import { Http2Relay } from './http2-relay.ts';
+import { headText, lengthFields, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
 import type { McpRead } from './mcp.ts';
-import { carry, type Way } from './relay.ts';
+import { carry } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
 const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
-const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
-const BYTES_PASSED = 'as many bytes have passed as the rule allows';
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** A request that passes, or what is said to its client. */
@@ -41,9 +41,11 @@ export class HttpRelay {
   readonly #upstreams = new Upstreams();
   readonly #bodies = new Bodies();
   readonly #server: Server;
+  readonly #http2: Http2Relay;
 
   constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
     this.#rooms = rooms;
+    this.#http2 = new Http2Relay({ ...rooms, bodies: this.#bodies, upstreams: this.#upstreams });
     this.#server = createServer({ ...LIMITS, insecureHTTPParser: false, joinDuplicateHeaders: false, noDelay: true });
     this.#server.on('request', (request, response) => void this.#inTurn(request, response).catch(() => response.destroy()));
     this.#server.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head).catch(() => socket.destroy()));
@@ -70,6 +72,7 @@ export class HttpRelay {
 
   /** Serves what has come out of a TLS connection that was allowed to one host and port. */
   serveSecure({ admitted, client, host, port }: Pick<Call, 'admitted' | 'client' | 'host' | 'port'>): void {
+    if (client instanceof TLSSocket && client.alpnProtocol === 'h2') return this.#http2.serve({ admitted, client, host, port });
     this.#take(client, Buffer.alloc(0), { admitted, meant: { host, port }, secure: true });
   }
 
@@ -82,19 +85,7 @@ export class HttpRelay {
   }
 
   #take(client: Socket, head: Buffer, { admitted, meant, secure }: Pick<HttpContext, 'admitted' | 'meant' | 'secure'>): void {
-    const { wallMs, nextId } = this.#rooms;
-    const connection: OpenConnection = {
-      id: nextId(), protocol: secure ? 'https' : 'http', layers: [], host: meant?.host ?? '', port: meant?.port ?? 0, startedMs: wallMs(), leases: new Set(), bytes: { out: 0, in: 0 },
-      cut: () => void client.destroy(),
-    };
-    // A connection to the proxy is to no one host: it is cut when the rules change, and the client makes another.
-    admitted.connections.set(connection.id, connection);
-    client.once('close', () => {
-      admitted.connections.delete(connection.id);
-      admitted.passed.connections += 1;
-      admitted.passed.out += connection.bytes.out;
-      admitted.passed.in += connection.bytes.in;
-    });
+    const connection = openConnection({ admitted, meant, secure, client, cut: () => void client.destroy() }, this.#rooms);
     this.#contexts.set(client, { admitted, meant, connection, secure, waiting: 0, answered: Promise.resolve() });
     if (head.length > 0) client.unshift(head);
     this.#server.emit('connection', client);
@@ -150,44 +141,23 @@ export class HttpRelay {
     if (request.socket.destroyed) return; // it was cut while it was put on record
     if ('body' in decided) return answer(response, decided.body, decided.mcp);
     const { passing } = decided;
-    const asked = await this.#upstreams.ask(request, passing, {});
+    const asked = await this.#upstreams.ask({ method: request.method, lengths: lengthFields(request), client: request.socket }, passing);
     if ('failed' in asked) return answer(response, failureBody(asked.failed));
     const { upstream } = asked;
     upstream.on('response', (reply) => {
       reply.on('error', () => response.destroy());
-      const body = this.#withoutSecrets(reply, passing, () => response.destroy());
+      const body = withoutSecrets(reply, passing, () => response.destroy(), reply);
       if (body === null) return answer(response, failureBody(CAME_BACK));
       response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
-      carry({ ...this.#way(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
+      carry({ ...wayOf(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
     });
     upstream.on('error', (error: NodeJS.ErrnoException) => answer(response, failureBody(error.code ?? error.message)));
     response.on('close', () => upstream.destroy());
-    this.#passBody(request, response, { passing, upstream });
-  }
-
-  /** A body whose length was not said is cut where it becomes longer than it may be. */
-  #passBody(request: IncomingMessage, response: ServerResponse, { passing, upstream }: { readonly passing: PassingRequest; readonly upstream: ClientRequest }): void {
-    if (passing.read !== null) {
-      const { body } = passing.read;
-      if (this.#pass(passing, 'out', body.length)) return void upstream.end(body);
-      upstream.destroy();
-      return answer(response, denialBody(denial(BYTES_PASSED, 'a greater bytes', passing.request.rule)));
-    }
-    const { bodyBytes, rule } = passing.request;
-    let sent = 0;
-    let tooLong: EgressDenied | null = null;
-    carry({
-      from: request, to: upstream, turn: passing.context.admitted.turn,
-      pass: (bytes) => {
-        sent += bytes;
-        if (bodyBytes === null || sent <= bodyBytes) return this.#pass(passing, 'out', bytes);
-        tooLong = denial(`the body is longer than the ${bodyBytes} bytes that the rule allows`, 'a greater bodyBytes', rule);
-        this.#refuse(request, tooLong, passing.target);
-        return false;
-      },
-      cut: () => {
+    passBody({
+      from: request, to: upstream, passing,
+      cut: (denied) => {
         upstream.destroy();
-        answer(response, denialBody(tooLong ?? denial(BYTES_PASSED, 'a greater bytes', rule)));
+        answer(response, denialBody(denied));
       },
     });
   }
@@ -199,13 +169,14 @@ export class HttpRelay {
     if (client.destroyed) return;
     if ('body' in decided) return void client.end(responseText(decided.body));
     const { passing } = decided;
-    const asked = await this.#upstreams.ask(request, passing, { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' });
+    const more = { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' };
+    const asked = await this.#upstreams.ask({ method: request.method, lengths: lengthFields(request), client: request.socket, more }, passing);
     if ('failed' in asked) return void client.end(responseText(failureBody(asked.failed)));
     const { upstream } = asked;
     upstream.on('error', () => client.destroy());
     upstream.on('response', (reply) => {
       reply.on('error', () => client.destroy());
-      const body = this.#withoutSecrets(reply, passing, () => client.destroy());
+      const body = withoutSecrets(reply, passing, () => client.destroy(), reply);
       if (body === null) return void client.end(responseText(failureBody(CAME_BACK)));
       client.write(headText(reply));
       body.pipe(client);
@@ -213,52 +184,18 @@ export class HttpRelay {
     upstream.on('upgrade', (reply, socket, first) => {
       socket.on('error', () => client.destroy());
       if (first.length > 0) socket.unshift(first);
-      const answered = this.#withoutSecrets(reply, passing, () => client.destroy(), socket);
+      const answered = withoutSecrets(reply, passing, () => client.destroy(), socket);
       if (answered === null) return void client.destroy();
       client.write(headText(reply));
       answered.once('close', () => socket.destroy());
       for (const [from, to, direction, begun] of [[client, socket, 'out', head], [answered, client, 'in', Buffer.alloc(0)]] as const) {
         from.on('error', () => to.destroy());
         from.once('close', () => to.destroy());
-        carry({ ...this.#way(passing, direction), from, to, head: begun, cut: () => from.destroy() });
+        carry({ ...wayOf(passing, direction), from, to, head: begun, cut: () => from.destroy() });
       }
     });
     client.once('close', () => upstream.destroy());
     upstream.end();
-  }
-
-  /**
-   * What a server answers, as long as no secret that went to it comes back in that: it is for the server, and not for who asked.
-   * Null: it has come back in the head, or what follows cannot be read.
-   */
-  #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, body: Readable = reply): Readable | null {
-    if (echoes.length === 0) return body;
-    const cameBack = (): null => {
-      admitted.refuse({ what: 'answer', to: `${host}:${port}`, rule: null, reason: CAME_BACK });
-      body.destroy();
-      return null;
-    };
-    const encoding = reply.headers['content-encoding'] ?? 'identity';
-    if (encoding.toLowerCase() !== 'identity' || holdsAny([reply.statusMessage, ...reply.rawHeaders].join('\n'), echoes)) return cameBack();
-    const guard = new EchoGuard(echoes);
-    guard.on('error', () => {
-      cameBack();
-      cut();
-    });
-    body.once('close', () => guard.destroyed || body.readableEnded || guard.destroy());
-    return body.pipe(guard);
-  }
-
-  #way(passing: PassingRequest, direction: 'out' | 'in'): Pick<Way, 'turn' | 'pass'> {
-    return { turn: passing.context.admitted.turn, pass: (bytes) => this.#pass(passing, direction, bytes) };
-  }
-
-  /** Counts bytes against the rules. @returns whether they may pass */
-  #pass({ context: { admitted, connection }, request: { layers }, target: { host, port } }: PassingRequest, direction: 'out' | 'in', bytes: number): boolean {
-    const { denied } = admitted.meter.pass(layers, bytes);
-    if (denied !== null) admitted.refuse({ what: 'request', to: `${host}:${port}`, rule: denied.rule, reason: denied.reason, wouldAllow: denied.wouldAllow });
-    else connection.bytes[direction] += bytes;
-    return denied === null;
   }
 }
 
