@@ -26,6 +26,8 @@ const PORTS = [80, 443, 5432];
 const anyHttp = fc.record({
   methods: fc.subarray(['GET', 'POST'], { minLength: 1 }),
   paths: fc.subarray(['/', '/a/*', '/a/**', '/**', '/b'], { minLength: 1 }),
+  headers: fc.constantFrom({ 'x-mode': 'safe' }, { 'X-Mode': 's*' }, { accept: '*' }),
+  mcp: fc.constantFrom({ tools: ['read_*'] }, { methods: ['tools/list', 'tools/call'] }, { methods: ['tools/*'], tools: ['read_file', 'drop'] }),
 }, { requiredKeys: [] });
 const anyRule = fc.record({
   host: fc.constantFrom(...HOSTS, '*.example.com', '*.a.example.com'),
@@ -41,7 +43,10 @@ const denyRules = fc.array(anyRule, { maxLength: 2 }).map((all) => all.map((give
 const layer = fc.record({ name: fc.constantFrom('organisation' as const, 'universe' as const, 'agent' as const), allow: fc.option(allowRules), deny: denyRules });
 const callLayer = fc.record({ name: fc.constant('call' as const), allow: allowRules, deny: denyRules });
 const anyLayers = fc.tuple(fc.array(layer, { maxLength: 2 }), callLayer).map(([above, call]): readonly Layer[] => [...above, call]);
-const request = fc.record({ method: fc.constantFrom('GET', 'POST', 'get', 'PUT'), path: fc.constantFrom('/', '/a/', '/a/b', '/a/b/c', '/b', '/b;x', '/%61/b', '/a/../b', '//b'), bodyBytes: fc.constantFrom(null, 0, 10) });
+const anyFields = fc.dictionary(fc.constantFrom('x-mode', 'x_mode', 'accept'), fc.array(fc.constantFrom('safe', 'SAFE', 'safe, other', 's\u0000', ''), { maxLength: 2 }), { maxKeys: 2 });
+const anyMessage = fc.constantFrom({ method: 'tools/list', tool: null, id: 1 }, { method: 'tools/call', tool: 'read_file', id: 2 }, { method: 'tools/call', tool: 'Drop', id: null }, { method: null, tool: null, id: null });
+const anyMcp = fc.oneof(fc.constant(null), fc.constant({ unclear: 'it is no JSON' }), fc.array(anyMessage, { minLength: 1, maxLength: 3 }).map((messages) => ({ messages, isBatch: true })));
+const request = fc.record({ method: fc.constantFrom('GET', 'POST', 'get', 'PUT'), path: fc.constantFrom('/', '/a/', '/a/b', '/a/b/c', '/b', '/b;x', '/%61/b', '/a/../b', '//b'), bodyBytes: fc.constantFrom(null, 0, 10), fields: anyFields, mcp: anyMcp }, { requiredKeys: ['method', 'path', 'bodyBytes'] });
 
 const EVERYWHERE = HOSTS.flatMap((host) => PORTS.map((port) => ({ host, port })));
 

@@ -9,9 +9,10 @@ export { RCODE, readFramed, readQuery, writeAnswer, writeFramed, writeRefusal, t
 export { Gate, readDescriptors, type GateDescriptors } from './gate.ts';
 export { canonicalHost, splitHostPort, type Refused } from './host.ts';
 export { canonicalPath, matchesPath, type CanonicalPath } from './http-path.ts';
-export { decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
+export { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 export { layersOf, type Destination, type Layer, type LayerName } from './layers.ts';
 export { inject, type HeldSecret, type Injectable, type Injected } from './inject.ts';
+export { readMcp, type McpMessage, type McpRead } from './mcp.ts';
 export { EchoGuard } from './echo.ts';
 export { Meter, Rate, type Taken } from './meter.ts';
 export { Names } from './names.ts';

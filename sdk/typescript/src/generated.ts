@@ -63,7 +63,13 @@ export interface EgressRule {
   readonly host: string;
   readonly port?: number;
   readonly protocol?: 'tls' | 'http' | 'https' | 'tcp';
-  readonly http?: { readonly methods?: readonly string[]; readonly paths?: readonly string[]; readonly bodyBytes?: number };
+  readonly http?: {
+    readonly methods?: readonly string[];
+    readonly paths?: readonly string[];
+    readonly bodyBytes?: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly mcp?: { readonly methods?: readonly string[]; readonly tools?: readonly string[] };
+  };
   readonly perMinute?: number;
   readonly bytes?: number;
   readonly auditOnly?: boolean;

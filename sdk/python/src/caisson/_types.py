@@ -143,10 +143,17 @@ class Denied(TypedDict):
     context: dict[str, Union[str, float]]
 
 
+class EgressRuleHttpMcp(TypedDict):
+    methods: NotRequired[list[str]]
+    tools: NotRequired[list[str]]
+
+
 class EgressRuleHttp(TypedDict):
     methods: NotRequired[list[str]]
     paths: NotRequired[list[str]]
     bodyBytes: NotRequired[int]
+    headers: NotRequired[dict[str, str]]
+    mcp: NotRequired["EgressRuleHttpMcp"]
 
 
 class EgressRule(TypedDict):
