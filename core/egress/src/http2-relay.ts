@@ -17,11 +17,11 @@ import { carry } from './relay.ts';
 const STREAMS_MOST = 100;
 /** What a sandbox may say in a session: memory in MB, of which a stream more is refused; and frames that cost and carry nothing. */
 const SESSION = {
-  maxSessionMemory: 4, maxSettings: 16, maxHeaderListPairs: 128, maxOutstandingPings: 10, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100, streamResetBurst: 200, streamResetRate: 10,
+  maxSessionMemory: 4, maxSettings: 16, maxHeaderListPairs: 128, maxOutstandingPings: 10, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100, streamResetBurst: 500, streamResetRate: 33,
   settings: { maxConcurrentStreams: STREAMS_MOST, maxHeaderListSize: 16_384, enablePush: false, enableConnectProtocol: false },
 };
 /** Requests that a sandbox may give up before they are answered, within 60 s: each costs work that nobody waits for (CVE-2023-44487). */
-const GIVEN_UP_MOST = 600;
+const GIVEN_UP_MOST = 200;
 const STREAMS_OF_SANDBOX = 1_000;
 const IDLE_MS = 300_000;
 /** RFC 9113 §7. */
