@@ -112,7 +112,7 @@ function sendBy2(session: ClientHttp2Session, { method, lengths, endStream, trai
   stream.on('trailers', (_headers, _flags, raw: string[] = []) => (followed = plainFields(raw)));
   return {
     body: stream,
-    onReply: (told) => void stream.once('response', (headers, flags, raw: string[] = []) => told({
+    onReply: (told) => void stream.once('response', (headers, flags, raw) => told({
       status: headers[':status'] ?? 502, statusMessage: '', headers, rawHeaders: [...plainFields(raw)], body: stream, isOver: (flags & END_STREAM) !== 0, trailers: () => followed,
     })),
     onEnd: (told) => void stream.once('close', () => told(why)),
