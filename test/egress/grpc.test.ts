@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
 import { connect as connect2, createSecureServer, type ClientHttp2Session, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import { connect as connectTls } from 'node:tls';
+import { createServer as createHttps } from 'node:https';
+import { connect as connectTls, type SecureContext } from 'node:tls';
 import { EgressRule, type Json, type Lease } from '@caisson/contract';
 import { Admitted, Certificates, endTls, HttpRelay, makeAuthority } from '@caisson/egress';
 import { IS_ROOT } from '../harness.ts';
@@ -20,12 +22,13 @@ interface Wire extends AsyncDisposable {
 }
 
 /** A client, the gate's own classes, and a server of HTTP/2, on loopback. */
-async function wire(serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void, rule: Partial<EgressRule> = {}): Promise<Wire> {
+async function wire(serve: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void, rule: Partial<EgressRule> = {}, old: RequestListener | null = null): Promise<Wire> {
   const made = { names: [HOST], expiresMs: Date.now() + 3_600_000, wallMs: Date.now() };
   const [theirs, ours] = await Promise.all([makeAuthority({ sandbox: 'theirs', ...made }), makeAuthority({ sandbox: 'ours', ...made })]);
   const context = await new Certificates(theirs).contextFor(HOST);
   const seen: IncomingHttpHeaders[] = [];
-  const server = createSecureServer({ SNICallback: (_, done) => done(null, context) });
+  const certify = { SNICallback: (_: string, done: (error: null, context: SecureContext) => void): void => done(null, context) };
+  const server = old === null ? createSecureServer(certify) : createHttps(certify, old);
   server.on('stream', (stream, headers) => {
     stream.on('error', () => undefined);
     seen.push(headers);
@@ -112,4 +115,21 @@ test('a secret goes out in a call, and what would bring it back in head, body or
     assert.equal(echoing.seen[0]?.authorization, `Bearer ${VALUE}`, 'control');
     assert.match(JSON.stringify(echoing.record), /the answer holds a secret/);
   }
+});
+
+test('a server that does not speak HTTP/2 is asked by HTTP/1.1, with whole bodies and what follows them', options, async () => {
+  const asked: string[] = [];
+  await using given = await wire(() => assert.fail('it speaks no HTTP/2'), {}, (request, response) => {
+    let bytes = 0;
+    request.on('data', (piece: Buffer) => (bytes += piece.length)).once('end', () => {
+      asked.push(`${request.httpVersion} ${request.method} ${request.url} ${request.headers.host} ${request.headers['transfer-encoding']} ${bytes}`);
+      response.writeHead(200, { trailer: 'x-after' });
+      response.write('old');
+      response.addTrailers({ 'x-after': 'yes' });
+      response.end();
+    });
+  });
+  const answers = await Promise.all([given.call('/a'), given.call('/b')]);
+  for (const { head, body, trailers } of answers) assert.deepEqual([head[':status'], body, trailers['x-after']], [200, 'old', 'yes']);
+  assert.deepEqual(asked.toSorted(), ['1.1 POST /a grpc.test chunked 7', '1.1 POST /b grpc.test chunked 7']);
 });

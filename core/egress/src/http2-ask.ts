@@ -70,8 +70,7 @@ export class Onward implements Disposable {
     if (this.#speaks === 'http/1.1') return undefined;
     if (this.#opening !== null) return this.#reach(passing);
     this.#opening = this.#upstreams.open(passing, this.#client, ['h2', 'http/1.1']);
-    const opened = await this.#opening;
-    this.#opening = null;
+    const opened = await this.#opening.finally(() => (this.#opening = null));
     if ('failed' in opened) return opened;
     const { socket } = opened;
     this.#speaks = socket instanceof TLSSocket && socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1';
