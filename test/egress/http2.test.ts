@@ -86,11 +86,11 @@ print(*ends)
 `;
 const MANY = `${WIRE}
 secure = open_session()
-secure.sendall(b"".join(frame(1, 5, 1 + 2 * n, head(path=b"/bytes/1")) for n in range(300)))
+secure.sendall(b"".join(frame(1, 5, 1 + 2 * n, head(path=b"/bytes/1")) for n in range(150)))
 ends = {}
 for kind, flags, at, payload in frames(secure):
     if at and (kind == 3 or flags & 1 and kind in (0, 1)): ends[at] = "reset" if kind == 3 else "answered"
-    if len(ends) == 300 or kind == 7: break
+    if len(ends) == 150 or kind == 7: break
 print(len(ends), sum(end == "answered" for end in ends.values()))
 `;
 
@@ -137,12 +137,13 @@ describe('requests by HTTP/2 that the gate reads', { skip: noInternet(), concurr
     const ends = Object.fromEntries((await box.python(SMUGGLE)).map((line) => line.split(': ') as [string, string]));
     const { control, ...others } = ends;
     assert.equal(control, 'answered');
-    for (const [name, end] of Object.entries(others)) assert.ok(['reset', 'denied', 'goaway', 'gone'].includes(end), `${name}: ${end}`);
+    const dropped = ['line', 'nul']; // the field is none, and does not go on
+    for (const [name, end] of Object.entries(others)) if (!dropped.includes(name)) assert.ok(['reset', 'denied', 'goaway', 'gone'].includes(end), `${name}: ${end}`);
     assert.equal(Object.keys(others).length, 23);
     const { requests } = await scene.net.since(mark);
     for (const { path, headers } of requests) {
       assert.equal(path, '/v1/a');
-      assert.ok(headers.every(([name]) => !['x-injected', 'x-upper', 'transfer-encoding', 'upgrade'].includes(name.toLowerCase())), JSON.stringify(headers));
+      assert.ok(headers.every(([name]) => !['x-a', 'x-injected', 'x-upper', 'transfer-encoding', 'upgrade'].includes(name.toLowerCase())), JSON.stringify(headers));
     }
   });
 
@@ -162,7 +163,7 @@ describe('requests by HTTP/2 that the gate reads', { skip: noInternet(), concurr
     await using box = await scene.open({ level: 'container', rules: [{ host: 'api.example.test', protocol: 'https' }] });
     const [line = ''] = await box.python(MANY);
     const [ended = 0, answered = 0] = line.split(' ').map(Number);
-    assert.ok(answered >= 1 && answered <= 300 && ended <= 300, line);
+    assert.ok(answered >= 50 && answered <= 150 && ended === 150, line);
     assert.equal((await get(box, '--http2', 'https://api.example.test/bytes/1')).said, '2 200');
   });
 

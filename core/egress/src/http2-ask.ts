@@ -70,8 +70,7 @@ export class Onward implements Disposable {
     if (this.#speaks === 'http/1.1') return undefined;
     if (this.#opening !== null) return this.#reach(passing);
     this.#opening = this.#upstreams.open(passing, this.#client, ['h2', 'http/1.1']);
-    const opened = await this.#opening;
-    this.#opening = null;
+    const opened = await this.#opening.finally(() => (this.#opening = null));
     if ('failed' in opened) return opened;
     const { socket } = opened;
     this.#speaks = socket instanceof TLSSocket && socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1';
@@ -112,7 +111,7 @@ function sendBy2(session: ClientHttp2Session, { method, lengths, endStream, trai
   stream.on('trailers', (_headers, _flags, raw: string[] = []) => (followed = plainFields(raw)));
   return {
     body: stream,
-    onReply: (told) => void stream.once('response', (headers, flags, raw: string[] = []) => told({
+    onReply: (told) => void stream.once('response', (headers, flags, raw) => told({
       status: headers[':status'] ?? 502, statusMessage: '', headers, rawHeaders: [...plainFields(raw)], body: stream, isOver: (flags & END_STREAM) !== 0, trailers: () => followed,
     })),
     onEnd: (told) => void stream.once('close', () => told(why)),

@@ -2,7 +2,7 @@ import { createServer, type Http2Server, type Http2Session, type IncomingHttpHea
 import type { EgressDenied } from '@caisson/contract';
 import type { Admitted } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
-import { denial, denialBody, failureBody, rpcDenial } from './denial.ts';
+import { denialBody, failureBody, rpcDenial } from './denial.ts';
 import type { Upstreams } from './http-ask.ts';
 import type { Bodies } from './http-body.ts';
 import { decideRequest, type HttpContext, type HttpMessage, type PassingRequest } from './http-decide.ts';
@@ -17,17 +17,16 @@ import { carry } from './relay.ts';
 const STREAMS_MOST = 100;
 /** What a sandbox may say in a session: memory in MB, of which a stream more is refused; and frames that cost and carry nothing. */
 const SESSION = {
-  maxSessionMemory: 4, maxSettings: 16, maxHeaderListPairs: 128, maxOutstandingPings: 10, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100, streamResetBurst: 200, streamResetRate: 10,
+  maxSessionMemory: 4, maxSettings: 16, maxHeaderListPairs: 128, maxOutstandingPings: 10, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100, streamResetBurst: 500, streamResetRate: 33,
   settings: { maxConcurrentStreams: STREAMS_MOST, maxHeaderListSize: 16_384, enablePush: false, enableConnectProtocol: false },
 };
 /** Requests that a sandbox may give up before they are answered, within 60 s: each costs work that nobody waits for (CVE-2023-44487). */
-const GIVEN_UP_MOST = 600;
+const GIVEN_UP_MOST = 200;
 const STREAMS_OF_SANDBOX = 1_000;
 const IDLE_MS = 300_000;
 /** RFC 9113 §7. */
 const REFUSED_STREAM = 7;
 const INTERNAL_ERROR = 2;
-const CALM = 11;
 
 type Rooms = Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'> & { readonly bodies: Bodies; readonly upstreams: Upstreams };
 
@@ -53,7 +52,7 @@ export class Http2Relay {
     this.#rooms = rooms;
     this.#server = createServer(SESSION);
     this.#server.on('sessionError', () => undefined); // the session is destroyed by it
-    this.#server.on('stream', (stream, headers, _flags, raw: string[] = []) => this.#onStream(stream, headers, raw));
+    this.#server.on('stream', (stream, headers, _flags, raw) => this.#onStream(stream, headers, raw));
   }
 
   /** Serves what has come out of a TLS connection that was allowed to one host and port. */
@@ -62,12 +61,15 @@ export class Http2Relay {
     const connection = openConnection({ admitted, meant, secure: true, client, cut: () => void client.destroy() }, this.#rooms);
     const context: Session = { admitted, meant, connection, secure: true, onward: new Onward(this.#rooms.upstreams, client) };
     client.once('close', () => context.onward[Symbol.dispose]());
-    this.#server.once('session', (session) => {
+    const take = (session: Http2Session): void => {
       this.#sessions.set(session, context);
       session.setTimeout(IDLE_MS, () => session.close());
       session.once('close', () => client.destroy());
-    });
-    this.#server.emit('connection', client); // tells of its session before it returns
+    };
+    // The session is told of before emit returns, or never: a later one is another's.
+    this.#server.once('session', take);
+    this.#server.emit('connection', client);
+    this.#server.off('session', take);
   }
 
   #loadOf(admitted: Admitted): Load {

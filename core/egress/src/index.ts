@@ -1,3 +1,6 @@
+export { Admitted } from './admitted.ts';
+export { HttpRelay } from './http-relay.ts';
+export { endTls } from './intercept.ts';
 export { judgeAddress, type AddressException, type AddressJudgement } from './address-judge.ts';
 export { kindOf, type AddressKind } from './address-kinds.ts';
 export { addressOfBytes, isWithin, parseAddress, parseCidr, type Address, type Cidr } from './address.ts';
