@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { createServer as createHttps } from 'node:https';
 import { connect as connectTls, type SecureContext } from 'node:tls';
 import { EgressRule, type Json, type Lease } from '@caisson/contract';
-import { Admitted, Certificates, endTls, HttpRelay, makeAuthority } from '@caisson/egress';
+import { Admitted, Certificates, endTls, HttpRelay, makeAuthority, Neighbours } from '@caisson/egress';
 import { IS_ROOT } from '../harness.ts';
 
 const HOST = 'grpc.test';
@@ -40,7 +40,7 @@ async function wire(serve: (stream: ServerHttp2Stream, headers: IncomingHttpHead
   const lease = { id: 'lea-0000000000000000', secret: 'token', sandbox: 'sbx', placeholder: PLACEHOLDER, at: 'bearer', hosts: [HOST], digest: '0'.repeat(64), expiresMs: null } as unknown as Lease;
   const admitted = new Admitted(
     { sandbox: 'sbx', address: '', network: { rules: [EgressRule.parse({ host: HOST, protocol: 'https', ...rule })] }, policy: { certificateAuthorities: [theirs.certificate] }, authority: ours, held: [{ lease, value: VALUE }] },
-    { record: async (_, body) => void record.push(body), nowMs: () => performance.now(), wallMs: Date.now },
+    { record: async (_, body) => void record.push(body), nowMs: () => performance.now(), wallMs: Date.now, neighbours: new Neighbours() },
   );
   let ids = 0;
   const relay = new HttpRelay({ resolve: async () => ({ addresses: [{ address: ADDRESS, family: 4, exception: null }] }), nowMs: () => performance.now(), wallMs: Date.now, nextId: () => ++ids });
