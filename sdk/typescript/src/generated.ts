@@ -197,6 +197,13 @@ export interface LiveUsage {
 
 export interface NetworkInfo {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
+  readonly secrets: readonly {
+    readonly secret: string;
+    readonly uses: number;
+    /** milliseconds since 1970 UTC */
+    readonly lastMs: number;
+  }[];
   readonly connections: readonly {
     readonly host: string;
     readonly port: number;
@@ -207,7 +214,7 @@ export interface NetworkInfo {
   }[];
   readonly passed: { readonly connections: number; readonly bytesOut: number; readonly bytesIn: number };
   readonly refused: readonly {
-    readonly what: 'name' | 'packet' | 'connection' | 'request';
+    readonly what: 'name' | 'packet' | 'connection' | 'request' | 'answer';
     readonly to: string;
     readonly rule: string | null;
     readonly reason: string;
@@ -221,6 +228,7 @@ export interface NetworkInfo {
 
 export interface NetworkRequest {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
 }
 
 export interface NewSnapshot {

@@ -7,8 +7,8 @@ import { askJson } from './http.ts';
 /** A rule, or the short form of one: `HOST[:PORT][/tls|/http|/tcp]`, such as `api.example.com`, `*.example.com:443` or `db.example.com:5432/tcp`. */
 export type Rule = EgressRule | string;
 
-/** What a sandbox may reach. */
-export type Rules = readonly Rule[] | { readonly rules: readonly Rule[] };
+/** What a sandbox may reach. `learn`: any name that the policy does not refuse, for rules to be made of what is on record. */
+export type Rules = readonly Rule[] | { readonly rules: readonly Rule[]; readonly learn?: true };
 
 /** Fields of a request, with its rules in either form. */
 export type WithRules<T extends { readonly network?: NetworkRequest }> = Omit<T, 'network'> & { readonly network?: Rules };
@@ -52,8 +52,8 @@ export function withRules({ network, ...request }: { readonly network?: Rules })
 }
 
 function requestOf(rules: Rules): NetworkRequest {
-  const all = 'rules' in rules ? rules.rules : rules;
-  return { rules: all.map((rule) => (typeof rule === 'string' ? ruleOf(rule) : rule)) };
+  const { rules: all, learn } = 'rules' in rules ? rules : { rules };
+  return { rules: all.map((rule) => (typeof rule === 'string' ? ruleOf(rule) : rule)), ...(learn === true && { learn }) };
 }
 
 /** The short form; whether the host and port are ones is for Caisson to say. */

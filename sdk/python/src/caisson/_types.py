@@ -341,6 +341,13 @@ class LiveUsage(TypedDict):
     oomKills: Union[float, None]
 
 
+class NetworkInfoSecretsItem(TypedDict):
+    secret: str
+    uses: int
+    lastMs: float
+    """milliseconds since 1970 UTC"""
+
+
 class NetworkInfoConnectionsItem(TypedDict):
     host: str
     port: int
@@ -357,7 +364,7 @@ class NetworkInfoPassed(TypedDict):
 
 
 class NetworkInfoRefusedItem(TypedDict):
-    what: Literal["name", "packet", "connection", "request"]
+    what: Literal["name", "packet", "connection", "request", "answer"]
     to: str
     rule: Union[str, None]
     reason: str
@@ -369,6 +376,8 @@ class NetworkInfoRefusedItem(TypedDict):
 
 class NetworkInfo(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
+    secrets: list["NetworkInfoSecretsItem"]
     connections: list["NetworkInfoConnectionsItem"]
     passed: "NetworkInfoPassed"
     refused: list["NetworkInfoRefusedItem"]
@@ -377,6 +386,7 @@ class NetworkInfo(TypedDict):
 
 class NetworkRequest(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
 
 
 class NewSnapshot(TypedDict):
