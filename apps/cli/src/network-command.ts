@@ -17,9 +17,10 @@ export async function network(id: string, flags: NetworkFlags & Json & { readonl
   return 0;
 }
 
-function show({ rules, connections, passed, refused, refusedTotal }: NetworkInfo): void {
+function show({ rules, learn, connections, passed, refused, refusedTotal }: NetworkInfo): void {
   const now = Date.now();
   printTable(['EFFECT', 'HOST', 'PORT', 'PROTOCOL', 'NAME'], rules.map(rowOf));
+  if (learn === true) print('it learns: it may speak to any name that the policy does not refuse, until it is given other rules\n');
   print('\n');
   printTable(['CONNECTED TO', 'FOR', 'OUT', 'IN'], connections.map(({ host, port, startedMs, bytesOut, bytesIn }) => [`${host}:${port}`, showSpan(now - startedMs), showBytes(bytesOut), showBytes(bytesIn)]));
   print(`${passed.connections} connections are over; ${showBytes(passed.bytesOut)} went out, ${showBytes(passed.bytesIn)} came in\n\n`);

@@ -27,7 +27,7 @@ const PORT_MOST = 65_535;
  * that denies does so in whichever list it stands.
  */
 export function layersOf(policy: NetworkPolicy | undefined, request: NetworkRequest): readonly Layer[] {
-  const call = { ...split(request.rules), ...(request.learn === true && { learn: request.learn }) };
+  const call = { ...split(request.rules), ...(request.learn === true && policy?.learn !== false && { learn: request.learn }) };
   if (policy === undefined) return [{ name: 'call', ...call }];
   const { allow, deny } = split(policy.allow ?? []);
   const denials = (policy.deny ?? []).map((rule): EgressRule => ({ ...rule, effect: 'deny' }));
