@@ -134,7 +134,7 @@ test('a replay names what was spoken where the rules hold it to something else',
 
 test('every refusal of rules is known by its reason, and no other is', () => {
   const anything = fc.oneof(fc.constantFrom('a.test', 'c.b.test', '10.0.0.1'), fc.string());
-  fc.assert(fc.property(someRules, someRules, anything, fc.constantFrom(80, 443), fc.string(), fc.string(), (allow, rules, host, port, verb, to) => {
+  fc.assert(fc.property(someRules, someRules, fc.record({ host: anything, port: fc.constantFrom(80, 443) }), fc.string(), fc.string(), (allow, rules, { host, port }, verb, to) => {
     const layers = layersOf({ allow: allow.map((rule) => ({ ...rule, effect: 'allow' })) }, { rules });
     const opened = decideConnection(layers, { host, port });
     const all = [decideName(layers, host), opened, opened.effect === 'allow' ? decideHttp(opened.layers, { method: verb, path: to, bodyBytes: null }) : opened];

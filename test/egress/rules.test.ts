@@ -147,7 +147,7 @@ test('what several layers allow is what each of them allows', () => {
 
 test('the order of rules and of layers decides nothing but which is named', () => {
   fc.assert(fc.property(anyLayers, request, (layers, one) => {
-    const turned = layers.map((one) => ({ ...one, allow: one.allow?.toReversed() ?? null, deny: one.deny.toReversed() })).toReversed();
+    const turned = layers.map((each) => ({ ...each, allow: each.allow?.toReversed() ?? null, deny: each.deny.toReversed() })).toReversed();
     assert.deepEqual(possible(turned, [one]), possible(layers, [one]));
   }), { numRuns: 1_000 });
 });

@@ -1,4 +1,4 @@
-import { CaissonError, printable } from '@caisson/contract/errors';
+import { CaissonError } from '@caisson/contract/errors';
 import { decideAgain, pastOf, type Again, type Past } from '@caisson/egress/rules';
 import { readEntries } from '@caisson/evidence';
 import { instancePaths } from './client.ts';

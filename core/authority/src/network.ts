@@ -5,8 +5,12 @@ import { portOf, protocolOf, ruleName, type Denied, type EgressRule, type Networ
  * taken and then does nothing; the gate holds to both layers all the same. What only some attempts under a rule would be refused
  * by, such as a rule that denies one name below `*.example.com`, is no reason. Nor is a rule of the request itself that denies.
  */
-export function decideNetwork({ rules, learn }: NetworkRequest, { allow, deny = [], learn: mayLearn = true }: NetworkPolicy = {}): Denied | null {
-  if (learn === true && !mayLearn) return refused({ host: 'any name', port: 'any port' }, 'the policy forbids to learn', 'rules that name what is used');
+export function decideNetwork({ rules, learn }: NetworkRequest, policy: NetworkPolicy = {}): Denied | null {
+  if (learn === true && policy.learn === false) return refused({ host: 'any name', port: 'any port' }, 'the policy forbids to learn', 'rules that name what is used');
+  return decideRules(rules, policy);
+}
+
+function decideRules(rules: readonly EgressRule[], { allow, deny = [] }: NetworkPolicy): Denied | null {
   const denying = [...deny.map((rule): EgressRule => ({ ...rule, effect: 'deny' })), ...(allow ?? []).filter(isDenial)];
   const allowing = allow?.filter((rule) => !isDenial(rule)) ?? null;
   for (const rule of rules) {

@@ -54,7 +54,7 @@ export function denies(rule: EgressRule, { host, port }: Destination): boolean {
 }
 
 /** How evidence calls what is allowed because a layer learns. */
-export const LEARN = 'learn';
+const LEARN = 'learn';
 
 /**
  * Layers of which those that learn have a rule for one destination, of the protocol that is usual there, where they have none

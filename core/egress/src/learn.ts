@@ -102,7 +102,7 @@ function shapesOf(path: string): readonly { readonly path: string; readonly shap
 
 /** The longest folder that all are in, with a slash at its end. */
 function commonFolder(paths: readonly string[]): string {
-  const [first = '/', ...others] = paths.map((path) => path.split('/').slice(0, -1));
+  const [first = [], ...others] = paths.map((path) => path.split('/').slice(0, -1));
   const folder = [...first];
   for (const other of others) while (folder.length > 0 && !folder.every((segment, at) => segment === other[at])) folder.pop();
   return `${folder.join('/')}/`;
