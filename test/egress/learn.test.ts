@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { EgressRule, Level } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
@@ -104,6 +104,16 @@ describe('rules that are learned from what a command uses', { skip: noInternet()
     assert.equal(learned.status, 7, said(learned));
     assert.deepEqual(rulesIn(learned.stdout.toString()), [LEARNED[0]]);
     assert.match(learned.stderr, /^out$/m);
+  });
+
+  test('a command in an image, or on a folder, is learned from as well', async () => {
+    const folder = mkdtempSync(`${scene.dir}/in-`);
+    writeFileSync(`${folder}/page`, 'web.example.test');
+    const learnedIn = await learn('--in', folder, '--', 'sh', '-c', 'echo out; curl -sS http://$(cat page)/a');
+    assert.deepEqual(rulesIn(learnedIn.stdout.toString()), [{ host: 'web.example.test', port: 80, protocol: 'http', http: { methods: ['GET'], paths: ['/a'] } }], said(learnedIn));
+    const ofImage = await learn('--image', 'host', '--', 'sh', '-c', 'curl -ksS -o /dev/null https://api.example.test/; echo out; exit 7');
+    assert.equal(ofImage.status, 7, said(ofImage));
+    assert.deepEqual(rulesIn(ofImage.stdout.toString()), [LEARNED[0]]);
   });
 
   test('a host that is asked for by https has its requests learned', async () => {

@@ -8,7 +8,7 @@ import { run, type RunFlags } from './run.ts';
 import { note, print } from './say.ts';
 
 /** The options of `egress learn` as commander gives them. */
-export interface LearnFlags extends Omit<RunFlags, 'learning' | 'json' | 'in' | 'image'> {
+export interface LearnFlags extends Omit<RunFlags, 'learning' | 'json'> {
   readonly out?: string;
   readonly wildcards?: boolean;
 }
@@ -21,7 +21,7 @@ export async function learn(argv: readonly string[], { out, wildcards, ...flags 
   if (out !== undefined) await write(out, '', 'a'); // before the command has run for nothing; what was there stays until then
   let sandbox: string | undefined;
   const learning = { streams: out === undefined ? ('stderr' as const) : ('own' as const), ended: (id: string) => void (sandbox = id) };
-  const status = await run(argv, { ...flags, learning }, { home, early: undefined });
+  const status = await inFresh(argv, { ...flags, learning }, home);
   if (sandbox === undefined) return status;
   const { rules, notes } = proposeRules(usesOf(await onRecord(sandbox)), { wildcards: wildcards === true });
   for (const each of notes) note(printable(each));
@@ -31,6 +31,13 @@ export async function learn(argv: readonly string[], { out, wildcards, ...flags 
   else await write(out, text);
   if (out !== undefined) note(`${rules.length} ${rules.length === 1 ? 'rule is' : 'rules are'} in ${printable(out)}`);
   return status;
+}
+
+/** As `run` does it, with its options. */
+async function inFresh(argv: readonly string[], flags: RunFlags, home: string): Promise<number> {
+  if (flags.in !== undefined) return (await import('./run-in.ts')).runIn(flags.in, argv, flags, home);
+  if (flags.image !== undefined) return (await import('./run-image.ts')).runImage(argv, flags, home);
+  return run(argv, flags, { home, early: undefined });
 }
 
 async function onRecord(sandbox: string): Promise<readonly Json[]> {

@@ -60,6 +60,8 @@ export function addEgress(program: Command, finish: (status: number) => void, ho
     .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
     .option('--allow <HOST[:PORT]>', 'how a host is read, such as HOST/https to learn its requests; may be repeated', collect)
     .option('--policy <FILE>', 'rules that hold beside: what they deny is denied')
+    .option('--image <image>', 'host, the name of an image or its digest (default host)')
+    .option('--in <dir>', 'bring this folder in as /workspace; the folder itself is only read (see changes, accept, discard)')
     .option('--stdin', 'pass stdin on to the command (default: it reads end of file)')
     .addHelpText('after', LEARN_HELP)
     .action(async (argv: readonly string[], flags: LearnFlags) => finish(await (await import('./egress-learn.ts')).learn(argv, flags, home)));
