@@ -20,7 +20,7 @@ const ARGUMENTS: Readonly<Record<string, Values>> = {
 /** By the command and the option, or by the option alone. */
 const OPTIONS: Readonly<Record<string, Values>> = {
   'snapshots --rm': { kinds: ['snapshots'] }, 'create --from': { kinds: ['snapshots'] }, '--image': { kinds: ['images'] },
-  'create --workspace': { kinds: ['workspaces'] }, 'fork --workspace': { kinds: ['workspaces'] }, '--level': { words: ['container', 'gvisor', 'microvm'] },
+  'egress replay --sandbox': { kinds: ['sandboxes'] }, 'create --workspace': { kinds: ['workspaces'] }, 'fork --workspace': { kinds: ['workspaces'] }, '--level': { words: ['container', 'gvisor', 'microvm'] },
 };
 
 interface Known {

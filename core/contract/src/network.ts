@@ -70,6 +70,11 @@ export interface McpRule {
 /** What a call or a sandbox asks of the network. Nothing asked: it has none. */
 export interface NetworkRequest {
   readonly rules: readonly EgressRule[];
+  /**
+   * Any name may be spoken to on any port, so that what was used is on record and can be made rules of; what `rules` deny, and
+   * all that the policy narrows, is refused as ever. Addresses are judged as ever, too: a name is not a way to a private one.
+   */
+  readonly learn?: true;
 }
 
 /** What the policy says of the network: a layer below which requests only narrow. */
@@ -87,6 +92,11 @@ export interface NetworkPolicy {
   readonly resolvers?: readonly string[];
   /** Certificates of authorities, each as PEM, that a server may prove its name by where the gate reads requests by `https`. Default: those of the host alone. */
   readonly certificateAuthorities?: readonly string[];
+  /**
+   * Whether a request may learn. Default true: it gives nothing that could not be asked for by rules, one name after the other,
+   * for `allow` and `deny` narrow it as they narrow rules. False: every name must be asked for before it is spoken to.
+   */
+  readonly learn?: boolean;
   /** Connections that one sandbox may have open at once. Default 1000. */
   readonly connections?: number;
   /** Connections that one sandbox may open, and requests of protocol `http` or `https` that it may make, within 60 s. Default 6000. */
@@ -175,7 +185,7 @@ export const EgressRule: z.ZodType<EgressRule> = z
 
 const Rules: z.ZodType<readonly EgressRule[]> = z.array(EgressRule).max(256);
 
-export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules }) as z.ZodType<NetworkRequest>;
+export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules, learn: z.literal(true).optional() }) as z.ZodType<NetworkRequest>;
 
 /** One certificate (RFC 7468 §5). */
 export const CertificatePem: z.ZodType<string> = z
@@ -192,6 +202,7 @@ export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
   unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
   resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
   certificateAuthorities: z.array(CertificatePem).max(64).exactOptional(),
+  learn: z.boolean().exactOptional(),
   connections: z.int().min(1).max(100_000).exactOptional(),
   connectionsPerMinute: z.int().min(1).exactOptional(),
   holdMs: z.int().min(1_000).max(3_600_000).exactOptional(),

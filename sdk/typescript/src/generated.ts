@@ -204,6 +204,7 @@ export interface LiveUsage {
 
 export interface NetworkInfo {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
   readonly secrets: readonly {
     readonly secret: string;
     readonly uses: number;
@@ -234,6 +235,7 @@ export interface NetworkInfo {
 
 export interface NetworkRequest {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
 }
 
 export interface NewSnapshot {

@@ -385,6 +385,7 @@ class NetworkInfoRefusedItem(TypedDict):
 
 class NetworkInfo(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
     secrets: list["NetworkInfoSecretsItem"]
     connections: list["NetworkInfoConnectionsItem"]
     passed: "NetworkInfoPassed"
@@ -394,6 +395,7 @@ class NetworkInfo(TypedDict):
 
 class NetworkRequest(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
 
 
 class NewSnapshot(TypedDict):
