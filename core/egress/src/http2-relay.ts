@@ -51,7 +51,7 @@ export class Http2Relay {
   constructor(rooms: Rooms) {
     this.#rooms = rooms;
     this.#server = createServer(SESSION);
-    this.#server.on('sessionError', () => undefined); // the session is destroyed by it
+    this.#server.on('sessionError', (error, session) => this.#onBroken(error, session)); // the session is destroyed by it
     this.#server.on('stream', (stream, headers, _flags, raw) => this.#onStream(stream, headers, raw));
   }
 
@@ -97,6 +97,14 @@ export class Http2Relay {
     if (stream.closed || stream.destroyed) return onClose();
     if (load.streams > (session.admitted.policy.connections ?? STREAMS_OF_SANDBOX)) return stream.close(REFUSED_STREAM);
     void this.#onRequest(stream, session, { headers, raw }).catch(() => stream.close(INTERNAL_ERROR));
+  }
+
+  /** What a session is ended for by its framing: streams that are refused or reset without end, and frames that are none. */
+  #onBroken({ code = '' }: NodeJS.ErrnoException, session: Http2Session): void {
+    const context = this.#sessions.get(session);
+    if (context === undefined || !code.startsWith('ERR_HTTP2')) return;
+    const { admitted, meant: { host, port } } = context;
+    admitted.refuse({ what: 'connection', to: `${host}:${port}`, rule: null, reason: `its session of HTTP/2 was ended for what came in it: ${code}` });
   }
 
   #onGivenUp({ admitted, meant: { host, port }, connection }: Session, { givenUp }: Load): void {
