@@ -47,6 +47,11 @@ export async function decideRequest(message: IncomingMessage, context: HttpConte
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };
   const { denied, audit } = admitted.meter.open(allowed.request.layers, rooms.nowMs());
   if (denied !== null) return { denied, target };
+  const head = headBytes(message);
+  const over = admitted.meter.pass(allowed.request.layers, head).denied;
+  if (over !== null) return { denied: over, target };
+  connection.bytes.out += head;
+  for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   const resolved = await rooms.resolve(target.host, { unsafeAllowPrivate: admitted.policy.unsafeAllowPrivate ?? [], resolvers: admitted.policy.resolvers });
   if ('refused' in resolved) return { denied: denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', allowed.request.rule), target };
   if ('failed' in resolved) return resolved;
@@ -54,7 +59,6 @@ export async function decideRequest(message: IncomingMessage, context: HttpConte
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
   const body: Json = { event: 'request', connection: connection.id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })) };
-  for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   await admitted.record(body);
   return { context, target, request: allowed.request, injected, to };
 }
