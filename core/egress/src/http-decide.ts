@@ -75,6 +75,11 @@ function allow({ method = '', headers }: IncomingMessage, target: Target, { admi
   return request.effect === 'deny' ? request : { connection, request };
 }
 
+/** What the head of a request carries, as it came. */
+function headBytes({ method = '', url = '', rawHeaders }: IncomingMessage): number {
+  return rawHeaders.reduce((sum, text) => sum + text.length + 2, method.length + url.length + 2);
+}
+
 /** Queries hold secrets often enough that they are not for the record. */
 function pathOnly(path: string): string {
   return (path.split('?')[0] ?? '').slice(0, 512).toWellFormed();
