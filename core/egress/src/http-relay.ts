@@ -13,7 +13,7 @@ import type { Target } from './http-target.ts';
 import { carry, type Way } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
-const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
+const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
 const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
@@ -41,6 +41,8 @@ export class HttpRelay {
   constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
     this.#rooms = rooms;
     this.#server = createServer({ ...LIMITS, insecureHTTPParser: false, joinDuplicateHeaders: false, noDelay: true });
+    this.#server.maxHeadersCount = 0; // what is beyond a count is hidden from the gate and not from the parser: the size of a head bounds it
+    this.#server.emit('listening'); // it never listens itself, and looks at the times of its connections from then on only
     this.#server.on('request', (request, response) => void this.#inTurn(request, response).catch(() => response.destroy()));
     this.#server.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head).catch(() => socket.destroy()));
     this.#server.on('connect', (request, socket) => {
@@ -54,7 +56,7 @@ export class HttpRelay {
   #onNonsense({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
     const { admitted, meant = null } = this.#contexts.get(socket) ?? {};
     if (code.startsWith('HPE_')) admitted?.refuse({ what: 'request', to: meant === null ? 'the proxy' : `${meant.host}:${meant.port}`, rule: null, reason: `no request that every reader understands alike: ${code}` });
-    if (socket.writable) socket.end(BAD_REQUEST);
+    if (socket.writable) socket.end(BAD_REQUEST, () => socket.destroy());
     else socket.destroy();
   }
 
