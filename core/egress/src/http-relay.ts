@@ -8,7 +8,7 @@ import { denial, denialBody, failureBody, responseText, type DenialBody } from '
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
 import { EchoGuard, holdsAny } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
-import { headText, passedOn } from './http-fields.ts';
+import { closingHead, headText, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
 import { carry, type Way } from './relay.ts';
 
@@ -197,8 +197,8 @@ export class HttpRelay {
       reply.on('error', () => client.destroy());
       const body = this.#withoutSecrets(reply, passing, () => client.destroy());
       if (body === null) return void client.end(responseText(failureBody(CAME_BACK)));
-      client.write(headText(reply));
-      body.pipe(client);
+      client.write(closingHead(reply));
+      carry({ ...this.#way(passing, 'in'), from: body, to: client, cut: () => client.destroy() });
     });
     upstream.on('upgrade', (reply, socket, first) => {
       socket.on('error', () => client.destroy());
