@@ -6,7 +6,7 @@ import type { Admitted, OpenConnection } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
 import { denial, denialBody, failureBody, responseText, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
-import { EchoGuard, holdsAny } from './echo.ts';
+import { EchoGuard, Frames, holdsAny } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
 import { closingHead, headText, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
@@ -203,7 +203,7 @@ export class HttpRelay {
     upstream.on('upgrade', (reply, socket, first) => {
       socket.on('error', () => client.destroy());
       if (first.length > 0) socket.unshift(first);
-      const answered = this.#withoutSecrets(reply, passing, () => client.destroy(), socket);
+      const answered = this.#withoutSecrets(reply, passing, () => client.destroy(), { body: socket, frames: new Frames() });
       if (answered === null) return void client.destroy();
       client.write(headText(reply));
       answered.once('close', () => socket.destroy());
@@ -221,7 +221,7 @@ export class HttpRelay {
    * What a server answers, as long as no secret that went to it comes back in that: it is for the server, and not for who asked.
    * Null: it has come back in the head, or what follows cannot be read.
    */
-  #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, body: Readable = reply): Readable | null {
+  #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, { body, frames }: { readonly body: Readable; readonly frames: Frames | null } = { body: reply, frames: null }): Readable | null {
     if (echoes.length === 0) return body;
     const cameBack = (): null => {
       admitted.refuse({ what: 'answer', to: `${host}:${port}`, rule: null, reason: CAME_BACK });
@@ -230,7 +230,7 @@ export class HttpRelay {
     };
     const encoding = reply.headers['content-encoding'] ?? 'identity';
     if (encoding.toLowerCase() !== 'identity' || holdsAny([reply.statusMessage, ...reply.rawHeaders].join('\n'), echoes)) return cameBack();
-    const guard = new EchoGuard(echoes);
+    const guard = new EchoGuard(echoes, frames);
     guard.on('error', () => {
       cameBack();
       cut();

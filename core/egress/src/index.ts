@@ -11,7 +11,7 @@ export { canonicalPath, matchesPath, type CanonicalPath } from './http-path.ts';
 export { decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 export { layersOf, type Destination, type Layer, type LayerName } from './layers.ts';
 export { inject, type HeldSecret, type Injectable, type Injected } from './inject.ts';
-export { EchoGuard } from './echo.ts';
+export { EchoGuard, Frames, spellingsOf } from './echo.ts';
 export { Meter, Rate, type Taken } from './meter.ts';
 export { Names } from './names.ts';
 export { readRefusedPackets, type RefusedPacket } from './nflog.ts';
