@@ -16,7 +16,7 @@ import { carry, type Way } from './relay.ts';
 const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
-const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
+const CAME_BACK = 'the answer holds a secret of its server, or is compressed so that this cannot be seen';
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** A request that passes, or what is said to its client. */
@@ -218,7 +218,7 @@ export class HttpRelay {
   }
 
   /**
-   * What a server answers, as long as no secret that went to it comes back in that: it is for the server, and not for who asked.
+   * What a server answers, as long as no secret that goes to it comes back in that: it is for the server, and not for who asked.
    * Null: it has come back in the head, or what follows cannot be read.
    */
   #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, { body, frames }: { readonly body: Readable; readonly frames: Frames | null } = { body: reply, frames: null }): Readable | null {
