@@ -41,7 +41,8 @@ const LAW: Law = {
   '@caisson/egress': {
     rooms: ['@caisson/contract', '@caisson/wire'],
     packages: ['@peculiar/x509', 'reflect-metadata', 'zod'],
-    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'net', 'stream', 'timers/promises', 'tls'],
+    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'http2', 'net', 'stream', 'timers/promises', 'tls'],
+    doors: ['.', './rules'],
   },
   '@caisson/vault': {
     rooms: ['@caisson/contract', '@caisson/wire'],
@@ -67,7 +68,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/evidence', '@caisson/sdk'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/evidence', '@caisson/sdk'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

@@ -89,6 +89,12 @@ function sandboxesInMemory(): Double {
       asked.push({ verb: 'rotateSecret', caller, key, detail: secret });
       return [...sandboxes.values()].filter(({ secrets }) => secrets.includes(secret)).map((info) => info.id);
     },
+    approvals: async () => [HELD],
+    async decideApproval(approval, answer, { caller, key }) {
+      if (approval !== HELD.id) throw new CaissonError('APPROVAL_NOT_FOUND', { approval });
+      asked.push({ verb: 'approval', caller, key, detail: answer });
+      return { ...HELD, decision: answer.decision, untilMs: 3 };
+    },
     pause: async (sandbox) => {
       if (get(sandbox).state !== 'running') throw new CaissonError('SANDBOX_STATE', { sandbox, state: get(sandbox).state, detail: 'it cannot be paused' });
       return put({ ...get(sandbox), state: 'paused' });
@@ -181,6 +187,7 @@ function sandboxesInMemory(): Double {
 }
 
 /** What the gate has refused every sandbox of the double. */
+const HELD = { id: 'apr-0123456789abcdef', sandbox: 'sbx-0123456789abcdef', what: 'connection', host: 'held.test', port: 443, method: null, path: null, rules: ['allow held.test:443'], sinceMs: 1, expiresMs: 2, waiting: 1 } as const;
 const REFUSED = { what: 'connection', to: 'other.test:443', rule: null, reason: 'no rule of the call allows other.test:443', wouldAllow: '--allow other.test:443', count: 7, lastMs: 1 } as const;
 
 /** What the policy of the double has, and what every sandbox of it has done with one of them. */

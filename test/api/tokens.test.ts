@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
+import { SCOPES } from '@caisson/contract/api';
 import { openTokens, take, type Bucket } from '@caisson/daemon';
 import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
@@ -40,6 +41,23 @@ test('SCOPE_MISSING: a token names no file of the host as an image; the operator
   assert.deepEqual([said.status, said.json['code'], imported], [403, 'SCOPE_MISSING', []]);
   assert.equal((await ask(place, '/v1/images', { method: 'POST', body: { source: '/var/image.tar' } })).status, 200);
   assert.equal(imported.length, 1);
+});
+
+test('SCOPE_MISSING: a token that may do everything else may not decide what a sandbox waits for, and one that may does nothing else', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK });
+  const where = overTcp(place);
+  const agent = bearer(place.tokens.make({ name: 'agent', scopes: SCOPES.filter((scope) => scope !== 'approvals') }).token);
+  const person = bearer(place.tokens.make({ name: 'person', scopes: ['approvals'] }).token);
+  const one = '/v1/approvals/apr-0123456789abcdef';
+  const allow = { method: 'POST', body: { decision: 'allow', for: 60_000 } } as const;
+  for (const asked of [await ask(where, '/v1/approvals', { headers: agent }), await ask(where, one, { ...allow, headers: agent }), await ask(where, '/v1/sandboxes', { headers: person })]) {
+    assert.deepEqual([asked.status, asked.json['code']], [403, 'SCOPE_MISSING']);
+  }
+  assert.deepEqual(place.double.asked, []);
+  const [listed] = (await ask(where, '/v1/approvals', { headers: person })).json['approvals'] as readonly { readonly host: string }[];
+  assert.equal(listed?.host, 'held.test');
+  assert.equal((await ask(where, one, { ...allow, headers: person })).json['decision'], 'allow');
+  assert.deepEqual(place.double.asked, [{ verb: 'approval', caller: 'person', key: undefined, detail: allow.body }]);
 });
 
 test('SCOPE_MISSING: a token does what its scopes say and nothing else; only the operator makes tokens', async () => {

@@ -27,6 +27,13 @@ test('EGRESS_EXCEEDS_POLICY: rules that disagree about what is spoken are refuse
   assert.equal(refused({ allow: [{ host: 'a.test', protocol: 'tcp' }] }, { host: 'a.test', protocol: 'http' }), null);
 });
 
+test('EGRESS_EXCEEDS_POLICY: a policy may forbid to learn; one that does not say so lets a call learn within it', () => {
+  const learning = (policy: NetworkPolicy): string | null => decideNetwork({ rules: [], learn: true }, NetworkPolicy.parse(policy))?.reason ?? null;
+  assert.equal(learning({ learn: false }), 'any name:any port may not be asked for: the policy forbids to learn');
+  for (const policy of [{}, { learn: true }, { allow: [] }, { allow: [{ host: 'a.test' }], deny: [{ host: 'b.test' }] }]) assert.equal(learning(policy), null);
+  assert.equal(decideConnection(layersOf({ learn: false }, { rules: [], learn: true }), { host: 'a.test', port: 443 }).effect, 'deny', 'the gate holds to it, too');
+});
+
 const HOSTS = ['corp.test', 'a.corp.test', 'b.a.corp.test', 'other.test'];
 const anyRule = fc.record({
   host: fc.constantFrom(...HOSTS, '*.corp.test', '*.a.corp.test'),

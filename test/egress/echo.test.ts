@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EchoGuard, Frames, spellingsOf } from '@caisson/egress';
+import { EchoGuard, GRPC, spellingsOf, WEBSOCKET } from '@caisson/egress';
 
 /** What comes out of a guard for pieces that go in, and whether it failed. */
 async function through(texts: readonly string[], pieces: readonly string[]): Promise<{ readonly out: string; readonly failed: boolean }> {
@@ -65,7 +65,7 @@ test('of a WebSocket all frames that are whole pass at once, in whatever pieces 
       return Buffer.concat([head, payload]);
     };
     const whole = Buffer.concat(lengths.map((length) => frame(Buffer.alloc(length, 'sk-live'))));
-    const guard = new EchoGuard(['sk-live-42'], new Frames());
+    const guard = new EchoGuard(['sk-live-42'], WEBSOCKET);
     let passed = 0;
     let failed = false;
     guard.on('data', (chunk: Buffer) => (passed += chunk.length));
@@ -74,6 +74,13 @@ test('of a WebSocket all frames that are whole pass at once, in whatever pieces 
     for (const [n, at] of cuts.entries()) if (cuts[n + 1] !== undefined) guard.write(whole.subarray(at, cuts[n + 1]));
     return passed === whole.length && !failed;
   }), { numRuns: 100 }));
+
+test('a message of gRPC passes at once, and the next is known for what it is', () => {
+  const message = (text: string): Buffer => Buffer.concat([Buffer.of(0, 0, 0, 0, text.length), Buffer.from(text)]);
+  const guard = new EchoGuard(['sk-live-42'], GRPC);
+  assert.equal(atOnce(guard, message('hello')), 10);
+  assert.equal(atOnce(guard, Buffer.concat([message('sk-live'), message('sk').subarray(0, 6)])), 12 + 5);
+});
 
 test('a value is known in base64 wherever it begins in that, and as JSON, addresses and pages have it', () => {
   const value = `sk/live+"0'&<${'x'.repeat(8)}==`;

@@ -50,7 +50,7 @@ describe('requests that the gate reads by TLS', { skip: noInternet(), concurrenc
       const answered = await get(box, 'https://api.example.test/v1/models?x=1');
       assert.equal(answered.status, 200, answered.body);
       const { servername, path, headers } = JSON.parse(answered.body) as { servername: string; path: string; headers: Record<string, string> };
-      assert.deepEqual([servername, path, headers['host']], ['api.example.test', '/v1/models?x=1', 'api.example.test']);
+      assert.deepEqual([servername, path, headers[':authority'] ?? headers['host']], ['api.example.test', '/v1/models?x=1', 'api.example.test']);
       for (const argv of [['-X', 'POST', '-d', 'x', 'https://api.example.test/v1/models'], ['https://api.example.test/v2'], ['--path-as-is', 'https://api.example.test/v1/../v2']]) {
         const { status, body } = await get(box, ...argv);
         const denied = JSON.parse(body) as Record<string, string>;
@@ -102,8 +102,11 @@ describe('requests that the gate reads by TLS', { skip: noInternet(), concurrenc
     assert.equal(down.stdout.toString().trim(), '20000000', down.stderr);
     const up = await box.exec(['sh', '-c', 'head -c 3000000 /dev/zero | curl -sS -H Transfer-Encoding:chunked --data-binary @- https://api.example.test/bytes/1 | wc -c']);
     assert.equal(up.stdout.toString().trim(), '1', up.stderr);
-    const { passed } = JSON.parse((await scene.caisson(['network', box.id, '--json'])).stdout.toString()) as { passed: { bytesOut: number; bytesIn: number } };
-    assert.ok(passed.bytesIn >= 20_000_000 && passed.bytesOut >= 3_000_000, JSON.stringify(passed));
+    for (const untilMs = performance.now() + 10_000; ; ) { // a connection counts when it is over
+      const { passed } = JSON.parse((await scene.caisson(['network', box.id, '--json'])).stdout.toString()) as { passed: { bytesOut: number; bytesIn: number } };
+      if (passed.bytesIn >= 20_000_000 && passed.bytesOut >= 3_000_000) break;
+      assert.ok(performance.now() < untilMs, JSON.stringify(passed));
+    }
   });
 
   test('a client that does not trust the gate is cut, and told of in the record', async () => {

@@ -23,9 +23,13 @@ const connection = (layers: readonly Layer[], host: string, port = 443): Connect
 /** Few names, ports and protocols, so that rules meet. */
 const HOSTS = ['example.com', 'a.example.com', 'b.a.example.com', 'other.test', 'localhost'];
 const PORTS = [80, 443, 5432];
+/** A port that no rule names. */
+const OTHER_PORT = 9;
 const anyHttp = fc.record({
   methods: fc.subarray(['GET', 'POST'], { minLength: 1 }),
   paths: fc.subarray(['/', '/a/*', '/a/**', '/**', '/b'], { minLength: 1 }),
+  headers: fc.constantFrom({ 'x-mode': 'safe' }, { 'X-Mode': 's*' }, { accept: '*' }),
+  mcp: fc.constantFrom({ tools: ['read_*'] }, { methods: ['tools/list', 'tools/call'] }, { methods: ['tools/*'], tools: ['read_file', 'drop'] }),
 }, { requiredKeys: [] });
 const anyRule = fc.record({
   host: fc.constantFrom(...HOSTS, '*.example.com', '*.a.example.com'),
@@ -39,11 +43,14 @@ const rules = fc.array(anyRule, { maxLength: 5 });
 const allowRules = rules.map((all) => all.map((given): EgressRule => ({ ...given, effect: 'allow' })));
 const denyRules = fc.array(anyRule, { maxLength: 2 }).map((all) => all.map((given): EgressRule => ({ ...given, effect: 'deny' })));
 const layer = fc.record({ name: fc.constantFrom('organisation' as const, 'universe' as const, 'agent' as const), allow: fc.option(allowRules), deny: denyRules });
-const callLayer = fc.record({ name: fc.constant('call' as const), allow: allowRules, deny: denyRules });
+const callLayer = fc.record({ name: fc.constant('call' as const), allow: allowRules, deny: denyRules, learn: fc.constant(true as const) }, { requiredKeys: ['name', 'allow', 'deny'] });
 const anyLayers = fc.tuple(fc.array(layer, { maxLength: 2 }), callLayer).map(([above, call]): readonly Layer[] => [...above, call]);
-const request = fc.record({ method: fc.constantFrom('GET', 'POST', 'get', 'PUT'), path: fc.constantFrom('/', '/a/', '/a/b', '/a/b/c', '/b', '/b;x', '/%61/b', '/a/../b', '//b'), bodyBytes: fc.constantFrom(null, 0, 10) });
+const anyFields = fc.dictionary(fc.constantFrom('x-mode', 'x_mode', 'accept'), fc.array(fc.constantFrom('safe', 'SAFE', 'safe, other', 's\u0000', ''), { maxLength: 2 }), { maxKeys: 2 });
+const anyMessage = fc.constantFrom({ method: 'tools/list', tool: null, id: 1 }, { method: 'tools/call', tool: 'read_file', id: 2 }, { method: 'tools/call', tool: 'Drop', id: null }, { method: null, tool: null, id: null });
+const anyMcp = fc.oneof(fc.constant(null), fc.constant({ unclear: 'it is no JSON' }), fc.array(anyMessage, { minLength: 1, maxLength: 3 }).map((messages) => ({ messages, isBatch: true })));
+const request = fc.record({ method: fc.constantFrom('GET', 'POST', 'get', 'PUT'), path: fc.constantFrom('/', '/a/', '/a/b', '/a/b/c', '/b', '/b;x', '/%61/b', '/a/../b', '//b'), bodyBytes: fc.constantFrom(null, 0, 10), fields: anyFields, mcp: anyMcp }, { requiredKeys: ['method', 'path', 'bodyBytes'] });
 
-const EVERYWHERE = HOSTS.flatMap((host) => PORTS.map((port) => ({ host, port })));
+const EVERYWHERE = HOSTS.flatMap((host) => [...PORTS, OTHER_PORT].map((port) => ({ host, port })));
 
 /** What a sandbox can do under layers: every destination, there every request, plain and by TLS, and what is no request that is read. */
 function possible(layers: readonly Layer[], requests: readonly HttpRequest[]): ReadonlySet<string> {
@@ -145,7 +152,7 @@ test('what several layers allow is what each of them allows', () => {
 
 test('the order of rules and of layers decides nothing but which is named', () => {
   fc.assert(fc.property(anyLayers, request, (layers, one) => {
-    const turned = layers.map(({ name, allow, deny }) => ({ name, allow: allow?.toReversed() ?? null, deny: deny.toReversed() })).toReversed();
+    const turned = layers.map((each) => ({ ...each, allow: each.allow?.toReversed() ?? null, deny: each.deny.toReversed() })).toReversed();
     assert.deepEqual(possible(turned, [one]), possible(layers, [one]));
   }), { numRuns: 1_000 });
 });
@@ -153,7 +160,7 @@ test('the order of rules and of layers decides nothing but which is named', () =
 test('a name is answered exactly when some port of it may be spoken to', () => {
   let answered = 0;
   fc.assert(fc.property(anyLayers, fc.constantFrom(...HOSTS), (layers, host) => {
-    const some = PORTS.some((port) => decideConnection(layers, { host, port }).effect === 'allow');
+    const some = [...PORTS, OTHER_PORT].some((port) => decideConnection(layers, { host, port }).effect === 'allow');
     if (some) answered++;
     assert.equal(decideName(layers, host).effect, some ? 'allow' : 'deny');
   }), { numRuns: 3_000 });
@@ -293,7 +300,8 @@ test('no decision throws, whatever host, method and path a sandbox writes', () =
   const text = fc.string({ unit: 'binary', maxLength: 60 });
   fc.assert(fc.property(anyLayers, text, fc.integer(), text, fc.oneof(text, text.map((path) => `/${path}`)), (layers, host, port, method, path) => {
     decideName(layers, host);
-    assert.equal(decideConnection(layers, { host, port }).effect === 'allow' && !PORTS.includes(port), false);
+    const isOpen = layers.some(({ learn }) => learn === true) ? port >= 1 && port <= 65_535 : PORTS.includes(port);
+    assert.equal(decideConnection(layers, { host, port }).effect === 'allow' && !isOpen, false);
     for (const decision of [decideHttp(layers, { method, path, bodyBytes: null })]) assert.doesNotMatch(decision.reason, /[^\u0020-\u007e]/);
   }), { numRuns: 2_000 });
 });

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { relay, Turn } from '@caisson/egress';
+import { Neighbours, relay, Turn } from '@caisson/egress';
 
 /** What a sandbox may pass in one turn of the event loop. */
 const SHARE_BYTES = 262_144;
@@ -86,6 +86,32 @@ for (const count of [1, 4, 64]) {
     assert.ok(Math.min(...passed) > 0 && Math.max(...passed) <= 8 * Math.min(...passed), `from ${Math.min(...passed)} to ${Math.max(...passed)} bytes`);
   });
 }
+
+test('beside a sandbox that has something small to do one that takes all it gets leaves the processor free, and alone it does not wait', { timeout: 60_000 }, async () => {
+  await using sockets = await joined();
+  const neighbours = new Neighbours();
+  const turn = new Turn(neighbours);
+  const other = new Turn(neighbours);
+  let passed = 0;
+  const { client, upstream, near, far } = await sockets.pair();
+  void relay({ client, upstream, head: Buffer.alloc(0), turn, pass: (_, bytes) => ((passed += bytes), true) });
+  near.resume();
+  flood(far);
+  const rate = async (asking: boolean): Promise<number> => {
+    const before = passed;
+    const startMs = performance.now();
+    for (const untilMs = startMs + 1_000; performance.now() < untilMs; await delay(50)) if (asking) other.ask();
+    return (passed - before) / (performance.now() - startMs);
+  };
+  await delay(300);
+  const alone = await rate(false);
+  const beside = await rate(true);
+  const again = (await delay(300), await rate(false));
+  assert.ok(beside <= 65_536 * 1.5, `${beside} bytes in a millisecond`); // pieces in flight may be more than one
+  assert.ok(Math.max(alone, again) > beside, `${alone}, then ${beside}, then ${again}`);
+  turn.ask();
+  assert.equal(neighbours.isAnotherAsking(turn), false, 'who asks is no neighbour of its own');
+});
 
 test('a connection whose ends are of unlike speed carries every byte, each half to its own end', { timeout: 60_000 }, async () => {
   await using sockets = await joined();

@@ -1,4 +1,4 @@
-import { CaissonError, type CertificateAuthority, type Lease } from '@caisson/contract';
+import { CaissonError, type ApprovalAnswer, type CertificateAuthority, type Decided, type HeldAttempt, type Lease } from '@caisson/contract';
 import { makeAuthority } from '@caisson/egress';
 import type { Admission, GateRoom, VaultRoom } from '@caisson/sandbox';
 
@@ -52,6 +52,20 @@ export class NotedGate implements GateRoom {
   async dismiss(sandbox: string): Promise<null> {
     if (this.admitted.delete(sandbox)) this.asked.push('dismiss');
     return null;
+  }
+
+  /** What waits, and what is done when it is decided. */
+  waiting: readonly HeldAttempt[] = [];
+
+  async held(): Promise<readonly HeldAttempt[]> {
+    return this.waiting;
+  }
+
+  async decide({ approval, answer: { decision } }: { readonly approval: string; readonly answer: ApprovalAnswer }): Promise<Decided | null> {
+    this.asked.push(`${decision} ${approval}`);
+    const found = this.waiting.find(({ id }) => id === approval);
+    this.waiting = this.waiting.filter((each) => each !== found);
+    return found === undefined ? null : { ...found, decision, untilMs: 0 };
   }
 
   async state(): Promise<null> {

@@ -8,6 +8,8 @@ export interface NetworkFlags {
   readonly allow?: readonly string[];
   /** Path of a file that holds `{"rules": […]}`. */
   readonly policy?: string;
+  /** Set where the command may speak to any name: where its output goes, and who is told which sandbox it was. */
+  readonly learning?: { readonly streams: 'own' | 'stderr'; readonly ended: (sandbox: string) => void };
 }
 
 /**
@@ -16,17 +18,18 @@ export interface NetworkFlags {
  *
  * @throws CaissonError USAGE
  */
-export async function networkOf({ allow, policy }: NetworkFlags): Promise<NetworkRequest | undefined> {
-  if (allow === undefined && policy === undefined) return undefined;
+export async function networkOf({ allow, policy, learning }: NetworkFlags): Promise<NetworkRequest | undefined> {
+  const learn = learning === undefined ? {} : { learn: true as const };
+  if (allow === undefined && policy === undefined) return learning === undefined ? undefined : { rules: [], ...learn };
   const { allowArgument, NetworkRequest: schema } = await import('@caisson/contract');
   const rules = (allow ?? []).map((text) => {
     const rule = allowArgument(text);
     if ('refused' in rule) throw new CaissonError('USAGE', { detail: `--allow: ${text} ${rule.refused}` });
     return rule;
   });
-  if (policy === undefined) return { rules };
+  if (policy === undefined) return { rules, ...learn };
   const parsed = schema.safeParse(parse(policy, await read(policy)));
-  if (parsed.success) return { rules: [...parsed.data.rules, ...rules] };
+  if (parsed.success) return { ...parsed.data, rules: [...parsed.data.rules, ...rules], ...learn };
   const issue = parsed.error.issues[0];
   throw new CaissonError('USAGE', { detail: `--policy: ${policy}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}` });
 }

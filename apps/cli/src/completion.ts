@@ -12,7 +12,7 @@ interface Values {
 const ARGUMENTS: Readonly<Record<string, Values>> = {
   'changes id': { kinds: ['brought'] }, 'accept id': { kinds: ['brought'] }, 'discard id': { kinds: ['brought'] },
   'token rm ids': { kinds: ['tokens'] }, 'fork from': { kinds: ['sandboxes', 'snapshots'] }, 'attach command': { kinds: ['execs'] },
-  id: { kinds: ['sandboxes'] }, ids: { kinds: ['sandboxes'] }, exec: { kinds: ['execs'] }, snapshot: { kinds: ['snapshots'] }, secret: { kinds: ['secrets'] },
+  approval: { kinds: ['approvals'] }, id: { kinds: ['sandboxes'] }, ids: { kinds: ['sandboxes'] }, exec: { kinds: ['execs'] }, snapshot: { kinds: ['snapshots'] }, secret: { kinds: ['secrets'] },
   images: { kinds: ['images'] }, workspace: { kinds: ['workspaces'] }, workspaces: { kinds: ['workspaces'] },
   verb: { words: FILE_VERBS }, shell: { words: ['bash', 'zsh'] },
 };
@@ -20,7 +20,7 @@ const ARGUMENTS: Readonly<Record<string, Values>> = {
 /** By the command and the option, or by the option alone. */
 const OPTIONS: Readonly<Record<string, Values>> = {
   'snapshots --rm': { kinds: ['snapshots'] }, 'create --from': { kinds: ['snapshots'] }, '--image': { kinds: ['images'] },
-  'create --workspace': { kinds: ['workspaces'] }, 'fork --workspace': { kinds: ['workspaces'] }, '--level': { words: ['container', 'gvisor', 'microvm'] },
+  'egress replay --sandbox': { kinds: ['sandboxes'] }, 'create --workspace': { kinds: ['workspaces'] }, 'fork --workspace': { kinds: ['workspaces'] }, '--level': { words: ['container', 'gvisor', 'microvm'] },
 };
 
 interface Known {

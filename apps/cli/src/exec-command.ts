@@ -15,6 +15,8 @@ export interface ExecFlags extends Json {
   readonly env?: readonly string[];
   readonly cwd?: string;
   readonly timeout?: string;
+  /** Where what it writes goes. Default: stdout and stderr, each to its own. */
+  readonly streams?: 'own' | 'stderr' | undefined;
 }
 
 /** Runs a command in a sandbox that stays, and returns its exit status. */
@@ -42,14 +44,14 @@ function spawnOptions({ env, cwd, timeout, interactive, tty }: ExecFlags): Spawn
 }
 
 /** Passes both streams on, and stdin where that is asked for. A signal to us is one to the command; a second one kills it. */
-async function streamed(started: Process, { interactive, json }: ExecFlags): Promise<number> {
+async function streamed(started: Process, { interactive, json, streams }: ExecFlags): Promise<number> {
   using open = new DisposableStack();
   open.use(forwardSignals(started));
   const kept = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
   const over = new AbortController();
   const feeding = interactive === true ? feed(started, over.signal) : Promise.resolve();
   try {
-    const info = await drain(started.output(), async ({ stream, bytes }) => (json === true ? void kept[stream].push(bytes) : write(stream, bytes)));
+    const info = await drain(started.output(), async ({ stream, bytes }) => (json === true ? void kept[stream].push(bytes) : write(streams === 'stderr' ? 'stderr' : stream, bytes)));
     if (json === true) printJson({ ...info, ...textOf('stdout', kept.stdout), ...textOf('stderr', kept.stderr) });
     else explain(info);
     return statusOf(info);

@@ -30,6 +30,7 @@ const KINDS: Readonly<Record<string, (asked: Asked, first: string) => Promise<re
   snapshots: async (asked) => ((await asked('/v1/snapshots')) as { readonly snapshots: readonly { readonly id: string }[] }).snapshots.map(({ id }) => id),
   workspaces: async (asked) => ((await asked('/v1/workspaces')) as { readonly workspaces: readonly Named[] }).workspaces.map(({ name }) => name),
   images: async (asked) => ((await asked('/v1/images')) as { readonly images: readonly { readonly name: string | null; readonly digest: string }[] }).images.map(({ name, digest }) => name ?? digest),
+  approvals: async (asked) => ((await asked('/v1/approvals')) as { readonly approvals: readonly { readonly id: string }[] }).approvals.map(({ id }) => id),
   tokens: async (asked) => ((await asked('/v1/tokens')) as { readonly tokens: readonly { readonly id: string }[] }).tokens.map(({ id }) => id),
 };
 

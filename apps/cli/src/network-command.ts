@@ -18,9 +18,10 @@ export async function network(id: string, flags: NetworkFlags & Json & { readonl
   return 0;
 }
 
-function show({ rules, secrets, connections, passed, refused, refusedTotal }: NetworkInfo): void {
+function show({ rules, learn, secrets, connections, passed, refused, refusedTotal }: NetworkInfo): void {
   const now = Date.now();
   printTable(['EFFECT', 'HOST', 'PORT', 'PROTOCOL', 'NAME'], rules.map(rowOf));
+  if (learn === true) print('it learns: it may speak to any name that the policy does not refuse, until it is given other rules\n');
   print('\n');
   if (secrets.length > 0) {
     showUses('SECRET', secrets);

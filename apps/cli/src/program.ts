@@ -97,6 +97,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./secrets-program.ts')).addSecrets(program, finish);
   (await import('./brought-program.ts')).addBrought(program, finish);
   (await import('./files-program.ts')).addFiles(program, finish);
+  (await import('./egress-program.ts')).addEgress(program, finish, home);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {
@@ -121,11 +122,12 @@ const RUNNERS: readonly (string | undefined)[] = ['run', 'exec', 'attach'];
 
 /**
  * Exit status when no command's own status is at hand. What runs commands keeps to 125, so that it cannot be mistaken for
- * the command's; `audit` uses 1 for bad evidence only.
+ * the command's; `audit`, `egress replay` and `policy` use 1 for what they have found only.
  */
 function failureStatus(argv: readonly string[], usage: boolean): number {
-  if (RUNNERS.includes(argv[0])) return EXIT.caisson;
-  return usage || argv[0] === 'audit' ? 2 : 1;
+  const [verb, what] = argv;
+  if (RUNNERS.includes(verb) || (verb === 'egress' && what === 'learn')) return EXIT.caisson;
+  return usage || verb === 'audit' || (verb === 'egress' && what === 'replay') || verb === 'policy' ? 2 : 1;
 }
 
 export async function main(argv: readonly string[], surroundings: Surroundings): Promise<void> {

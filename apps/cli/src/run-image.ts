@@ -17,5 +17,6 @@ export async function runImage(argv: readonly string[], flags: RunFlags, home: s
   const { sdk, connection } = await openApi(home);
   const request = { limits, ttlMs: limits.wallMs + SPARE_MS, keepAlive: true, ...(flags.image === undefined ? {} : { image: flags.image }), ...(level === undefined ? {} : { level }), ...(env === undefined ? {} : { env }), ...(secrets === undefined ? {} : { secrets }), ...(network && { network }) };
   await using box = await sdk.Sandbox.create(request, { connection });
-  return await exec(box.id, argv, { interactive: flags.stdin === true, json: flags.json === true, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }) });
+  flags.learning?.ended(box.id);
+  return await exec(box.id, argv, { interactive: flags.stdin === true, json: flags.json === true, streams: flags.learning?.streams, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }) });
 }

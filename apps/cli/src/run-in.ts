@@ -40,7 +40,8 @@ export async function runIn(dir: string, argv: readonly string[], flags: RunFlag
   let brought: Brought | undefined;
   try {
     brought = await bringIn(api, box, folder, workspace);
-    return await exec(box.id, argv, { tty: process.stdin.isTTY && process.stdout.isTTY, interactive: process.stdin.isTTY || flags.stdin === true, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }), json: flags.json === true });
+    flags.learning?.ended(box.id);
+    return await exec(box.id, argv, { streams: flags.learning?.streams, tty: process.stdin.isTTY && process.stdout.isTTY && flags.learning?.streams !== 'stderr', interactive: process.stdin.isTTY || flags.stdin === true, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }), json: flags.json === true });
   } finally {
     await ended(api, box, brought, workspace);
   }

@@ -65,7 +65,7 @@ export async function run(argv: readonly string[], flags: RunFlags, { home, earl
   const options: RunOptions = {
     signal: interrupted.signal,
     stdin: flags.stdin === true ? (process.stdin as AsyncIterable<Buffer>) : undefined,
-    write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(stream, bytes, interrupted)),
+    write: async (stream, bytes) => (flags.json === true ? void collected[stream].push(bytes) : pass(flags.learning?.streams === 'stderr' ? 'stderr' : stream, bytes, interrupted)),
   };
   try {
     const network = await networkOf(flags);
@@ -78,6 +78,7 @@ export async function run(argv: readonly string[], flags: RunFlags, { home, earl
       first = undefined; // a further attempt connects anew
       return attempt;
     });
+    if (result.ending.kind !== 'refused' && result.ending.kind !== 'failed') flags.learning?.ended(result.id);
     if (flags.json === true) printJson(result, collected);
     else explain(result);
     if (flags.json !== true && result.network !== null && exitStatus(result.ending) !== 0) (await import('./refused.ts')).explainRefused(result.network);

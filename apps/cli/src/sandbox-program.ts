@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { NetworkFlags } from './allow.ts';
 import type { ExecFlags } from './exec-command.ts';
+import { addApprovals } from './approvals-program.ts';
 import { collect, creating } from './options.ts';
 import type { CreateFlags, Json } from './sandbox-commands.ts';
 
@@ -111,6 +112,7 @@ export function addSandboxes(program: Command, finish: (status: number) => void,
     .option('--add', 'what it may reach already stays')
     .option('--json', 'print one object')
     .action(async (id: string, flags: NetworkFlags & Json & { readonly add?: boolean }) => finish(await (await import('./network-command.ts')).network(id, flags)));
+  addApprovals(program, finish);
   addSnapshots(program, finish);
   addWorkspaces(program, finish);
 }

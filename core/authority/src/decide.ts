@@ -36,7 +36,7 @@ function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
 function networkPolicy({ network, secrets = [] }: Asked, policy: Policy): Denied | null {
   const own = secrets.flatMap((secret) => rulesForSecret(secret, secretOf(policy, secret) ?? { hosts: [] }));
   if (network === undefined && own.length === 0) return null;
-  return decideNetwork({ rules: [...(network?.rules ?? []), ...own] }, policy.network);
+  return decideNetwork({ ...network, rules: [...(network?.rules ?? []), ...own] }, policy.network);
 }
 
 function secretOf({ secrets = {} }: Policy, name: string): SecretRule | undefined {

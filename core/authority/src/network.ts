@@ -5,7 +5,12 @@ import { portOf, protocolOf, ruleName, type Denied, type EgressRule, type Networ
  * taken and then does nothing; the gate holds to both layers all the same. What only some attempts under a rule would be refused
  * by, such as a rule that denies one name below `*.example.com`, is no reason. Nor is a rule of the request itself that denies.
  */
-export function decideNetwork({ rules }: NetworkRequest, { allow, deny = [] }: NetworkPolicy = {}): Denied | null {
+export function decideNetwork({ rules, learn }: NetworkRequest, policy: NetworkPolicy = {}): Denied | null {
+  if (learn === true && policy.learn === false) return refused({ host: 'any name', port: 'any port' }, 'the policy forbids to learn', 'rules that name what is used');
+  return decideRules(rules, policy);
+}
+
+function decideRules(rules: readonly EgressRule[], { allow, deny = [] }: NetworkPolicy): Denied | null {
   const denying = [...deny.map((rule): EgressRule => ({ ...rule, effect: 'deny' })), ...(allow ?? []).filter(isDenial)];
   const allowing = allow?.filter((rule) => !isDenial(rule)) ?? null;
   for (const rule of rules) {
@@ -52,7 +57,9 @@ function protocols(all: readonly EgressRule[], rule: EgressRule): readonly strin
 }
 
 function refuse(rule: EgressRule, why: string, wouldAllow = 'another destination'): Denied {
-  const host = rule.host;
-  const port = portOf(rule);
+  return refused({ host: rule.host, port: portOf(rule) }, why, wouldAllow);
+}
+
+function refused({ host, port }: { readonly host: string; readonly port: number | string }, why: string, wouldAllow: string): Denied {
   return { effect: 'deny', rule: 'network-policy', reason: `${host}:${port} may not be asked for: ${why}`, wouldAllow, code: 'EGRESS_EXCEEDS_POLICY', context: { host, port, why } };
 }

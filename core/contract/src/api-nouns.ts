@@ -134,6 +134,7 @@ const Refused = z.strictObject({
 
 export const NetworkInfo: z.ZodType<NetworkInfoType> = z.strictObject({
   rules: z.array(EgressRule),
+  learn: z.literal(true).exactOptional(),
   secrets: z.array(z.strictObject({ secret: z.string(), uses: z.int(), lastMs: Milliseconds })),
   connections: z.array(z.strictObject({ host: z.string(), port: z.int(), startedMs: Milliseconds, bytesOut: z.int(), bytesIn: z.int() })),
   passed: z.strictObject({ connections: z.int(), bytesOut: z.int(), bytesIn: z.int() }),

@@ -9,4 +9,5 @@ export {
   Changes, ExecRequest, FollowQuery, ForkRequest, ImageImport, ListQuery, NewSnapshot, Nothing, Renewal, Restore, Resize,
   Signal, StdinQuery, WaitQuery, WorkspaceImport, signalNumber,
 } from './api-requests.ts';
+export { ApprovalAnswer, Decided, HeldAttempt } from './approval.ts';
 export { NewToken, Scope, SCOPES, StoredToken, TokenFile, TokenInfo, type TokenMade } from './token.ts';

@@ -30,6 +30,7 @@ const TABLE = {
   EGRESS_EXCEEDS_POLICY: { status: 403, what: '{host}:{port} may not be asked for: {why}', fix: 'ask for less, or change network in the policy file' },
   NETWORK_ABSENT: { status: 409, what: 'sandbox {sandbox} was made without a network, and gets none later', fix: 'make one with --allow HOST, or with network: {"rules": []} to allow hosts later' },
   EGRESS_UNCERTIFIED: { status: 409, what: 'requests to {host} cannot be read in sandbox {sandbox}: the certificates that it trusts are for {names}', fix: 'make a new sandbox with these rules; which names the gate may stand for is fixed when a sandbox is made' },
+  APPROVAL_NOT_FOUND: { status: 404, what: 'nothing waits for a decision under the id {approval}', fix: 'list what waits: it may have been decided, be over, or have ended with its sandbox or its rule' },
   SECRET_UNKNOWN: { status: 403, what: 'no secret {secret} may be asked for', fix: 'name one that secrets in the policy file has, or add it there' },
   SECRET_UNAVAILABLE: { status: 503, what: 'secret {secret} cannot be had: {detail}', fix: 'mend what from of secrets.{secret} in the policy file refers to; nothing starts without a secret that it asked for' },
   LEASE_NOT_FOUND: { status: 404, what: 'sandbox {sandbox} has no lease of secret {secret}', fix: 'list the secrets of the sandbox; one that was revoked or is over is not there' },

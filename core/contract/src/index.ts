@@ -1,3 +1,4 @@
+export { ApprovalAnswer, ApprovalId, HeldAttempt, type Decided } from './approval.ts';
 export { canonicalJson, type Json } from './canonical.ts';
 export { CLIENT_STDIN_WINDOW, type ControlStatus, type FromControl, type ProcessStatus, type SupervisorStatus, type ToControl } from './control.ts';
 export type { Allowed, Decision, Denied } from './decision.ts';
@@ -12,7 +13,7 @@ export { isBelow, Level, LEVELS } from './level.ts';
 export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
 export {
   allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, readsRequests, RESOLV_CONF, ruleName,
-  type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule,
+  type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule, type McpRule,
 } from './network.ts';
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';

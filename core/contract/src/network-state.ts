@@ -43,4 +43,6 @@ export interface NetworkState {
 /** The network of a sandbox that stays: what it may reach now, and what it has done. */
 export interface NetworkInfo extends NetworkState {
   readonly rules: readonly EgressRule[];
+  /** Whether it may speak to any name, for rules to be made of what it uses. */
+  readonly learn?: true;
 }

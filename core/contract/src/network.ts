@@ -32,6 +32,8 @@ export interface EgressRule {
   readonly bytes?: number;
   /** Whether what the rule refuses passes and is only recorded. Default false. */
   readonly auditOnly?: boolean;
+  /** Whether what only rules with `hold` allow waits for a person's decision. Not of a rule that denies, nor together with `auditOnly`. Default false. */
+  readonly hold?: boolean;
 }
 
 export interface HttpRule {
@@ -44,11 +46,35 @@ export interface HttpRule {
   readonly paths?: readonly string[];
   /** Longest body of a request, in bytes. Default: no limit. */
   readonly bodyBytes?: number;
+  /**
+   * Header fields, each with what its value is: `*` stands for any characters, `%2A` for a star. Of a rule that allows, each must
+   * be there exactly once; of a rule that denies, one that is there more than once is as good as the value. Default: any.
+   */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What the messages of the Model Context Protocol may be that a body holds. Default: bodies are not read. */
+  readonly mcp?: McpRule;
+}
+
+/**
+ * Messages of the Model Context Protocol over HTTP: JSON-RPC 2.0, by POST. A body is read whole, up to 1 MiB, and what two
+ * readers could take for two messages is none. A rule that allows does so for every message of a body or not at all, and for
+ * GET and DELETE, which the transport has too, only where `methods` of the rule names them.
+ */
+export interface McpRule {
+  /** Methods of JSON-RPC, such as `tools/list` or `notifications/*`; `*` stands for any characters. Default of a rule that allows: any. */
+  readonly methods?: readonly string[];
+  /** Tools that `tools/call` may call, with `*` as before; other methods are not held to it. Of a rule that denies: that it may not. Default: any. */
+  readonly tools?: readonly string[];
 }
 
 /** What a call or a sandbox asks of the network. Nothing asked: it has none. */
 export interface NetworkRequest {
   readonly rules: readonly EgressRule[];
+  /**
+   * Any name may be spoken to on any port, so that what was used is on record and can be made rules of; what `rules` deny, and
+   * all that the policy narrows, is refused as ever. Addresses are judged as ever, too: a name is not a way to a private one.
+   */
+  readonly learn?: true;
 }
 
 /** What the policy says of the network: a layer below which requests only narrow. */
@@ -66,10 +92,17 @@ export interface NetworkPolicy {
   readonly resolvers?: readonly string[];
   /** Certificates of authorities, each as PEM, that a server may prove its name by where the gate reads requests by `https`. Default: those of the host alone. */
   readonly certificateAuthorities?: readonly string[];
+  /**
+   * Whether a request may learn. Default true: it gives nothing that could not be asked for by rules, one name after the other,
+   * for `allow` and `deny` narrow it as they narrow rules. False: every name must be asked for before it is spoken to.
+   */
+  readonly learn?: boolean;
   /** Connections that one sandbox may have open at once. Default 1000. */
   readonly connections?: number;
   /** Connections that one sandbox may open, and requests of protocol `http` or `https` that it may make, within 60 s. Default 6000. */
   readonly connectionsPerMinute?: number;
+  /** Milliseconds that an attempt waits for a decision where a rule has `hold`. Default 120000. */
+  readonly holdMs?: number;
 }
 
 const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
@@ -94,11 +127,39 @@ function isMatchable(pattern: string): boolean {
   }
 }
 
+/** Fields of one hop, and those that say where a message goes and where it ends: the gate writes them anew (RFC 9110 §7.6.1). */
+const FIELDS_OF_THE_GATE = new Set(['connection', 'content-length', 'expect', 'host', 'http2-settings', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
+
+const FieldName = z
+  .string()
+  .regex(/^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$/, 'must be the name of a field, without _, which servers take for -')
+  .refine((name) => !FIELDS_OF_THE_GATE.has(name.toLowerCase()), 'is a field that the gate writes anew');
+
+const Fields = z
+  .record(FieldName, z.string().regex(/^[\u0021-\u007e](?:[\u0020-\u007e]{0,1022}[\u0021-\u007e])?$/, 'must be printable ASCII without spaces around it'))
+  .refine((fields) => Object.keys(fields).length >= 1 && Object.keys(fields).length <= 16, 'must name 1 to 16 fields')
+  .refine((fields) => new Set(Object.keys(fields).map((name) => name.toLowerCase())).size === Object.keys(fields).length, 'must name each field once');
+
+const McpNames = z.array(z.string().regex(/^[\u0021-\u007e]{1,128}$/, 'must be printable ASCII without spaces')).min(1).max(256);
+
+const McpRule: z.ZodType<McpRule> = z
+  .strictObject({ methods: McpNames.exactOptional(), tools: McpNames.exactOptional() })
+  .refine(({ methods, tools }) => methods !== undefined || tools !== undefined, 'must name methods or tools');
+
 const HttpRule: z.ZodType<HttpRule> = z.strictObject({
   methods: z.array(z.string().regex(/^[A-Z]{1,32}$/, 'must be a method in capitals')).min(1).max(32).optional(),
   paths: z.array(z.string().regex(/^\/[\u0021-\u007e]{0,1023}$/, 'must begin with / and be printable ASCII').refine(isMatchable, 'must be a path without query, dot segments, empty segments, \\ or an encoded slash')).min(1).max(64).optional(),
   bodyBytes: z.int().min(0).optional(),
+  headers: Fields.optional(),
+  mcp: McpRule.optional(),
 }) as z.ZodType<HttpRule>;
+
+/** Methods of the transport; what any other means to a server of it nobody says. */
+const MCP_METHODS = ['DELETE', 'GET', 'POST'];
+
+function isMcpTransport({ effect, http }: EgressRule): boolean {
+  return effect === 'deny' || http?.mcp === undefined || (http.methods ?? []).every((method) => MCP_METHODS.includes(method));
+}
 
 function hasBudget({ perMinute, bytes, http }: EgressRule): boolean {
   return perMinute !== undefined || bytes !== undefined || http?.bodyBytes !== undefined;
@@ -115,13 +176,16 @@ export const EgressRule: z.ZodType<EgressRule> = z
     perMinute: z.int().min(1).optional(),
     bytes: z.int().min(1).optional(),
     auditOnly: z.boolean().optional(),
+    hold: z.boolean().optional(),
   })
   .refine((rule) => rule.http === undefined || readsRequests(protocolOf(rule as EgressRule)), { path: ['http'], message: 'is read only where protocol is http or https' })
+  .refine((rule) => rule.hold !== true || (rule.effect !== 'deny' && rule.auditOnly !== true), { path: ['hold'], message: 'is for rules that allow, and not together with auditOnly' })
+  .refine((rule) => isMcpTransport(rule as EgressRule), { path: ['http', 'methods'], message: 'may be GET, POST and DELETE where mcp says what messages may be' })
   .refine((rule) => rule.effect !== 'deny' || !hasBudget(rule as EgressRule), 'denies, and so has no perMinute, bytes or bodyBytes') as z.ZodType<EgressRule>;
 
 const Rules: z.ZodType<readonly EgressRule[]> = z.array(EgressRule).max(256);
 
-export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules }) as z.ZodType<NetworkRequest>;
+export const NetworkRequest: z.ZodType<NetworkRequest> = z.strictObject({ rules: Rules, learn: z.literal(true).optional() }) as z.ZodType<NetworkRequest>;
 
 /** One certificate (RFC 7468 §5). */
 export const CertificatePem: z.ZodType<string> = z
@@ -134,12 +198,14 @@ const Cidr = z.union([z.cidrv4(), z.cidrv6()]).refine((cidr) => /\/[0-9]+$/.test
 
 export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
   allow: Rules.exactOptional(),
-  deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && !hasBudget(rule)), 'holds rules that deny: no effect allow, no perMinute, bytes or bodyBytes').exactOptional(),
+  deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && rule.hold !== true && !hasBudget(rule)), 'holds rules that deny: no effect allow, no hold, perMinute, bytes or bodyBytes').exactOptional(),
   unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
   resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
   certificateAuthorities: z.array(CertificatePem).max(64).exactOptional(),
+  learn: z.boolean().exactOptional(),
   connections: z.int().min(1).max(100_000).exactOptional(),
   connectionsPerMinute: z.int().min(1).exactOptional(),
+  holdMs: z.int().min(1_000).max(3_600_000).exactOptional(),
 }) as z.ZodType<NetworkPolicy>;
 
 /** Port 443 where a rule that allows names none. */

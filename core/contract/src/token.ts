@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-/** What a token of the HTTP API may be allowed to do. `admin`: read the state of the host and change its images. */
-export const SCOPES = ['sandboxes:read', 'sandboxes:write', 'exec', 'files:read', 'files:write', 'workspaces', 'images', 'admin'] as const;
+/** What a token of the HTTP API may be allowed to do. `admin`: read the state of the host and change its images. `approvals`: see what sandboxes wait for, and decide it; never for a token that an agent has. */
+export const SCOPES = ['sandboxes:read', 'sandboxes:write', 'exec', 'files:read', 'files:write', 'workspaces', 'images', 'approvals', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 export const Scope: z.ZodType<Scope> = z.enum(SCOPES);
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import type { CertificateAuthority, EgressDecision, EgressProtocol, Json, Lease, NetworkPolicy, NetworkRequest, NetworkState, Refusal, SecretUse } from '@caisson/contract';
+import { readsRequests, type CertificateAuthority, type EgressDecision, type EgressProtocol, type Json, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState, type Refusal, type SecretUse } from '@caisson/contract';
+import { Approvals } from './approvals.ts';
 import { Certificates } from './authority.ts';
 import { decideConnection, decideName } from './decide.ts';
 import type { HeldSecret } from './inject.ts';
@@ -8,7 +9,7 @@ import { Meter, Rate } from './meter.ts';
 import { Names } from './names.ts';
 import { Pace } from './pace.ts';
 import { cut, Refusals } from './refusals.ts';
-import { Turn } from './turn.ts';
+import { Turn, type Neighbours } from './turn.ts';
 
 /** What control says of a sandbox that may speak. */
 export interface AdmissionMessage {
@@ -36,6 +37,10 @@ export interface OpenConnection extends Destination {
   readonly startedMs: number;
   /** Ids of the leases whose secrets went out on it. */
   readonly leases: Set<string>;
+  /** It waits for a decision, and who holds it refuses it when that is over. */
+  isHeld?: boolean;
+  /** Key of the decision by which it was opened. */
+  approvedAs?: string;
   readonly bytes: { out: number; in: number };
   /** Ends both halves at once. */
   cut(why: string): void;
@@ -62,7 +67,8 @@ export class Admitted {
   readonly meter = new Meter();
   readonly refusals = new Refusals();
   readonly queries: Pace;
-  readonly turn = new Turn();
+  readonly turn: Turn;
+  readonly approvals: Approvals;
   readonly connections = new Map<number, OpenConnection>();
   /** Bytes of connections that are over, and how many there were. */
   readonly passed = { connections: 0, out: 0, in: 0 };
@@ -78,7 +84,7 @@ export class Admitted {
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
 
-  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number }) {
+  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
     this.sandbox = sandbox;
     this.address = address;
     this.policy = policy;
@@ -88,6 +94,8 @@ export class Admitted {
     this.#record = record;
     this.#nowMs = nowMs;
     this.#wallMs = wallMs;
+    this.turn = new Turn(neighbours);
+    this.approvals = new Approvals({ sandbox, record: (body) => this.record(body), nowMs, wallMs });
     this.queries = new Pace(QUERIES_PER_SECOND, nowMs);
     this.#nameHosts(network);
   }
@@ -105,14 +113,20 @@ export class Admitted {
     this.policy = policy;
     this.held = held;
     const leased = new Set(held.map(({ lease }) => lease.id));
-    this.layers = layersOf(policy, network);
+    const layers = layersOf(policy, network);
+    if (JSON.stringify(layers) !== JSON.stringify(this.layers)) {
+      this.layers = layers;
+      this.approvals.change(layers);
+    }
     this.#decided.clear();
     this.#nameHosts(network);
     for (const connection of this.connections.values()) {
+      if (connection.isHeld === true) continue;
       const decision = decideConnection(this.layers, connection);
       if (decision.effect === 'deny') connection.cut(`the rules were changed: ${decision.reason}`);
       else if (decision.protocol !== connection.protocol) connection.cut(`the rules were changed: ${connection.host}:${connection.port} is held to ${decision.protocol} now`);
       else if (!connection.leases.isSubsetOf(leased)) connection.cut('a secret that went out on it was revoked');
+      else if (!readsRequests(connection.protocol) && this.approvals.lacks(connection, decision.layers)) connection.cut(`the rules were changed: ${connection.host}:${connection.port} waits for a decision now`);
       else connection.layers = decision.layers;
     }
   }
@@ -148,6 +162,7 @@ export class Admitted {
       return false;
     }
     this.#sockets += 1;
+    this.turn.ask();
     socket.once('close', () => (this.#sockets -= 1));
     return true;
   }

@@ -9,10 +9,11 @@ import { facts } from './facts.ts';
 import { readFirst } from './first-bytes.ts';
 import { canonicalHost } from './host.ts';
 import { endTls } from './intercept.ts';
+import { hold } from './hold.ts';
 import { relay } from './relay.ts';
 
 /**
- * One connection, start to end: decide → count → look at the server name → resolve and check → put on record → connect to
+ * One connection, start to end: decide → count → wait where it is held → look at the server name → resolve and check → put on record → connect to
  * the address that was checked → relay → put on record what passed. Nothing leaves before the record is durable.
  */
 export async function serveCall(call: Call, rooms: GateRooms): Promise<void> {
@@ -71,8 +72,12 @@ interface Carried {
   readonly signal: AbortSignal;
 }
 
-async function carry({ call, decision, connection, audit, signal }: Carried, rooms: GateRooms): Promise<void> {
-  const { admitted, client, host, port } = call;
+async function carry({ call: came, decision, connection, audit, signal }: Carried, rooms: GateRooms): Promise<void> {
+  const { admitted, client, host, port } = came;
+  const released = await hold(came, connection, decision.layers);
+  if ('denied' in released) return refuse(came, released.denied);
+  const { head, approval } = released;
+  const call = { ...came, head };
   // A TLS client speaks when it is told to go on; from then on nothing but an end can be said to it.
   const isAccepted = decision.protocol === 'tls';
   if (isAccepted) call.accept();
@@ -88,7 +93,7 @@ async function carry({ call, decision, connection, audit, signal }: Carried, roo
     return void fail(resolved.failed);
   }
   const [first] = resolved.addresses;
-  await admitted.record({ event: 'connect', connection: connection.id, host, port, ...facts(decision, first, audit) });
+  await admitted.record({ event: 'connect', connection: connection.id, host, port, ...facts(decision, first, audit), ...(approval !== null && { approval }) });
 
   const dialled = await dial(resolved.addresses, port, signal);
   if ('failed' in dialled) {

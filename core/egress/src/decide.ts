@@ -1,6 +1,6 @@
 import { portOf, protocolOf, readsRequests, ruleName, type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type EgressRule } from '@caisson/contract';
 import { canonicalHost } from './host.ts';
-import { allowing, allows, denies, meansHost, narrowed, type Destination, type Layer, type LayerName } from './layers.ts';
+import { allowing, allows, denies, meansHost, narrowed, taught, type Destination, type Layer, type LayerName } from './layers.ts';
 
 /** A connection that may be opened. */
 export interface ConnectionAllowed extends EgressAllowed, Destination {
@@ -18,7 +18,7 @@ export function decideName(layers: readonly Layer[], host: string): EgressDecisi
   const parsed = canonicalHost(host);
   if ('refused' in parsed) return notAName(parsed.refused);
   const here = narrowed(layers, { allow: (rule) => meansHost(rule, parsed.host), deny: (rule) => meansHost(rule, parsed.host) });
-  const ports = [...new Set(allowing(here).map(({ rule }) => portOf(rule)))];
+  const ports = portsToTry(here);
   let first: EgressDenied | null = null;
   for (const port of ports) {
     const decision = decideConnection(here, { host: parsed.host, port });
@@ -26,6 +26,16 @@ export function decideName(layers: readonly Layer[], host: string): EgressDecisi
     first ??= decision;
   }
   return first ?? noPort(layers, parsed.host);
+}
+
+/** Every port for which the decision could be another than for the rest; of layers that learn one of the rest, too. */
+function portsToTry(layers: readonly Layer[]): readonly number[] {
+  const ports = new Set(allowing(layers).map(({ rule }) => portOf(rule)));
+  if (!layers.some(({ learn }) => learn === true)) return [...ports];
+  for (const port of [443, 80, ...layers.flatMap(({ deny }) => deny.map((rule) => portOf(rule)))]) ports.add(port);
+  let rest = 1;
+  while (ports.has(rest)) rest += 1;
+  return [...ports, rest];
 }
 
 /**
@@ -38,7 +48,7 @@ export function decideConnection(layers: readonly Layer[], { host, port }: Desti
   const parsed = canonicalHost(host);
   if ('refused' in parsed) return notAName(parsed.refused);
   const destination = { host: parsed.host, port };
-  const here = narrowed(layers, { allow: (rule) => allows(rule, destination), deny: (rule) => denies(rule, destination) });
+  const here = narrowed(taught(layers, destination), { allow: (rule) => allows(rule, destination), deny: (rule) => denies(rule, destination) });
   const enforced = narrowed(here, { allow: () => true, deny: (rule) => rule.auditOnly !== true });
   for (const check of CHECKS) {
     const denial = check(enforced, destination);

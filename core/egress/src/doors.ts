@@ -3,6 +3,7 @@ import type { EgressDenied } from '@caisson/contract';
 import type { Admitted } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
 import { serveCall } from './connection.ts';
+import { denialsResponse } from './denials.ts';
 import { denial, denialBody, failureBody, responseText } from './denial.ts';
 import { farewell } from './farewell.ts';
 import { readFirst } from './first-bytes.ts';
@@ -78,6 +79,10 @@ export function serveHttpProxy(server: Server, find: Find, rooms: GateRooms & { 
     const { value, bytes } = first;
     const refusal = { client, admitted, to: requestLine(bytes) };
     if ('refused' in value) return refuseMessage({ ...refusal, reason: value.reason, word: `HTTP/1.1 ${value.refused} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n` });
+    if ('denials' in value) {
+      const tooFast = admitted.tooFast();
+      return tooFast === null ? farewell(client, denialsResponse(admitted)) : refuseMessage({ ...refusal, reason: tooFast, word: responseText(denialBody(denial(tooFast, 'fewer requests'))) });
+    }
     if ('absolute' in value) {
       const parsed = canonicalHost(value.absolute.host);
       if ('host' in parsed) return rooms.serveRequests(client, admitted, bytes);

@@ -15,12 +15,12 @@ export class EchoGuard extends Transform {
   readonly #frames: Frames | null;
   #held: Buffer = Buffer.alloc(0);
 
-  /** @param frames of the WebSocket that these are the bytes of: a frame that is whole is not held back. Default: they are of none. */
-  constructor(texts: readonly string[], frames: Frames | null = null) {
+  /** @param framing of what the bytes are, where that comes in frames: one that is whole is not held back. Default: there are none. */
+  constructor(texts: readonly string[], framing: Framing | null = null) {
     super();
     this.#texts = texts.map((text) => Buffer.from(text, 'latin1'));
     this.#longest = Math.max(1, ...this.#texts.map(({ length }) => length));
-    this.#frames = frames;
+    this.#frames = framing === null ? null : new Frames(framing);
   }
 
   override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
@@ -45,11 +45,19 @@ function printableAtEnd(bytes: Buffer, most: number): number {
   return length;
 }
 
-/** Where the frames of one side of a WebSocket end (RFC 6455 §5.2). */
-export class Frames {
+/** What follows the head of a frame, in bytes; null: more of the head is needed. */
+export type Framing = (head: readonly number[]) => bigint | null;
+
+/** Where frames end. */
+class Frames {
+  readonly #framing: Framing;
   readonly #head: number[] = [];
   #left = 0n;
   #sinceEnd = 0;
+
+  constructor(framing: Framing) {
+    this.#framing = framing;
+  }
 
   /** Takes the next bytes. @returns how many have come since a frame ended */
   pass(chunk: Buffer): number {
@@ -63,7 +71,7 @@ export class Frames {
         this.#head.push(chunk[at] ?? 0);
         this.#sinceEnd += 1;
         at += 1;
-        const length = lengthIn(this.#head);
+        const length = this.#framing(this.#head);
         if (length === null) continue;
         this.#left = length;
         this.#head.length = 0;
@@ -74,15 +82,20 @@ export class Frames {
   }
 }
 
-/** What follows the head of a frame, in bytes, with the key of its mask; null: more of the head is needed. */
-function lengthIn([, second, ...extended]: readonly number[]): bigint | null {
+/** One side of a WebSocket (RFC 6455 §5.2); the key of a mask counts to what follows. */
+export const WEBSOCKET: Framing = ([, second, ...extended]) => {
   if (second === undefined) return null;
   const short = second & 0x7f;
   const wanted = short === 127 ? 8 : short === 126 ? 2 : 0;
   if (extended.length < wanted) return null;
-  const length = wanted === 0 ? BigInt(short) : extended.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+  const length = wanted === 0 ? BigInt(short) : numberOf(extended);
   return length + (second > 0x7f ? 4n : 0n);
-}
+};
+
+/** Messages of gRPC: whether it is compressed, and its length in 4 bytes. */
+export const GRPC: Framing = ([, ...length]) => (length.length < 4 ? null : numberOf(length));
+
+const numberOf = (bytes: readonly number[]): bigint => bytes.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
 
 /** Whether one of some texts stands in a text. */
 export function holdsAny(text: string, texts: readonly string[]): boolean {

@@ -1,7 +1,7 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, Socket, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NetworkState } from '@caisson/contract';
+import type { ApprovalAnswer, Decided, HeldAttempt, NetworkState } from '@caisson/contract';
 import { Admitted, type Admission, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
@@ -11,6 +11,7 @@ import { valuesOf, type ValueOf } from './values.ts';
 import { readRefusedPackets, type RefusedPacket } from './nflog.ts';
 import { linkAddress } from './plan.ts';
 import type { Resolve } from './resolve.ts';
+import { Neighbours } from './turn.ts';
 
 /** Descriptors of the gate's namespace, as caisson-gate hands them on. */
 export interface GateDescriptors {
@@ -39,6 +40,8 @@ export interface GateOptions {
 const TELL_MS = 10_000;
 /** Pause before the vault is asked again for a secret that it did not give. */
 const ASK_AGAIN_MS = 1_000;
+/** One has 2 KiB at most, and a reply 4 MiB. */
+const HELD_TOLD = 1_000;
 /** The prefix of profiles/egress/gate.nft for packets with another source. */
 const FORGED = 'forged';
 const ONLY_NAMES = { reason: 'only names that a rule allows can be reached, by TCP', wouldAllow: 'the name of the host, and --allow HOST:PORT' };
@@ -51,10 +54,12 @@ export class Gate implements AsyncDisposable {
   readonly #admitting = new Map<string, Promise<void>>();
   readonly #servers: Server[] = [];
   readonly #closers: (() => void)[] = [];
+  readonly #neighbours: Neighbours;
   #connections = 0;
 
   constructor(options: GateOptions) {
     this.#options = options;
+    this.#neighbours = new Neighbours(options.nowMs);
   }
 
   async open(): Promise<void> {
@@ -155,12 +160,13 @@ export class Gate implements AsyncDisposable {
     const known = this.#admitted.get(message.sandbox);
     if (known !== undefined && known.address === message.address) return known.change(message);
     if (known !== undefined) this.#forget(known);
-    const admitted = new Admitted(message, this.#options);
+    const admitted = new Admitted(message, { ...this.#options, neighbours: this.#neighbours });
     this.#admitted.set(message.sandbox, admitted);
     this.#byAddress.set(message.address, admitted);
   }
 
   #forget(admitted: Admitted): void {
+    admitted.approvals.end('the sandbox was closed');
     this.#admitted.delete(admitted.sandbox);
     if (this.#byAddress.get(admitted.address) === admitted) this.#byAddress.delete(admitted.address);
   }
@@ -172,6 +178,16 @@ export class Gate implements AsyncDisposable {
     if (admitted === undefined) return null;
     this.#forget(admitted);
     return admitted.dismiss(why);
+  }
+
+  /** What waits for a decision, of all sandboxes: as much as one reply holds, of each its oldest first. */
+  held(): readonly HeldAttempt[] {
+    return [...this.#admitted.values()].flatMap(({ approvals }) => approvals.list()).slice(0, HELD_TOLD);
+  }
+
+  /** Null: nothing waits under this id. */
+  decide(sandbox: string, approval: string, answer: ApprovalAnswer): Decided | null {
+    return this.#admitted.get(sandbox)?.approvals.answer(approval, answer) ?? null;
   }
 
   state(sandbox: string): NetworkState | null {

@@ -1,14 +1,18 @@
 import type { IncomingMessage } from 'node:http';
+import type { Duplex, Readable } from 'node:stream';
 import type { EgressDenied, Json } from '@caisson/contract';
 import type { Admitted, OpenConnection } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { decideConnection, type ConnectionAllowed } from './decide.ts';
 import { denial } from './denial.ts';
 import { facts } from './facts.ts';
+import type { Bodies } from './http-body.ts';
+import { passedOn } from './http-fields.ts';
 import { targetOf, type Target } from './http-target.ts';
-import { decideHttp, type HttpAllowed } from './http-rules.ts';
+import { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 import type { Destination } from './layers.ts';
-import { inject, type Injected } from './inject.ts';
+import { inject, type Injectable, type Injected } from './inject.ts';
+import { readMcp, type McpRead } from './mcp.ts';
 import type { Checked } from './resolve.ts';
 
 /** Where a connection came to, and whose it is. */
@@ -21,6 +25,20 @@ export interface HttpContext {
   readonly secure: boolean;
 }
 
+/** A request as it came, whatever carries it. */
+export interface HttpMessage extends Pick<IncomingMessage, 'method' | 'url' | 'rawHeaders' | 'headers'> {
+  /** Null: what follows is not read. */
+  readonly body: Readable | null;
+  /** Whoever asks is gone when this is closed. */
+  readonly client: Duplex;
+}
+
+/** A body that was read to decide by it, and is sent on as it was read. It is held until it is released. */
+export interface HeldBody {
+  readonly body: Buffer;
+  readonly release: () => void;
+}
+
 /** A request that may pass, to the address that was checked. */
 export interface PassingRequest {
   readonly context: HttpContext;
@@ -30,24 +48,51 @@ export interface PassingRequest {
   readonly injected: Injected;
   /** In the order in which they are tried. */
   readonly to: readonly Checked[];
+  /** Null: the body was not read, and comes as the client sends it. */
+  readonly read: HeldBody | null;
 }
 
-export type DecidedRequest = PassingRequest | { readonly denied: EgressDenied; readonly target: Target | null } | { readonly failed: string };
+export type DecidedRequest = PassingRequest | { readonly denied: EgressDenied; readonly target: Target | null; readonly mcp?: McpRead } | { readonly failed: string };
+type Rooms = Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs'>;
 
-/** One request: where to → may it → which secrets → count → resolve and check → put on record. Nothing leaves before the record is durable. */
-export async function decideRequest(message: IncomingMessage, context: HttpContext, rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs'>): Promise<DecidedRequest> {
-  const { admitted, connection, secure } = context;
+/** One request: where to → what it says, if rules ask → may it → wait where it is held → which secrets → count → resolve and check → put on record. Nothing leaves before the record is durable. */
+export async function decideRequest(message: HttpMessage, context: HttpContext, rooms: Rooms & { readonly bodies: Bodies }): Promise<DecidedRequest> {
   const target = targetOf(message, context.meant);
   if ('refused' in target) return { denied: denial(target.refused, 'a request whose host is the one that was connected to'), target: null };
-  const allowed = allow(message, target, context);
+  const connection = connect(target, context);
+  if (connection.effect === 'deny') return { denied: connection, target };
+  const asked = requestOf(message, target);
+  if (!asksForBody(connection.layers, asked)) return decideRead({ target, asked, context, read: null }, rooms);
+  if (message.body === null) return { denied: denial('a rule asks what is said here, and what follows an upgrade is not read', 'the request without Upgrade', connection.rule), target };
+  const read = await rooms.bodies.read(message.body, context.admitted);
+  if ('refused' in read) return { denied: denial(read.refused, 'a body that can be read', connection.rule), target };
+  const mcp = isPlain(message) ? readMcp(read.body, asked.fields) : { unclear: 'a body that is read has no coding' };
+  try {
+    const decided = await decideRead({ target, asked: { ...asked, bodyBytes: read.body.length, mcp }, context, read }, rooms);
+    if (!('to' in decided)) read.release();
+    return 'denied' in decided ? { ...decided, mcp } : decided;
+  } catch (error) {
+    read.release();
+    throw error;
+  }
+}
+
+interface Read extends Pick<PassingRequest, 'target' | 'context' | 'read'> {
+  readonly asked: HttpRequest & Pick<HttpMessage, 'rawHeaders' | 'client'>;
+}
+
+async function decideRead({ target, asked, context, read }: Read, rooms: Rooms): Promise<DecidedRequest> {
+  const { admitted, connection, secure } = context;
+  const allowed = await permitted(asked, target, context);
   if ('effect' in allowed) return { denied: allowed, target };
-  const injected = inject({ ...target, method: message.method ?? '', rawHeaders: message.rawHeaders, secure, wallMs: rooms.wallMs() }, admitted.held);
+  const { method } = asked;
+  const injected = inject({ ...target, method, rawHeaders: asked.rawHeaders, secure, wallMs: rooms.wallMs() }, admitted.held);
   if ('effect' in injected) return { denied: injected, target };
   const tooFast = admitted.tooFast();
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };
   const { denied, audit } = admitted.meter.open(allowed.request.layers, rooms.nowMs());
   if (denied !== null) return { denied, target };
-  const head = headBytes(message);
+  const head = headBytes({ method, path: target.path, rawHeaders: asked.rawHeaders });
   const over = admitted.meter.pass(allowed.request.layers, head).denied;
   if (over !== null) return { denied: over, target };
   connection.bytes.out += head;
@@ -58,26 +103,63 @@ export async function decideRequest(message: IncomingMessage, context: HttpConte
   const to = resolved.addresses;
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
-  const body: Json = { event: 'request', connection: connection.id, host, port, method: message.method ?? '', path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })) };
+  const body: Json = { event: 'request', connection: connection.id, host, port, method, path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, ...mcpFacts(asked.mcp), secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })), approval: allowed.approval };
   await admitted.record(body);
-  return { context, target, request: allowed.request, injected, to };
+  return { context, target, request: allowed.request, injected, to, read };
+}
+
+function connect(target: Target, { admitted: { layers }, secure }: HttpContext): ConnectionAllowed | EgressDenied {
+  const connection = decideConnection(layers, target);
+  if (connection.effect === 'deny') return connection;
+  const { host, port } = target;
+  const wanted = secure ? 'https' : 'http';
+  if (connection.protocol !== wanted) return denial(`requests to ${host}:${port} are not for the gate to read by ${wanted}: its protocol is ${connection.protocol}`, `CONNECT, or --allow ${host}:${port}/${wanted}`, connection.rule);
+  return connection;
+}
+
+interface Permitted {
+  readonly connection: ConnectionAllowed;
+  readonly request: HttpAllowed;
+}
+
+/** By the rules, and where only rules with `hold` allow it by a decision, for which it waits. */
+async function permitted(asked: Read['asked'], target: Target, context: HttpContext): Promise<(Permitted & { readonly approval: string | null }) | EgressDenied> {
+  const allowed = allow(asked, target, context);
+  if ('effect' in allowed) return allowed;
+  const { admitted } = context;
+  const { host, port, path } = target;
+  const verdict = await admitted.approvals.ask({ host, port, method: asked.method, path: pathOnly(path) }, allowed.request.layers, { holdMs: admitted.policy.holdMs, client: asked.client });
+  if (verdict !== null && 'effect' in verdict) return verdict;
+  return { ...allowed, approval: verdict?.approval ?? null };
 }
 
 /** By the rules as they are now, which may not be those by which the connection was opened. */
-function allow({ method = '', headers }: IncomingMessage, target: Target, { admitted: { layers }, secure }: HttpContext): { readonly connection: ConnectionAllowed; readonly request: HttpAllowed } | EgressDenied {
-  const connection = decideConnection(layers, target);
+function allow(asked: HttpRequest, target: Target, context: HttpContext): Permitted | EgressDenied {
+  const connection = connect(target, context);
   if (connection.effect === 'deny') return connection;
-  const { host, port, path } = target;
-  const wanted = secure ? 'https' : 'http';
-  if (connection.protocol !== wanted) return denial(`requests to ${host}:${port} are not for the gate to read by ${wanted}: its protocol is ${connection.protocol}`, `CONNECT, or --allow ${host}:${port}/${wanted}`, connection.rule);
-  const length = headers['content-length'];
-  const request = decideHttp(connection.layers, { method, path, bodyBytes: length === undefined ? null : Number(length) });
+  const request = decideHttp(connection.layers, asked);
   return request.effect === 'deny' ? request : { connection, request };
 }
 
+function requestOf({ method = '', headers, rawHeaders, client }: HttpMessage, { path }: Target): HttpRequest & Required<Pick<HttpRequest, 'fields'>> & Pick<HttpMessage, 'rawHeaders' | 'client'> {
+  const length = headers['content-length'];
+  return { method, path, bodyBytes: length === undefined ? null : Number(length), fields: passedOn(rawHeaders), rawHeaders, client };
+}
+
+/** Whether the body comes as it is, and not in a coding beside its pieces (RFC 9112 §6.1). */
+function isPlain({ headers }: HttpMessage): boolean {
+  return (headers['transfer-encoding'] ?? 'chunked').toLowerCase() === 'chunked';
+}
+
+/** What the messages ask for; never what goes with them. */
+function mcpFacts(mcp: McpRead | undefined): { readonly mcp?: Json } {
+  if (mcp === undefined || mcp === null) return {};
+  return { mcp: 'unclear' in mcp ? { unclear: mcp.unclear } : mcp.messages.map(({ method, tool }) => ({ method, tool })) };
+}
+
 /** What the head of a request carries, as it came. */
-function headBytes({ method = '', url = '', rawHeaders }: IncomingMessage): number {
-  return rawHeaders.reduce((sum, text) => sum + text.length + 2, method.length + url.length + 2);
+function headBytes({ method, path, rawHeaders }: Pick<Injectable, 'method' | 'path' | 'rawHeaders'>): number {
+  return rawHeaders.reduce((sum, text) => sum + text.length + 2, method.length + path.length + 2);
 }
 
 /** Queries hold secrets often enough that they are not for the record. */

@@ -4,7 +4,7 @@ import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
 /** Header fields that go on to the other side, each as often as it came. Host and whatever frames the message are written anew. */
-export function passedOn(rawHeaders: readonly string[]): OutgoingHttpHeaders {
+export function passedOn(rawHeaders: readonly string[]): Readonly<Record<string, string[]>> {
   const pairs = rawHeaders.flatMap((name, at) => (at % 2 === 0 ? [{ name: name.toLowerCase(), value: rawHeaders[at + 1] ?? '' }] : []));
   const ofThisHop = new Set(pairs.flatMap(({ name, value }) => (name === 'connection' ? value.toLowerCase().split(',').map((token) => token.trim()) : [])));
   const fields: Record<string, string[]> = Object.create(null) as Record<string, string[]>;

@@ -1,26 +1,30 @@
-import { createServer, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import type { EgressDenied } from '@caisson/contract';
-import type { Admitted, OpenConnection } from './admitted.ts';
+import type { Admitted } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
-import { denial, denialBody, failureBody, responseText, type DenialBody } from './denial.ts';
+import { denial, denialBody, failureBody, responseText, rpcDenial, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
-import { EchoGuard, Frames, holdsAny } from './echo.ts';
+import { WEBSOCKET } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
-import { closingHead, headText, passedOn } from './http-fields.ts';
+import { Bodies } from './http-body.ts';
+import { CAME_BACK, openConnection, passBody, wayOf, withoutSecrets } from './http-pass.ts';
+import { Http2Relay } from './http2-relay.ts';
+import { closingHead, headText, lengthFields, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
-import { carry, type Way } from './relay.ts';
+import type { McpRead } from './mcp.ts';
+import { carry } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
 const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
-const CAME_BACK = 'the answer holds a secret of its server, or is compressed so that this cannot be seen';
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** A request that passes, or what is said to its client. */
-type Verdict = { readonly passing: PassingRequest } | { readonly body: DenialBody };
+type Verdict = { readonly passing: PassingRequest } | { readonly body: DenialBody; readonly mcp?: McpRead };
 
 /** Requests of one connection that wait for the one before them, and when the last of them is answered. */
 interface Turns {
@@ -36,10 +40,13 @@ export class HttpRelay {
   readonly #rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>;
   readonly #contexts = new WeakMap<Duplex, HttpContext & Turns>();
   readonly #upstreams = new Upstreams();
+  readonly #bodies = new Bodies();
   readonly #server: Server;
+  readonly #http2: Http2Relay;
 
   constructor(rooms: Pick<GateRooms, 'resolve' | 'nowMs' | 'wallMs' | 'nextId'>) {
     this.#rooms = rooms;
+    this.#http2 = new Http2Relay({ ...rooms, bodies: this.#bodies, upstreams: this.#upstreams });
     this.#server = createServer({ ...LIMITS, insecureHTTPParser: false, joinDuplicateHeaders: false, noDelay: true });
     this.#server.maxHeadersCount = 0; // what is beyond a count is hidden from the gate and not from the parser: the size of a head bounds it
     this.#server.emit('listening'); // it never listens itself, and looks at the times of its connections from then on only
@@ -68,6 +75,7 @@ export class HttpRelay {
 
   /** Serves what has come out of a TLS connection that was allowed to one host and port. */
   serveSecure({ admitted, client, host, port }: Pick<Call, 'admitted' | 'client' | 'host' | 'port'>): void {
+    if (client instanceof TLSSocket && client.alpnProtocol === 'h2') return this.#http2.serve({ admitted, client, host, port });
     this.#take(client, Buffer.alloc(0), { admitted, meant: { host, port }, secure: true });
   }
 
@@ -80,19 +88,7 @@ export class HttpRelay {
   }
 
   #take(client: Socket, head: Buffer, { admitted, meant, secure }: Pick<HttpContext, 'admitted' | 'meant' | 'secure'>): void {
-    const { wallMs, nextId } = this.#rooms;
-    const connection: OpenConnection = {
-      id: nextId(), protocol: secure ? 'https' : 'http', layers: [], host: meant?.host ?? '', port: meant?.port ?? 0, startedMs: wallMs(), leases: new Set(), bytes: { out: 0, in: 0 },
-      cut: () => void client.destroy(),
-    };
-    // A connection to the proxy is to no one host: it is cut when the rules change, and the client makes another.
-    admitted.connections.set(connection.id, connection);
-    client.once('close', () => {
-      admitted.connections.delete(connection.id);
-      admitted.passed.connections += 1;
-      admitted.passed.out += connection.bytes.out;
-      admitted.passed.in += connection.bytes.in;
-    });
+    const connection = openConnection({ admitted, meant, secure, client, cut: () => void client.destroy() }, this.#rooms);
     this.#contexts.set(client, { admitted, meant, connection, secure, waiting: 0, answered: Promise.resolve() });
     if (head.length > 0) client.unshift(head);
     this.#server.emit('connection', client);
@@ -113,17 +109,18 @@ export class HttpRelay {
   }
 
   /** What a request comes to where it may not pass; null: it passes, as `passing`. */
-  async #decide(request: IncomingMessage): Promise<Verdict> {
-    const decided = await decideRequest(request, this.#context(request), this.#rooms);
+  async #decide(request: IncomingMessage, body: Readable | null = request): Promise<Verdict> {
+    const { method = '', url = '', rawHeaders, headers } = request;
+    const decided = await decideRequest({ method, url, rawHeaders, headers, body, client: request.socket }, this.#context(request), { ...this.#rooms, bodies: this.#bodies });
     if ('to' in decided) return { passing: decided };
     if ('failed' in decided) return { body: failureBody(decided.failed) };
     this.#refuse(request, decided.denied, decided.target);
-    return { body: denialBody(decided.denied) };
+    return { body: denialBody(decided.denied), ...(decided.mcp !== undefined && { mcp: decided.mcp }) };
   }
 
   /** What follows an upgrade is not read, and so it is to none that carries requests, such as h2c (RFC 9113 §3.1). */
   async #decideUpgrade(request: IncomingMessage): Promise<Verdict> {
-    if (request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET') return this.#decide(request);
+    if (request.headers.upgrade?.toLowerCase() === 'websocket' && request.method === 'GET') return this.#decide(request, null);
     const denied = denial('an upgrade to anything but WebSocket, which could carry requests that nobody reads', 'the request without Upgrade');
     this.#refuse(request, denied, null);
     return { body: denialBody(denied) };
@@ -143,41 +140,27 @@ export class HttpRelay {
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const decided = await this.#decide(request);
+    if ('passing' in decided) releaseWith(response, decided.passing);
     if (request.socket.destroyed) return; // it was cut while it was put on record
-    if ('body' in decided) return answer(response, decided.body);
+    if ('body' in decided) return answer(response, decided.body, decided.mcp);
     const { passing } = decided;
-    const asked = await this.#upstreams.ask(request, passing, {});
+    const asked = await this.#upstreams.ask({ method: request.method, lengths: lengthFields(request), client: request.socket }, passing);
     if ('failed' in asked) return answer(response, failureBody(asked.failed));
     const { upstream } = asked;
     upstream.on('response', (reply) => {
       reply.on('error', () => response.destroy());
-      const body = this.#withoutSecrets(reply, passing, () => response.destroy());
+      const body = withoutSecrets(reply, passing, () => response.destroy(), reply);
       if (body === null) return answer(response, failureBody(CAME_BACK));
       response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
-      carry({ ...this.#way(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
+      carry({ ...wayOf(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
     });
     upstream.on('error', (error: NodeJS.ErrnoException) => answer(response, failureBody(error.code ?? error.message)));
     response.on('close', () => upstream.destroy());
-    this.#passBody(request, response, { passing, upstream });
-  }
-
-  /** A body whose length was not said is cut where it becomes longer than it may be. */
-  #passBody(request: IncomingMessage, response: ServerResponse, { passing, upstream }: { readonly passing: PassingRequest; readonly upstream: ClientRequest }): void {
-    const { bodyBytes, rule } = passing.request;
-    let sent = 0;
-    let tooLong: EgressDenied | null = null;
-    carry({
-      from: request, to: upstream, turn: passing.context.admitted.turn,
-      pass: (bytes) => {
-        sent += bytes;
-        if (bodyBytes === null || sent <= bodyBytes) return this.#pass(passing, 'out', bytes);
-        tooLong = denial(`the body is longer than the ${bodyBytes} bytes that the rule allows`, 'a greater bodyBytes', rule);
-        this.#refuse(request, tooLong, passing.target);
-        return false;
-      },
-      cut: () => {
+    passBody({
+      from: request, to: upstream, passing,
+      cut: (denied) => {
         upstream.destroy();
-        answer(response, denialBody(tooLong ?? denial('as many bytes have passed as the rule allows', 'a greater bytes', rule)));
+        answer(response, denialBody(denied));
       },
     });
   }
@@ -189,73 +172,48 @@ export class HttpRelay {
     if (client.destroyed) return;
     if ('body' in decided) return void client.end(responseText(decided.body));
     const { passing } = decided;
-    const asked = await this.#upstreams.ask(request, passing, { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' });
+    const more = { connection: 'Upgrade', upgrade: request.headers.upgrade ?? '' };
+    const asked = await this.#upstreams.ask({ method: request.method, lengths: lengthFields(request), client: request.socket, more }, passing);
     if ('failed' in asked) return void client.end(responseText(failureBody(asked.failed)));
     const { upstream } = asked;
     upstream.on('error', () => client.destroy());
     upstream.on('response', (reply) => {
       reply.on('error', () => client.destroy());
-      const body = this.#withoutSecrets(reply, passing, () => client.destroy());
+      const body = withoutSecrets(reply, passing, () => client.destroy(), reply);
       if (body === null) return void client.end(responseText(failureBody(CAME_BACK)));
       client.write(closingHead(reply));
-      carry({ ...this.#way(passing, 'in'), from: body, to: client, cut: () => client.destroy() });
+      carry({ ...wayOf(passing, 'in'), from: body, to: client, cut: () => client.destroy() });
     });
     upstream.on('upgrade', (reply, socket, first) => {
       socket.on('error', () => client.destroy());
       if (first.length > 0) socket.unshift(first);
-      const answered = this.#withoutSecrets(reply, passing, () => client.destroy(), { body: socket, frames: new Frames() });
+      const answered = withoutSecrets(reply, passing, () => client.destroy(), socket, WEBSOCKET);
       if (answered === null) return void client.destroy();
       client.write(headText(reply));
       answered.once('close', () => socket.destroy());
       for (const [from, to, direction, begun] of [[client, socket, 'out', head], [answered, client, 'in', Buffer.alloc(0)]] as const) {
         from.on('error', () => to.destroy());
         from.once('close', () => to.destroy());
-        carry({ ...this.#way(passing, direction), from, to, head: begun, cut: () => from.destroy() });
+        carry({ ...wayOf(passing, direction), from, to, head: begun, cut: () => from.destroy() });
       }
     });
     client.once('close', () => upstream.destroy());
     upstream.end();
   }
+}
 
-  /**
-   * What a server answers, as long as no secret that goes to it comes back in that: it is for the server, and not for who asked.
-   * Null: it has come back in the head, or what follows cannot be read.
-   */
-  #withoutSecrets(reply: IncomingMessage, { context: { admitted }, injected: { echoes }, target: { host, port } }: PassingRequest, cut: () => void, { body, frames }: { readonly body: Readable; readonly frames: Frames | null } = { body: reply, frames: null }): Readable | null {
-    if (echoes.length === 0) return body;
-    const cameBack = (): null => {
-      admitted.refuse({ what: 'answer', to: `${host}:${port}`, rule: null, reason: CAME_BACK });
-      body.destroy();
-      return null;
-    };
-    const encoding = reply.headers['content-encoding'] ?? 'identity';
-    if (encoding.toLowerCase() !== 'identity' || holdsAny([reply.statusMessage, ...reply.rawHeaders].join('\n'), echoes)) return cameBack();
-    const guard = new EchoGuard(echoes, frames);
-    guard.on('error', () => {
-      cameBack();
-      cut();
-    });
-    body.once('close', () => guard.destroyed || body.readableEnded || guard.destroy());
-    return body.pipe(guard);
-  }
-
-  #way(passing: PassingRequest, direction: 'out' | 'in'): Pick<Way, 'turn' | 'pass'> {
-    return { turn: passing.context.admitted.turn, pass: (bytes) => this.#pass(passing, direction, bytes) };
-  }
-
-  /** Counts bytes against the rules. @returns whether they may pass */
-  #pass({ context: { admitted, connection }, request: { layers }, target: { host, port } }: PassingRequest, direction: 'out' | 'in', bytes: number): boolean {
-    const { denied } = admitted.meter.pass(layers, bytes);
-    if (denied !== null) admitted.refuse({ what: 'request', to: `${host}:${port}`, rule: denied.rule, reason: denied.reason, wouldAllow: denied.wouldAllow });
-    else connection.bytes[direction] += bytes;
-    return denied === null;
-  }
+/** Lets go of a body that was read when its request is over. */
+function releaseWith(response: ServerResponse, { read }: PassingRequest): void {
+  if (response.closed) read?.release();
+  else response.once('close', () => read?.release());
 }
 
 /** Says why nothing passes, where that can still be said. */
-function answer(response: ServerResponse, body: DenialBody): void {
+function answer(response: ServerResponse, body: DenialBody, mcp?: McpRead): void {
   if (response.headersSent) return void response.destroy();
-  const text = `${JSON.stringify(body)}\n`;
-  response.writeHead(body['error'] === 'EGRESS_DENIED' ? 403 : 502, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
+  const rpc = rpcDenial(body, mcp);
+  const text = rpc ?? `${JSON.stringify(body)}\n`;
+  const status = body['error'] === 'EGRESS_DENIED' ? 403 : 502;
+  response.writeHead(rpc === null ? status : 200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
   response.end(text);
 }

@@ -1,8 +1,11 @@
-import { ruleName, type EgressAllowed, type EgressDenied, type EgressRule } from '@caisson/contract';
+import { ruleName, type EgressAllowed, type EgressDenied, type EgressRule, type HttpRule } from '@caisson/contract';
 import { without } from './decide.ts';
+import { allowsFields, deniesFields, type Fields } from './field-rules.ts';
 import type { Refused } from './host.ts';
 import { canonicalPath, matchesPath, type CanonicalPath } from './http-path.ts';
 import { allowing, narrowed, type Layer, type LayerName } from './layers.ts';
+import type { McpRead } from './mcp.ts';
+import { allowsMcp, deniesMcp, mcpWords } from './mcp-rules.ts';
 
 export interface HttpRequest {
   readonly method: string;
@@ -10,6 +13,10 @@ export interface HttpRequest {
   readonly path: string;
   /** Length of the body, as far as it is known. Null: not stated; decide again with what has come when more comes. */
   readonly bodyBytes: number | null;
+  /** Not given: what rules ask of fields is not met, and what they deny by fields is denied. */
+  readonly fields?: Fields;
+  /** What the body holds. Not given: it is not read, and as for fields. */
+  readonly mcp?: McpRead;
 }
 
 /** A request that may pass. */
@@ -40,7 +47,7 @@ export function decideHttp(layers: readonly Layer[], request: HttpRequest): Http
   const limits: number[] = [];
   const refused: EgressDenied[] = audits.map((audit) => audit.denial);
   for (const layer of layers) {
-    const passing = layer.allow?.filter((rule) => allowsRequest(rule, read)) ?? null;
+    const passing = withoutHold(layer.allow?.filter((rule) => allowsRequest(rule, read)) ?? null);
     const auditing = layer.allow?.filter((rule) => rule.auditOnly === true) ?? [];
     // A rule that only records lets longer bodies pass, also where another one allows this request.
     if (passing !== null && auditing.length === 0) limits.push(widestBody(passing));
@@ -58,6 +65,13 @@ export function decideHttp(layers: readonly Layer[], request: HttpRequest): Http
   return allowed({ layers: narrowed(kept, { allow: () => true, deny: () => false }), bodyBytes, request, audit: refused[0] });
 }
 
+/** Whether the body must be read before the request can be decided: whether a rule by whose messages it is decided means all else of it. */
+export function asksForBody(layers: readonly Layer[], request: HttpRequest): boolean {
+  const read = readRequest(layers, request);
+  if ('refused' in read) return false;
+  return layers.some(({ allow, deny }) => [...(allow ?? []), ...deny].some((rule) => rule.http?.mcp !== undefined && deniesRequest(rule, { ...read, mcp: { unclear: '' } })));
+}
+
 /** The method and path, read once, if any rule looks at them: what no rule looks at need not be clear. */
 function readRequest(layers: readonly Layer[], request: HttpRequest): Read | Refused {
   const rules = layers.flatMap(({ allow, deny }) => [...(allow ?? []), ...deny]);
@@ -68,30 +82,40 @@ function readRequest(layers: readonly Layer[], request: HttpRequest): Read | Ref
   return 'refused' in canonical ? canonical : { ...request, canonical };
 }
 
-function allowsRequest({ http }: EgressRule, { method, canonical, bodyBytes }: Read): boolean {
+function allowsRequest({ http }: EgressRule, read: Read): boolean {
   if (http === undefined) return true;
+  const { method, canonical, bodyBytes, fields } = read;
   if (http.methods?.includes(method) === false) return false;
   if (http.paths !== undefined && (canonical === null || !http.paths.some((pattern) => matchesPath(pattern, canonical.path)))) return false;
-  return http.bodyBytes === undefined || (bodyBytes ?? 0) <= http.bodyBytes;
+  if (http.headers !== undefined && (fields === undefined || !allowsFields(http.headers, fields))) return false;
+  return allowsMessages(http, read) && (bodyBytes ?? 0) <= (http.bodyBytes ?? Infinity);
 }
 
-function deniesRequest({ http }: EgressRule, { method, canonical }: Read): boolean {
+/** A stream is opened, and a session ended, without a body (GET and DELETE of the transport), and only where that is said. */
+function allowsMessages({ mcp: rule, methods }: HttpRule, { method, mcp }: Read): boolean {
+  if (rule === undefined) return true;
+  return method === 'POST' ? allowsMcp(rule, mcp) : methods !== undefined && mcp === null;
+}
+
+function deniesRequest({ http }: EgressRule, { method, canonical, fields, mcp }: Read): boolean {
   if (http?.methods?.includes(method) === false) return false;
+  if (http?.headers !== undefined && fields !== undefined && !deniesFields(http.headers, fields)) return false;
+  if (http?.mcp !== undefined && !deniesMcp(http.mcp, mcp)) return false;
   return http?.paths === undefined || canonical === null || http.paths.some((pattern) => matchesPath(pattern, canonical.path) || matchesPath(pattern, canonical.bare));
 }
 
-function denial(rule: EgressRule, layer: LayerName, { method }: HttpRequest): EgressDenied {
-  return { effect: 'deny', rule: ruleName(rule), reason: `this ${word(method)} request is denied by "${ruleName(rule)}" of the ${layer}`, wouldAllow: without(rule, layer) };
+function denial(rule: EgressRule, layer: LayerName, { method, mcp }: HttpRequest): EgressDenied {
+  return { effect: 'deny', rule: ruleName(rule), reason: `this ${word(method)} request${mcpWords(mcp)} is denied by "${ruleName(rule)}" of the ${layer}`, wouldAllow: without(rule, layer) };
 }
 
-function notAllowed({ name, allow }: Layer, { method, bodyBytes }: HttpRequest): EgressDenied {
+function notAllowed({ name, allow }: Layer, { method, bodyBytes, mcp }: HttpRequest): EgressDenied {
   const first = allow?.[0];
   const body = bodyBytes === null ? '' : ` with a body of ${bodyBytes} bytes`;
   return {
     effect: 'deny',
     rule: first === undefined ? null : ruleName(first),
-    reason: `no rule of the ${name} for this host allows this ${word(method)} request${body}`,
-    wouldAllow: `a rule of the ${name} whose methods, paths and bodyBytes this request is within`,
+    reason: `no rule of the ${name} for this host allows this ${word(method)} request${mcpWords(mcp)}${body}`,
+    wouldAllow: `a rule of the ${name} whose methods, paths, headers, mcp and bodyBytes this request is within`,
   };
 }
 
@@ -113,6 +137,12 @@ function allowed({ layers, bodyBytes, request, audit }: Passing): HttpAllowed | 
     layers,
     ...(audit !== undefined && { audit }),
   };
+}
+
+/** Where a rule without `hold` allows it, those with it give nothing: what they allow beyond that, such as a longer body, was not decided. */
+function withoutHold(passing: readonly EgressRule[] | null): readonly EgressRule[] | null {
+  const free = passing?.filter(({ hold }) => hold !== true) ?? [];
+  return free.length > 0 ? free : passing;
 }
 
 function widestBody(rules: readonly EgressRule[]): number {

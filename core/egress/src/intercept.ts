@@ -16,7 +16,7 @@ export async function endTls({ client, host }: Pick<Call, 'client' | 'host'>, ce
   const secureContext = await certificates.contextFor(host);
   if (client.destroyed) return { failed: 'the client went away' };
   client.unshift(hello);
-  const secure = new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ['http/1.1'] });
+  const secure = new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ['h2', 'http/1.1'] });
   return new Promise((resolve) => {
     const settle = (ended: Ended): void => {
       clearTimeout(timer);
@@ -24,7 +24,10 @@ export async function endTls({ client, host }: Pick<Call, 'client' | 'host'>, ce
       resolve(ended);
     };
     const timer = setTimeout(() => settle({ failed: `no TLS handshake within ${HANDSHAKE_MS} ms` }), HANDSHAKE_MS);
-    secure.once('secure', () => settle({ client: secure }));
+    secure.once('secure', () => {
+      Object.assign(secure, { secureConnecting: false }); // Node says it of the sockets of its own servers only, and HTTP/2 waits for it
+      settle({ client: secure });
+    });
     secure.on('error', (error: NodeJS.ErrnoException) => settle({ failed: `the client ended the TLS handshake: ${error.code ?? 'error'}` }));
     secure.once('close', () => settle({ failed: 'the client went away during the TLS handshake' }));
   });

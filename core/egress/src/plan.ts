@@ -12,6 +12,9 @@ export function standInAddress(place: number): string {
   return `198.18.${bits >> 8}.${bits & 255}`;
 }
 
+/** Where a sandbox reads what was refused to it: at the HTTP proxy. */
+export const DENIALS_URL = 'http://198.18.0.1:3128/denials';
+
 /** Index of the link of the first sandbox address, 198.19.0.0, in the gate's namespace (native/gate/link.c). */
 const FIRST_LINK_INDEX = 1_000;
 

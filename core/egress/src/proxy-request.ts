@@ -1,3 +1,4 @@
+import { DENIALS_URL } from './plan.ts';
 import { readHead, valuesOf, type Refusal, type RequestHead } from './proxy-head.ts';
 
 /** Where a client wants to go. The host is as it was sent, an IPv6 address in its brackets: nothing says yet that it is a name. */
@@ -16,11 +17,15 @@ export type ProxyHead =
   | { readonly need: 'more' }
   | { readonly connect: Authority; readonly restAt: number }
   | { readonly absolute: AbsoluteRequest; readonly restAt: number }
+  /** The gate itself is asked what it refused. */
+  | { readonly denials: true; readonly restAt: number }
   | Refusal;
 
 /** No user, no percent sign and nothing else that one reader ends a host with and another does not. */
 const AUTHORITY = /^([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9]\d{0,4}))?$/;
 const ABSOLUTE = /^http:\/\/([^/?#]*)([^#]*)$/i;
+/** As a client asks that takes the gate for a server, and as one that is told that it is its proxy. */
+const DENIALS = new Set(['/denials', DENIALS_URL]);
 const HTTP_PORT = 80;
 const PORT_MAX = 65_535;
 
@@ -33,7 +38,9 @@ const refuse = (reason: string): Refusal => ({ refused: 400, reason });
 export function readProxyHead(bytes: Uint8Array): ProxyHead {
   const read = readHead(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   if (!('head' in read)) return read;
-  const asked = read.head.method === 'CONNECT' ? readConnect(read.head) : readAbsolute(read.head);
+  const { method, target } = read.head;
+  if (method === 'GET' && DENIALS.has(target)) return { denials: true, restAt: read.restAt };
+  const asked = method === 'CONNECT' ? readConnect(read.head) : readAbsolute(read.head);
   return 'refused' in asked ? asked : { ...asked, restAt: read.restAt };
 }
 

@@ -56,6 +56,10 @@ export class Refusals {
 
 /** What a sandbox sent goes into the log escaped and of bounded length. */
 export function cut<T extends Refusal>(refusal: T): T {
-  const short = (text: string): string => text.replace(/[^\u0020-\u007e]/g, (c) => `\\x${(c.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`).slice(0, TEXT_MOST);
-  return { ...refusal, to: short(refusal.to), reason: short(refusal.reason) };
+  return { ...refusal, to: plain(refusal.to), reason: plain(refusal.reason) };
+}
+
+/** A text that drives no terminal and fills no log. */
+export function plain(text: string): string {
+  return text.replace(/[^\u0020-\u007e]/g, (c) => `\\x${(c.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`).slice(0, TEXT_MOST);
 }

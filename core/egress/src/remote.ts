@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, problemOf, type CertificateAuthority, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState } from '@caisson/contract';
+import { CaissonError, problemOf, type ApprovalAnswer, type Decided, type HeldAttempt, type CertificateAuthority, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
 import type { AdmissionMessage } from './admitted.ts';
 import { makeAuthority } from './authority.ts';
@@ -72,6 +72,16 @@ export class RemoteGate implements Disposable {
   /** Null: the gate does not know it. @throws CaissonError NETWORK_UNAVAILABLE */
   async state(sandbox: string): Promise<NetworkState | null> {
     return (await this.#ask('state', { sandbox })) as NetworkState | null;
+  }
+
+  /** What waits for a decision, of all sandboxes. @throws CaissonError NETWORK_UNAVAILABLE */
+  async held(): Promise<readonly HeldAttempt[]> {
+    return this.#admitted.size === 0 ? [] : (await this.#ask('held', {})) as readonly HeldAttempt[];
+  }
+
+  /** Null: nothing waits under this id. @throws CaissonError NETWORK_UNAVAILABLE */
+  async decide(decision: { readonly sandbox: string; readonly approval: string; readonly answer: ApprovalAnswer }): Promise<Decided | null> {
+    return (await this.#ask('decide', decision)) as Decided | null;
   }
 
   async #ask(verb: string, parameters: unknown, isWanted: () => boolean = () => true): Promise<unknown> {

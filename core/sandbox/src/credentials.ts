@@ -31,9 +31,9 @@ export async function credentialsFor({ sandbox, request: { network, secrets = []
 }
 
 /** The rules that were asked for, and those of the secrets that are leased. */
-export function effective({ rules }: NetworkRequest, leases: readonly Lease[]): NetworkRequest {
+export function effective(network: NetworkRequest, leases: readonly Lease[]): NetworkRequest {
   const own = leases.flatMap(({ secret, ...lease }) => rulesForSecret(secret, lease));
-  return own.length === 0 ? { rules } : { rules: [...rules, ...own] };
+  return own.length === 0 ? network : { ...network, rules: [...network.rules, ...own] };
 }
 
 /** Hosts of the rules by which requests are read by TLS. */

@@ -1,9 +1,10 @@
-import { CaissonError, ruleName, type NetworkInfo, type NetworkRequest, type NetworkState } from '@caisson/contract';
+import { CaissonError, type NetworkInfo, type NetworkRequest, type NetworkState } from '@caisson/contract';
 import { decideNetwork } from '@caisson/authority';
 import type { Box } from './box.ts';
 import { admit } from './create.ts';
 import { effective, mustCertify } from './credentials.ts';
 import { noteOf } from './note.ts';
+import { ruleNames } from './record.ts';
 import { lifecycle } from './stay-record.ts';
 import type { StayRooms } from './stay-rooms.ts';
 
@@ -34,7 +35,7 @@ async function make(box: Box, { network, caller }: Change, rooms: StayRooms): Pr
   if (denied !== null) throw new CaissonError(denied.code, denied.context);
   mustCertify(box.facts.id, box.credentials, network);
   const { id: sandbox } = box.facts;
-  await rooms.evidence.append(lifecycle(sandbox, 'network', { caller, rules: network.rules.map(ruleName) }));
+  await rooms.evidence.append(lifecycle(sandbox, 'network', { caller, rules: ruleNames(network) }));
   const address = mustHave(box, 'changing its network'); // it may have been closed or put back while that was written
   const before = box.network;
   box.network = network; // at once: whoever starts it anew while the gate answers admits it with these
@@ -53,7 +54,8 @@ async function make(box: Box, { network, caller }: Change, rooms: StayRooms): Pr
 export async function networkOf(box: Box, rooms: StayRooms): Promise<NetworkInfo> {
   mustHave(box, 'reading its network');
   const state = await rooms.gate.state(box.facts.id);
-  return { rules: box.network?.rules ?? [], ...(state ?? NOTHING_YET) };
+  const { rules = [], learn } = box.network ?? {};
+  return { rules, ...(learn === true && { learn }), ...(state ?? NOTHING_YET) };
 }
 
 /** The address of its link. @throws CaissonError NETWORK_ABSENT, SANDBOX_STATE */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type OutputCount, type RunRequest, type RunResult,
+  canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult,
 } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
@@ -48,7 +48,12 @@ export function intentEntry(id: string, caller: string, request: RunRequest, dec
 
 /** Names of the rules that are asked for; null: no network is. */
 export function rulesOf({ network }: Pick<RunRequest, 'network'>): readonly string[] | null {
-  return network?.rules.map(ruleName) ?? null;
+  return network === undefined ? null : ruleNames(network);
+}
+
+/** Names of the rules; whoever may learn has one more. */
+export function ruleNames({ rules, learn }: NetworkRequest): readonly string[] {
+  return [...rules.map(ruleName), ...(learn === true ? ['learn'] : [])];
 }
 
 /** The program's name is recorded as it is: it is what an auditor looks for, and no place for a secret. */

@@ -1,4 +1,4 @@
-import type { CertificateAuthority, EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Lease, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
+import type { ApprovalAnswer, Decided, HeldAttempt, CertificateAuthority, EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Lease, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
 import type { Machine, OutputStream } from '@caisson/runtime';
 
 /** Everything a call needs of the other rooms. */
@@ -59,6 +59,10 @@ export interface GateRoom {
    * @returns the last state of it; null when the gate does not know it, or not any more
    */
   dismiss(sandbox: string): Promise<NetworkState | null>;
+  /** What waits for a decision, of all sandboxes. @throws CaissonError NETWORK_UNAVAILABLE */
+  held(): Promise<readonly HeldAttempt[]>;
+  /** Null: nothing waits under this id. @throws CaissonError NETWORK_UNAVAILABLE */
+  decide(decision: { readonly sandbox: string; readonly approval: string; readonly answer: ApprovalAnswer }): Promise<Decided | null>;
   /** Null: the gate does not know it, or not yet. @throws CaissonError NETWORK_UNAVAILABLE */
   state(sandbox: string): Promise<NetworkState | null>;
 }

@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
 import {
-  CaissonError, canonicalJson, type CreateRequest, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type LiveUsage, type NetworkInfo, type NetworkRequest, type SandboxInfo,
+  CaissonError, canonicalJson, type ApprovalAnswer, type Decided, type HeldAttempt, type CreateRequest, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type LiveUsage, type NetworkInfo, type NetworkRequest, type SandboxInfo,
   type TerminalSize,
 } from '@caisson/contract';
 import { decideRenewal, sandboxRules } from '@caisson/authority';
+import { decideApproval } from './approvals.ts';
 import type { Box, BoxExec } from './box.ts';
 import { closeBox, watchBox } from './close.ts';
 import { create, type Creation } from './create.ts';
@@ -183,6 +184,14 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
 
   async networkState(sandbox: string): Promise<NetworkInfo> {
     return networkOf(this.#find(sandbox), this.#rooms);
+  }
+
+  approvals(): Promise<readonly HeldAttempt[]> {
+    return this.#rooms.gate.held();
+  }
+
+  decideApproval(approval: string, answer: ApprovalAnswer, { caller }: Asking): Promise<Decided> {
+    return decideApproval({ approval, answer, caller }, this.#rooms);
   }
 
   async revokeSecret(sandbox: string, secret: string, { caller }: Asking): Promise<SandboxInfo> {

@@ -7,19 +7,19 @@ export type ErrorCode =
   | 'USAGE' | 'REQUEST_INVALID' | 'POLICY_INVALID' | 'LIMIT_EXCEEDS_POLICY' | 'LIMIT_BELOW_LEVEL' | 'LIMIT_NOT_ENFORCEABLE'
   | 'LEVEL_BELOW_POLICY' | 'LEVEL_UNAVAILABLE' | 'HOST_LACKS_CGROUP' | 'HOST_LACKS_USER_NAMESPACES' | 'HOST_LACKS_SECCOMP'
   | 'HOST_LACKS_LANDLOCK' | 'FLOOR_VIOLATED' | 'NETWORK_UNAVAILABLE' | 'EGRESS_EXCEEDS_POLICY' | 'NETWORK_ABSENT' | 'EGRESS_UNCERTIFIED'
-  | 'SECRET_UNKNOWN' | 'SECRET_UNAVAILABLE' | 'LEASE_NOT_FOUND' | 'LAUNCH_FAILED' | 'ATTESTATION_FAILED' | 'EVIDENCE_UNAVAILABLE'
-  | 'EVIDENCE_DAMAGED' | 'DAEMON_UNREACHABLE' | 'DAEMON_START_FAILED' | 'DAEMON_RUNNING' | 'STATE_DIR_INVALID' | 'FRAME_INVALID'
-  | 'SANDBOX_LOST' | 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID' | 'SANDBOX_NAME_TAKEN' | 'SANDBOXES_EXCEED_POLICY'
-  | 'LIMIT_EXCEEDS_SANDBOX' | 'WORKSPACE_SIZE' | 'WORKSPACE_EXISTS' | 'SNAPSHOT_DIFFERS' | 'IDEMPOTENCY_MISMATCH' | 'CANCELLED'
-  | 'SANDBOX_NOT_FOUND' | 'EXEC_NOT_FOUND' | 'SANDBOX_STATE' | 'OUTPUT_GONE' | 'PORT_REFUSED' | 'CHECKPOINT_UNAVAILABLE'
-  | 'CHECKPOINT_FAILED' | 'CHECKPOINT_INVALID' | 'SNAPSHOT_NOT_FOUND' | 'WORKSPACE_NOT_FOUND' | 'WORKSPACES_UNAVAILABLE'
-  | 'WORKSPACE_INVALID' | 'WORKSPACE_CONFLICT' | 'WORKSPACE_ATTACHED' | 'WORKSPACE_DAMAGED' | 'WORKSPACE_POOL_FULL' | 'WORKSPACE_FAILED'
-  | 'WORKSPACE_IMPORT_FAILED' | 'FILE_NOT_FOUND' | 'FILE_EXISTS' | 'FILE_NOT_REGULAR' | 'FILE_OUTSIDE' | 'FILE_DENIED' | 'FILE_NO_SPACE'
-  | 'FILE_CHANGED' | 'FILE_TOO_LARGE' | 'ARCHIVE_INVALID' | 'PATCH_REJECTED' | 'FILES_UNAVAILABLE' | 'ROUTE_NOT_FOUND'
-  | 'METHOD_NOT_ALLOWED' | 'UPGRADE_REQUIRED' | 'REQUEST_TIMEOUT' | 'REQUEST_TOO_LARGE' | 'MEDIA_TYPE_UNSUPPORTED' | 'RANGE_INVALID'
-  | 'HOST_REFUSED' | 'RATE_LIMITED' | 'TOKEN_INVALID' | 'TOKEN_NOT_FOUND' | 'SCOPE_MISSING' | 'DRAINING' | 'NOT_OFFERED' | 'TLS_REQUIRED'
-  | 'TOKENS_DAMAGED' | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_TOO_LARGE' | 'IMAGE_UNAVAILABLE' | 'IMAGE_TAG_REFUSED'
-  | 'IMAGE_TOOL_MISSING' | 'IMAGE_IN_USE' | 'INTERNAL';
+  | 'APPROVAL_NOT_FOUND' | 'SECRET_UNKNOWN' | 'SECRET_UNAVAILABLE' | 'LEASE_NOT_FOUND' | 'LAUNCH_FAILED' | 'ATTESTATION_FAILED'
+  | 'EVIDENCE_UNAVAILABLE' | 'EVIDENCE_DAMAGED' | 'DAEMON_UNREACHABLE' | 'DAEMON_START_FAILED' | 'DAEMON_RUNNING' | 'STATE_DIR_INVALID'
+  | 'FRAME_INVALID' | 'SANDBOX_LOST' | 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID' | 'SANDBOX_NAME_TAKEN'
+  | 'SANDBOXES_EXCEED_POLICY' | 'LIMIT_EXCEEDS_SANDBOX' | 'WORKSPACE_SIZE' | 'WORKSPACE_EXISTS' | 'SNAPSHOT_DIFFERS'
+  | 'IDEMPOTENCY_MISMATCH' | 'CANCELLED' | 'SANDBOX_NOT_FOUND' | 'EXEC_NOT_FOUND' | 'SANDBOX_STATE' | 'OUTPUT_GONE' | 'PORT_REFUSED'
+  | 'CHECKPOINT_UNAVAILABLE' | 'CHECKPOINT_FAILED' | 'CHECKPOINT_INVALID' | 'SNAPSHOT_NOT_FOUND' | 'WORKSPACE_NOT_FOUND'
+  | 'WORKSPACES_UNAVAILABLE' | 'WORKSPACE_INVALID' | 'WORKSPACE_CONFLICT' | 'WORKSPACE_ATTACHED' | 'WORKSPACE_DAMAGED'
+  | 'WORKSPACE_POOL_FULL' | 'WORKSPACE_FAILED' | 'WORKSPACE_IMPORT_FAILED' | 'FILE_NOT_FOUND' | 'FILE_EXISTS' | 'FILE_NOT_REGULAR'
+  | 'FILE_OUTSIDE' | 'FILE_DENIED' | 'FILE_NO_SPACE' | 'FILE_CHANGED' | 'FILE_TOO_LARGE' | 'ARCHIVE_INVALID' | 'PATCH_REJECTED'
+  | 'FILES_UNAVAILABLE' | 'ROUTE_NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'UPGRADE_REQUIRED' | 'REQUEST_TIMEOUT' | 'REQUEST_TOO_LARGE'
+  | 'MEDIA_TYPE_UNSUPPORTED' | 'RANGE_INVALID' | 'HOST_REFUSED' | 'RATE_LIMITED' | 'TOKEN_INVALID' | 'TOKEN_NOT_FOUND' | 'SCOPE_MISSING'
+  | 'DRAINING' | 'NOT_OFFERED' | 'TLS_REQUIRED' | 'TOKENS_DAMAGED' | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_TOO_LARGE'
+  | 'IMAGE_UNAVAILABLE' | 'IMAGE_TAG_REFUSED' | 'IMAGE_TOOL_MISSING' | 'IMAGE_IN_USE' | 'INTERNAL';
 
 export interface Allowed {
   readonly effect: 'allow';
@@ -63,10 +63,17 @@ export interface EgressRule {
   readonly host: string;
   readonly port?: number;
   readonly protocol?: 'tls' | 'http' | 'https' | 'tcp';
-  readonly http?: { readonly methods?: readonly string[]; readonly paths?: readonly string[]; readonly bodyBytes?: number };
+  readonly http?: {
+    readonly methods?: readonly string[];
+    readonly paths?: readonly string[];
+    readonly bodyBytes?: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly mcp?: { readonly methods?: readonly string[]; readonly tools?: readonly string[] };
+  };
   readonly perMinute?: number;
   readonly bytes?: number;
   readonly auditOnly?: boolean;
+  readonly hold?: boolean;
 }
 
 export type Ending =
@@ -197,6 +204,7 @@ export interface LiveUsage {
 
 export interface NetworkInfo {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
   readonly secrets: readonly {
     readonly secret: string;
     readonly uses: number;
@@ -227,6 +235,7 @@ export interface NetworkInfo {
 
 export interface NetworkRequest {
   readonly rules: readonly EgressRule[];
+  readonly learn?: true;
 }
 
 export interface NewSnapshot {
@@ -305,7 +314,7 @@ export interface SandboxInfo {
 
 export type SandboxState = 'creating' | 'running' | 'paused' | 'restoring' | 'closing' | 'closed' | 'lost';
 
-export type Scope = 'sandboxes:read' | 'sandboxes:write' | 'exec' | 'files:read' | 'files:write' | 'workspaces' | 'images' | 'admin';
+export type Scope = 'sandboxes:read' | 'sandboxes:write' | 'exec' | 'files:read' | 'files:write' | 'workspaces' | 'images' | 'approvals' | 'admin';
 
 export interface SnapshotInfo {
   readonly id: string;

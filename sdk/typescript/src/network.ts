@@ -10,8 +10,8 @@ import { askJson } from './http.ts';
  */
 export type Rule = EgressRule | string;
 
-/** What a sandbox may reach. */
-export type Rules = readonly Rule[] | { readonly rules: readonly Rule[] };
+/** What a sandbox may reach. `learn`: any name that the policy does not refuse, for rules to be made of what is on record. */
+export type Rules = readonly Rule[] | { readonly rules: readonly Rule[]; readonly learn?: true };
 
 /** Fields of a request, with its rules in either form. */
 export type WithRules<T extends { readonly network?: NetworkRequest }> = Omit<T, 'network'> & { readonly network?: Rules };
@@ -55,8 +55,8 @@ export function withRules({ network, ...request }: { readonly network?: Rules })
 }
 
 function requestOf(rules: Rules): NetworkRequest {
-  const all = 'rules' in rules ? rules.rules : rules;
-  return { rules: all.map((rule) => (typeof rule === 'string' ? ruleOf(rule) : rule)) };
+  const { rules: all, learn } = 'rules' in rules ? rules : { rules };
+  return { rules: all.map((rule) => (typeof rule === 'string' ? ruleOf(rule) : rule)), ...(learn === true && { learn }) };
 }
 
 /** The short form; whether the host and port are ones is for Caisson to say. */

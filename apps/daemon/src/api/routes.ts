@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { APPROVAL_ROUTES } from './approvals.ts';
 import { EXEC_ROUTES } from './execs.ts';
 import { FILE_ROUTES } from './files.ts';
 import { IMAGE_ROUTES } from './images.ts';
@@ -24,5 +25,5 @@ const ABOUT_ROUTES: readonly Route[] = [
 
 /** Every route of the API but the upgrades and its own document, which is made from this table. */
 export const ROUTES: readonly Route[] = [
-  ...SANDBOX_ROUTES, ...SECRET_ROUTES, ...EXEC_ROUTES, ...SNAPSHOT_ROUTES, ...FILE_ROUTES, ...WORKSPACE_ROUTES, ...IMAGE_ROUTES, ...TOKEN_ROUTES, ...ABOUT_ROUTES,
+  ...SANDBOX_ROUTES, ...SECRET_ROUTES, ...EXEC_ROUTES, ...SNAPSHOT_ROUTES, ...FILE_ROUTES, ...WORKSPACE_ROUTES, ...IMAGE_ROUTES, ...TOKEN_ROUTES, ...APPROVAL_ROUTES, ...ABOUT_ROUTES,
 ];

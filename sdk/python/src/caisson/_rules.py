@@ -22,8 +22,10 @@ def network_request(rules: Rules | None) -> Any:
         return None
     if isinstance(rules, str):
         raise invalid_option("network is a list of rules")
-    every = rules["rules"] if isinstance(rules, dict) else rules
-    return {"rules": [_rule(rule) for rule in every]}
+    if not isinstance(rules, dict):
+        return {"rules": [_rule(rule) for rule in rules]}
+    learn = {"learn": True} if rules.get("learn") else {}
+    return {"rules": [_rule(rule) for rule in rules["rules"]], **learn}
 
 
 def _rule(rule: Rule) -> Any:

@@ -22,6 +22,7 @@ ErrorCode = Literal[
     "EGRESS_EXCEEDS_POLICY",
     "NETWORK_ABSENT",
     "EGRESS_UNCERTIFIED",
+    "APPROVAL_NOT_FOUND",
     "SECRET_UNKNOWN",
     "SECRET_UNAVAILABLE",
     "LEASE_NOT_FOUND",
@@ -142,10 +143,17 @@ class Denied(TypedDict):
     context: dict[str, Union[str, float]]
 
 
+class EgressRuleHttpMcp(TypedDict):
+    methods: NotRequired[list[str]]
+    tools: NotRequired[list[str]]
+
+
 class EgressRuleHttp(TypedDict):
     methods: NotRequired[list[str]]
     paths: NotRequired[list[str]]
     bodyBytes: NotRequired[int]
+    headers: NotRequired[dict[str, str]]
+    mcp: NotRequired["EgressRuleHttpMcp"]
 
 
 class EgressRule(TypedDict):
@@ -158,6 +166,7 @@ class EgressRule(TypedDict):
     perMinute: NotRequired[int]
     bytes: NotRequired[int]
     auditOnly: NotRequired[bool]
+    hold: NotRequired[bool]
 
 
 class EndingExited(TypedDict):
@@ -376,6 +385,7 @@ class NetworkInfoRefusedItem(TypedDict):
 
 class NetworkInfo(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
     secrets: list["NetworkInfoSecretsItem"]
     connections: list["NetworkInfoConnectionsItem"]
     passed: "NetworkInfoPassed"
@@ -385,6 +395,7 @@ class NetworkInfo(TypedDict):
 
 class NetworkRequest(TypedDict):
     rules: list["EgressRule"]
+    learn: NotRequired[Literal[true]]
 
 
 class NewSnapshot(TypedDict):
@@ -483,7 +494,7 @@ class SandboxInfo(TypedDict):
 SandboxState = Literal["creating", "running", "paused", "restoring", "closing", "closed", "lost"]
 
 
-Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "admin"]
+Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "approvals", "admin"]
 
 
 class SnapshotInfo(TypedDict):
