@@ -117,6 +117,8 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-secrets.test.ts', 'is seen by its server, and in the sandbox, on the disk of the host, in the record and in other processes by nobody (${level})'],
       ['test/egress/attack-secrets.test.ts', 'that comes back from its server does not reach the sandbox (${level})'],
       ['test/egress/attack-secrets.test.ts', 'goes nowhere else: another host, another method, path or place, plain HTTP, or a sandbox that did not ask for it'],
+      ['test/egress/attack-https.test.ts', 'does not tell the secret to a later request that has none'],
+      ['test/egress/attack-https.test.ts', 'and says what the agent tells it is no oracle: what is held back does not depend on the secret'],
     ],
     later: 'secrets as files for programs that cannot do with a placeholder',
   },
@@ -125,6 +127,7 @@ export const NETWORK: readonly Requirement[] = [
     promise: 'A secret is leased to one sandbox, for a time, and every use is on record; it can be taken back and replaced while it is in use.',
     proofs: [
       ['test/egress/attack-secrets.test.ts', 'that is revoked goes with no request more, and what it went out on is cut'],
+      ['test/egress/attack-https.test.ts', 'gets nothing after a revocation, also from a request that was waiting for its address'],
       ['test/egress/attack-secrets.test.ts', 'that is rotated is the new one from the next request on'],
       ['test/egress/attack-secrets.test.ts', 'whose time is over is not put in any more'],
       ['test/sandbox/secrets.test.ts', 'what is leased ends with its sandbox, however that ends'],

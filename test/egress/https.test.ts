@@ -29,9 +29,10 @@ describe('requests that the gate reads by TLS', { skip: noInternet(), concurrenc
   let scene: Scene;
   before(async () => {
     scene = await openScene({ policy: ({ net }) => ({ network: { certificateAuthorities: [net.caPem] } }) });
-    for (const name of ['api.example.test', 'other.example.test', 'self.example.test', 'wrong.example.test']) await scene.net.zone.set(name, { addresses: [PUBLIC], ttlSeconds: 3_600 });
+    for (const name of ['api.example.test', 'other.example.test', 'self.example.test', 'wrong.example.test', 'subject.example.test']) await scene.net.zone.set(name, { addresses: [PUBLIC], ttlSeconds: 3_600 });
     await scene.net.present('self.example.test', { isSelfSigned: true });
     await scene.net.present('wrong.example.test', { as: 'other.example.test' });
+    await scene.net.present('subject.example.test', { isNamedBySubject: true });
   });
   after(() => scene[Symbol.asyncDispose]());
 
@@ -82,7 +83,7 @@ describe('requests that the gate reads by TLS', { skip: noInternet(), concurrenc
   });
 
   test('a server that does not prove its name gets no request', async () => {
-    const hosts = ['self.example.test', 'wrong.example.test'];
+    const hosts = ['self.example.test', 'wrong.example.test', 'subject.example.test'];
     await using box = await scene.open({ level: 'container', rules: hosts.map((host) => ({ host, protocol: 'https' })) });
     const mark = await scene.net.mark();
     for (const host of hosts) {
@@ -92,7 +93,7 @@ describe('requests that the gate reads by TLS', { skip: noInternet(), concurrenc
     }
     const { requests, connections } = await scene.net.since(mark);
     assert.deepEqual(requests, []);
-    assert.ok(connections.length >= 2, 'control: they were reached');
+    assert.ok(connections.length >= 3, 'control: they were reached');
     assert.ok(connections.every(({ bytes }) => !bytes.includes('canary')));
   });
 

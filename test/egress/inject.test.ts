@@ -57,6 +57,15 @@ test('two secrets of one request are both put in, each in its place', () => {
   assert.deepEqual([rawHeaders, used.map(({ lease: { secret } }) => secret)], [[...bearer(VALUE), 'X-Key', 'second'], ['openai', 'key']]);
 });
 
+test('what a host may say back is looked for in whatever it is asked, and asked for whole', () => {
+  const pieces = ['Range', 'bytes=0-1', 'If-Range', '"x"', 'Sec-WebSocket-Extensions', 'permessage-deflate'];
+  const own = injected(ask({ rawHeaders: ['Accept', '*/*', ...pieces] }), held());
+  assert.deepEqual([own.rawHeaders, own.used], [['Accept', '*/*'], []]);
+  assert.ok(own.echoes.includes(VALUE));
+  const other = injected(ask({ host: 'other.example.test', rawHeaders: pieces }), held());
+  assert.deepEqual([other.rawHeaders, other.echoes], [pieces, []]);
+});
+
 for (const [why, request, more, reason] of [
   ['another host', { host: 'evil.example.test' }, {}, /none of its hosts/],
   ['a host below', { host: 'x.api.example.test' }, {}, /none of its hosts/],

@@ -178,7 +178,7 @@ export class Supervisor implements AsyncDisposable {
     if (role === 'launcher') return ['unshare', '--mount', '--propagation', 'slave'];
     if (role !== 'gate' || !('netns' in this.#gate)) return [];
     const { uid, gid } = this.#ids.gate;
-    return [`${this.#home}/build/native/caisson-gate`, 'start', this.#gate.netns, String(this.#gate.inode), String(uid), String(gid)];
+    return [...NO_CORE, `${this.#home}/build/native/caisson-gate`, 'start', this.#gate.netns, String(this.#gate.inode), String(uid), String(gid)];
   }
 
   /** A list, so that no secret of whoever started Caisson comes along; those that the policy names go to the vault alone. */

@@ -1,7 +1,7 @@
 import { request as httpRequest, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { checkServerIdentity, connect as connectTls, createSecureContext, getCACertificates, type PeerCertificate, type SecureContext } from 'node:tls';
 import type { NetworkPolicy } from '@caisson/contract';
 import { dial } from './dial.ts';
 import type { PassingRequest } from './http-decide.ts';
@@ -96,7 +96,7 @@ export function identity({ injected: { echoes } }: PassingRequest): OutgoingHttp
 /** A TLS connection whose server has proved that it is the host (RFC 9525). */
 function proved(socket: Socket, { host, trust, signal, protocols }: Proof): Promise<Opened> {
   return new Promise((resolve) => {
-    const secure = connectTls({ socket, servername: host, secureContext: trust, ALPNProtocols: [...protocols] });
+    const secure = connectTls({ socket, servername: host, secureContext: trust, ALPNProtocols: [...protocols], checkServerIdentity: namesHost });
     const settle = (failed: string | null): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
@@ -112,4 +112,9 @@ function proved(socket: Socket, { host, trust, signal, protocols }: Proof): Prom
     signal.addEventListener('abort', abort, { once: true });
     if (signal.aborted) abort();
   });
+}
+
+/** By the names that a certificate is for, and never by its subject, which authorities let be any text (RFC 9525 §2). */
+function namesHost(host: string, certificate: PeerCertificate): Error | undefined {
+  return checkServerIdentity(host, { ...certificate, subject: { ...certificate.subject, CN: '' } });
 }

@@ -11,7 +11,7 @@ import { passedOn } from './http-fields.ts';
 import { targetOf, type Target } from './http-target.ts';
 import { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 import type { Destination } from './layers.ts';
-import { inject, type Injected } from './inject.ts';
+import { inject, type Injectable, type Injected } from './inject.ts';
 import { readMcp, type McpRead } from './mcp.ts';
 import type { Checked } from './resolve.ts';
 
@@ -92,6 +92,11 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };
   const { denied, audit } = admitted.meter.open(allowed.request.layers, rooms.nowMs());
   if (denied !== null) return { denied, target };
+  const head = headBytes({ method, path: target.path, rawHeaders: asked.rawHeaders });
+  const over = admitted.meter.pass(allowed.request.layers, head).denied;
+  if (over !== null) return { denied: over, target };
+  connection.bytes.out += head;
+  for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   const resolved = await rooms.resolve(target.host, { unsafeAllowPrivate: admitted.policy.unsafeAllowPrivate ?? [], resolvers: admitted.policy.resolvers });
   if ('refused' in resolved) return { denied: denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', allowed.request.rule), target };
   if ('failed' in resolved) return resolved;
@@ -99,7 +104,6 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
   const body: Json = { event: 'request', connection: connection.id, host, port, method, path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, ...mcpFacts(asked.mcp), secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })), approval: allowed.approval };
-  for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
   await admitted.record(body);
   return { context, target, request: allowed.request, injected, to, read };
 }
@@ -151,6 +155,11 @@ function isPlain({ headers }: HttpMessage): boolean {
 function mcpFacts(mcp: McpRead | undefined): { readonly mcp?: Json } {
   if (mcp === undefined || mcp === null) return {};
   return { mcp: 'unclear' in mcp ? { unclear: mcp.unclear } : mcp.messages.map(({ method, tool }) => ({ method, tool })) };
+}
+
+/** What the head of a request carries, as it came. */
+function headBytes({ method, path, rawHeaders }: Pick<Injectable, 'method' | 'path' | 'rawHeaders'>): number {
+  return rawHeaders.reduce((sum, text) => sum + text.length + 2, method.length + path.length + 2);
 }
 
 /** Queries hold secrets often enough that they are not for the record. */

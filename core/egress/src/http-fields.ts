@@ -21,7 +21,13 @@ export function lengthFields({ headers }: Pick<IncomingMessage, 'headers'>): Out
 }
 
 /** The head of a response as it came: for a connection that is another protocol's from here on. */
-export function headText({ statusCode, statusMessage, rawHeaders }: IncomingMessage): string {
+export function headText({ statusCode, statusMessage, rawHeaders }: Pick<IncomingMessage, 'statusCode' | 'statusMessage' | 'rawHeaders'>): string {
   const lines = rawHeaders.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${rawHeaders[at + 1] ?? ''}`] : []));
   return [`HTTP/1.1 ${statusCode ?? 502} ${statusMessage ?? ''}`, ...lines, '', ''].join('\r\n');
+}
+
+/** The head of a response whose body ends with the connection. */
+export function closingHead({ statusCode, statusMessage, rawHeaders }: IncomingMessage): string {
+  const fields = Object.entries(passedOn(rawHeaders)).flatMap(([name, values]) => [values ?? []].flat().flatMap((value) => [name, String(value)]));
+  return headText({ statusCode, statusMessage, rawHeaders: [...fields, 'connection', 'close'] });
 }

@@ -5,11 +5,11 @@ import type { EgressDenied } from '@caisson/contract';
 import type { OpenConnection } from './admitted.ts';
 import type { GateRooms } from './call.ts';
 import { denial } from './denial.ts';
-import { EchoGuard, holdsAny } from './echo.ts';
+import { EchoGuard, GRPC, holdsAny, type Framing } from './echo.ts';
 import type { HttpContext, PassingRequest } from './http-decide.ts';
 import { carry, type Way } from './relay.ts';
 
-export const CAME_BACK = 'the answer holds a secret that went with the request, or is compressed so that this cannot be seen';
+export const CAME_BACK = 'the answer holds a secret of its server, or is compressed so that this cannot be seen';
 const BYTES_PASSED = 'as many bytes have passed as the rule allows';
 
 interface Opened extends Pick<HttpContext, 'admitted' | 'meant' | 'secure'> {
@@ -76,10 +76,10 @@ export function passBody({ from, to, passing, cut }: Body): void {
 }
 
 /**
- * What a server answers, as long as no secret that went to it comes back in that: it is for the server, and not for who asked.
+ * What a server answers, as long as no secret that goes to it comes back in that: it is for the server, and not for who asked.
  * Null: it has come back in the head, or what follows cannot be read.
  */
-export function withoutSecrets(reply: Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'statusMessage'>, passing: PassingRequest, cut: () => void, body: Readable): Readable | null {
+export function withoutSecrets(reply: Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'statusMessage'>, passing: PassingRequest, cut: () => void, body: Readable, framing: Framing | null = framingOf(reply)): Readable | null {
   const { echoes } = passing.injected;
   if (echoes.length === 0) return body;
   const encodings = [reply.headers['content-encoding'], reply.headers['grpc-encoding']].map((encoding) => [encoding ?? 'identity'].flat().join().toLowerCase());
@@ -88,7 +88,7 @@ export function withoutSecrets(reply: Pick<IncomingMessage, 'headers' | 'rawHead
     body.destroy();
     return null;
   }
-  const guard = new EchoGuard(echoes);
+  const guard = new EchoGuard(echoes, framing);
   guard.on('error', () => {
     cameBack(passing);
     body.destroy();
@@ -96,6 +96,11 @@ export function withoutSecrets(reply: Pick<IncomingMessage, 'headers' | 'rawHead
   });
   body.once('close', () => guard.destroyed || body.readableEnded || guard.destroy());
   return body.pipe(guard);
+}
+
+/** A message of gRPC is not to wait for the next. */
+function framingOf({ headers }: Pick<IncomingMessage, 'headers'>): Framing | null {
+  return headers['content-type']?.startsWith('application/grpc') === true ? GRPC : null;
 }
 
 /** Whether fields that follow a body may pass: no secret that went out comes back in them. */

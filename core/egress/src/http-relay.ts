@@ -7,17 +7,18 @@ import type { Admitted } from './admitted.ts';
 import type { Call, GateRooms } from './call.ts';
 import { denial, denialBody, failureBody, responseText, rpcDenial, type DenialBody } from './denial.ts';
 import { decideRequest, type HttpContext, type PassingRequest } from './http-decide.ts';
+import { WEBSOCKET } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
 import { Bodies } from './http-body.ts';
 import { CAME_BACK, openConnection, passBody, wayOf, withoutSecrets } from './http-pass.ts';
 import { Http2Relay } from './http2-relay.ts';
-import { headText, lengthFields, passedOn } from './http-fields.ts';
+import { closingHead, headText, lengthFields, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
 import type { McpRead } from './mcp.ts';
 import { carry } from './relay.ts';
 
 /** Sizes and times, in bytes and milliseconds, of what a sandbox may say before it is understood. */
-const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
+const LIMITS = { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 15_000, connectionsCheckingInterval: 2_000 };
 /** Requests that a client may send before it has the answer to the first. */
 const PIPELINED_MOST = 32;
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
@@ -47,6 +48,8 @@ export class HttpRelay {
     this.#rooms = rooms;
     this.#http2 = new Http2Relay({ ...rooms, bodies: this.#bodies, upstreams: this.#upstreams });
     this.#server = createServer({ ...LIMITS, insecureHTTPParser: false, joinDuplicateHeaders: false, noDelay: true });
+    this.#server.maxHeadersCount = 0; // what is beyond a count is hidden from the gate and not from the parser: the size of a head bounds it
+    this.#server.emit('listening'); // it never listens itself, and looks at the times of its connections from then on only
     this.#server.on('request', (request, response) => void this.#inTurn(request, response).catch(() => response.destroy()));
     this.#server.on('upgrade', (request, socket, head) => void this.#onUpgrade(request, socket, head).catch(() => socket.destroy()));
     this.#server.on('connect', (request, socket) => {
@@ -60,7 +63,7 @@ export class HttpRelay {
   #onNonsense({ code = '' }: NodeJS.ErrnoException, socket: Duplex): void {
     const { admitted, meant = null } = this.#contexts.get(socket) ?? {};
     if (code.startsWith('HPE_')) admitted?.refuse({ what: 'request', to: meant === null ? 'the proxy' : `${meant.host}:${meant.port}`, rule: null, reason: `no request that every reader understands alike: ${code}` });
-    if (socket.writable) socket.end(BAD_REQUEST);
+    if (socket.writable) socket.end(BAD_REQUEST, () => socket.destroy());
     else socket.destroy();
   }
 
@@ -178,13 +181,13 @@ export class HttpRelay {
       reply.on('error', () => client.destroy());
       const body = withoutSecrets(reply, passing, () => client.destroy(), reply);
       if (body === null) return void client.end(responseText(failureBody(CAME_BACK)));
-      client.write(headText(reply));
-      body.pipe(client);
+      client.write(closingHead(reply));
+      carry({ ...wayOf(passing, 'in'), from: body, to: client, cut: () => client.destroy() });
     });
     upstream.on('upgrade', (reply, socket, first) => {
       socket.on('error', () => client.destroy());
       if (first.length > 0) socket.unshift(first);
-      const answered = withoutSecrets(reply, passing, () => client.destroy(), socket);
+      const answered = withoutSecrets(reply, passing, () => client.destroy(), socket, WEBSOCKET);
       if (answered === null) return void client.destroy();
       client.write(headText(reply));
       answered.once('close', () => socket.destroy());

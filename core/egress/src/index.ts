@@ -16,7 +16,7 @@ export { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './h
 export { layersOf, type Destination, type Layer, type LayerName } from './layers.ts';
 export { inject, type HeldSecret, type Injectable, type Injected } from './inject.ts';
 export { readMcp, type McpMessage, type McpRead } from './mcp.ts';
-export { EchoGuard } from './echo.ts';
+export { EchoGuard, GRPC, spellingsOf, WEBSOCKET } from './echo.ts';
 export { Meter, Rate, type Taken } from './meter.ts';
 export { Names } from './names.ts';
 export { readRefusedPackets, type RefusedPacket } from './nflog.ts';

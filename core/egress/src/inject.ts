@@ -1,5 +1,6 @@
 import type { EgressDenied, Lease } from '@caisson/contract';
 import { denial } from './denial.ts';
+import { spellingsOf } from './echo.ts';
 import { canonicalPath, matchesPath } from './http-path.ts';
 import type { Destination } from './layers.ts';
 
@@ -26,7 +27,7 @@ export interface Injected {
   readonly path: string;
   readonly rawHeaders: readonly string[];
   readonly used: readonly HeldSecret[];
-  /** How what was put in could come back, letter by letter. */
+  /** How what was put in could come back, letter by letter, and what went to the same host before: it may say that to who asks later. */
   readonly echoes: readonly string[];
 }
 
@@ -35,6 +36,8 @@ const PORT = 443;
 /** What a field of a request can hold (RFC 9110 §5.5), and bytes of it that a server takes. */
 const VALUE = /^[\u0021-\u007e](?:[\u0020-\u007e]*[\u0021-\u007e])?$/;
 const VALUE_MOST = 8_192;
+/** Fields that ask for an answer in pieces, or in a form that cannot be looked through. */
+const UNREADABLE = new Set(['range', 'if-range', 'sec-websocket-extensions']);
 
 /**
  * Puts secrets where their placeholders stand, each in its place of a request to its hosts. A placeholder anywhere else in the
@@ -50,14 +53,21 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
     if (unbound !== null) return refuse(secret, unbound);
     const { value } = secret;
     if (value === null) return refuse(secret, 'its value cannot be had now');
-    if (!VALUE.test(value) || value.length > VALUE_MOST) return refuse(secret, 'its value cannot stand in the head of a request');
+    if (!fits(value)) return refuse(secret, 'its value cannot stand in the head of a request');
     const placed = place({ path, rawHeaders }, secret.lease, value);
     if (placed === null || mentions(placed, secret.lease.placeholder)) return refuse(secret, `it stands elsewhere than as ${secret.lease.at}, once`);
     ({ path, rawHeaders } = placed);
     used.push(secret);
     echoes.push(...placed.echoes);
   }
-  return { path, rawHeaders, used, echoes: [...new Set(echoes)] };
+  for (const { lease: { hosts }, value } of held) if (value !== null && fits(value) && hosts.includes(request.host)) echoes.push(...spellingsOf(value));
+  return { path, rawHeaders: echoes.length === 0 ? rawHeaders : readable(rawHeaders), used, echoes: [...new Set(echoes)] };
+}
+
+const fits = (value: string): boolean => VALUE.test(value) && value.length <= VALUE_MOST;
+
+function readable(rawHeaders: readonly string[]): readonly string[] {
+  return rawHeaders.filter((_, index) => !UNREADABLE.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()));
 }
 
 function refuse({ lease }: HeldSecret, why: string): EgressDenied {

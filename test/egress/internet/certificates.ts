@@ -16,6 +16,8 @@ export interface Presented {
   readonly as?: string;
   /** Signed by itself instead of by the test's authority. Default false. */
   readonly isSelfSigned?: boolean;
+  /** Whether its subject alone says the name. Default false. */
+  readonly isNamedBySubject?: boolean;
 }
 
 const newKey = (): string => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
@@ -42,11 +44,11 @@ export function openCertificates(dir: string): Certificates {
   const made = new Map<string, Promise<SecureContext>>();
   const presented = new Map<string, Presented>();
   const make = async (server: string): Promise<SecureContext> => {
-    const { as = server, isSelfSigned = false } = presented.get(server) ?? {};
+    const { as = server, isSelfSigned = false, isNamedBySubject = false } = presented.get(server) ?? {};
     const subject = isIP(as) === 0 ? `DNS:${NAME.test(as) ? as : 'invalid.test'}` : `IP:${as}`;
     const signer = isSelfSigned ? [] : ['-CA', `${dir}/ca.crt`, '-CAkey', `${dir}/ca.key`];
-    const argv = ['req', '-x509', '-new', '-config', `${dir}/openssl.cnf`, '-subj', SUBJECT, '-days', '30', '-key', `${dir}/leaf.key`, ...signer];
-    const extensions = [`subjectAltName=${subject}`, ...LEAF, ...(isSelfSigned ? [] : ['authorityKeyIdentifier=keyid'])];
+    const argv = ['req', '-x509', '-new', '-config', `${dir}/openssl.cnf`, '-subj', isNamedBySubject ? `/CN=${as}` : SUBJECT, '-days', '30', '-key', `${dir}/leaf.key`, ...signer];
+    const extensions = [...(isNamedBySubject ? [] : [`subjectAltName=${subject}`]), ...LEAF, ...(isSelfSigned ? [] : ['authorityKeyIdentifier=keyid'])];
     const { stdout } = await run('openssl', [...argv, ...extensions.flatMap((line) => ['-addext', line])]);
     return createSecureContext({ key, cert: isSelfSigned ? stdout : stdout + authority });
   };
