@@ -61,6 +61,7 @@ export class Http2Relay {
     const connection = openConnection({ admitted, meant, secure: true, client, cut: () => void client.destroy() }, this.#rooms);
     const context: Session = { admitted, meant, connection, secure: true, onward: new Onward(this.#rooms.upstreams, client) };
     client.once('close', () => context.onward[Symbol.dispose]());
+    client.once('end', () => client.destroy()); // half a connection would stay for as long as a session may be idle
     const take = (session: Http2Session): void => {
       this.#sessions.set(session, context);
       session.setTimeout(IDLE_MS, () => session.close());
