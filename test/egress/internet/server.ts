@@ -103,5 +103,13 @@ function counter(): () => number {
   return () => ++last;
 }
 
+// Node writes to a TLS connection over a stream of JavaScript that its client has left, and takes that for a fault of its own
+// (`JSStreamSocket.doWrite`). The connection is gone anyway; any other fault ends this program, and with it the test.
+process.on('uncaughtException', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'ERR_INTERNAL_ASSERTION' && error.stack?.includes('js_stream_socket') === true) return;
+  process.stderr.write(`${error.stack ?? error.message}\n`);
+  process.exit(1);
+});
+
 const [dir = '', ...descriptors] = process.argv.slice(2);
 startServers(dir, descriptors.map(Number));
