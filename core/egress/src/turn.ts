@@ -3,7 +3,7 @@ const TURN_BYTES = 262_144;
 const PIECE_BYTES = 65_536;
 /** The same while another sandbox has something small to do, and the least time between two such turns. */
 const BESIDE_BYTES = 65_536;
-const BESIDE_MS = 1;
+const BESIDE_MS = 2;
 /** How long who has asked for something small is taken for one who goes on with that, and bytes that are small. */
 const ASKING_MS = 250;
 const SMALL_BYTES = 4_096;
@@ -33,7 +33,7 @@ export class Neighbours {
 /**
  * Takes turns between sandboxes. The gate has one event loop: what one sandbox passes before the loop comes round is what
  * every other waits for. When its share of a turn is used, its connections wait in a row, whatever number they are. Who passes
- * much leaves the processor to who has something small to do: beside such a sandbox it has a smaller share, once a millisecond.
+ * much leaves the processor to who has something small to do: beside such a sandbox it has a smaller share, and less often.
  */
 export class Turn {
   readonly #neighbours: Neighbours;
