@@ -42,6 +42,27 @@ test('a secret that cannot be had starts nothing, leaves nothing, and is on reco
   assert.match(JSON.stringify(on.log.entries[1]?.body), /SECRET_UNAVAILABLE/);
 });
 
+test('what was leased before the authority could not be made is given back', async () => {
+  await using on = await stage({}, { secrets: SECRETS });
+  on.gate.certify = () => Promise.reject(new CaissonError('NETWORK_UNAVAILABLE', { what: 'no authority', how: 'none' }));
+  await assert.rejects(on.sandboxes.create({ secrets: ['api'] }, ASKING), { code: 'NETWORK_UNAVAILABLE' });
+  assert.deepEqual([on.vault.asked, [...on.vault.leased]], [['lease api', 'release'], []]);
+});
+
+test('two revocations of which one fails each take and keep their own secret', async () => {
+  await using on = await stage({ hang: true }, { secrets: SECRETS });
+  const box = await on.sandboxes.create({ secrets: ['api', 'key'] }, ASKING);
+  let first = true;
+  on.gate.onAdmit = async () => {
+    if (!first) return;
+    first = false;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    throw new CaissonError('NETWORK_UNAVAILABLE', { what: 'the gate does not answer', how: 'wait' });
+  };
+  const [failed, done] = await Promise.allSettled(['api', 'key'].map((secret) => on.sandboxes.revokeSecret(box.id, secret, ASKING)));
+  assert.deepEqual([failed?.status, done?.status, on.sandboxes.get(box.id).secrets], ['rejected', 'fulfilled', ['api']]);
+});
+
 test('a secret that is none of the policy is refused before anything is leased', async () => {
   await using on = await stage({}, { secrets: SECRETS });
   for (const secret of ['other', 'constructor', 'toString']) await assert.rejects(on.sandboxes.create({ secrets: ['api', secret] }, ASKING), { code: 'SECRET_UNKNOWN' });

@@ -74,8 +74,7 @@ export class Box {
   credentials: Credentials = NO_CREDENTIALS;
   /** IPv4 address of its link, as of when it was last admitted to the network; null: it never was. */
   address: string | null = null;
-  /** The last change of its rules that was asked for: one is made after the other. */
-  networkChange: Promise<unknown> = Promise.resolve();
+  #lastChange: Promise<unknown> = Promise.resolve();
   lastUsedMs: number;
   /** Connections, and work on its files, under way. */
   uses = 0;
@@ -138,6 +137,13 @@ export class Box {
 
   #cannot(verb: string): CaissonError {
     return new CaissonError('SANDBOX_STATE', { sandbox: this.#facts.id, state: this.#state, detail: `${verb} (${this.#reason})` });
+  }
+
+  /** Makes one change of what it may reach, by rules or secrets, after the other: each puts back what it found when it fails. */
+  inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const made = this.#lastChange.then(change);
+    this.#lastChange = made.catch(() => undefined);
+    return made;
   }
 
   /** Takes over the end that was noted of it. */

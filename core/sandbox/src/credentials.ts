@@ -27,7 +27,12 @@ export async function credentialsFor({ sandbox, request: { network, secrets = []
   if (network === undefined) return NO_CREDENTIALS;
   const leases = secrets.length === 0 ? [] : await rooms.vault.lease({ sandbox, secrets, expiresMs });
   const names = certified(effective(network, leases), rooms.policy.value.network);
-  return { authority: names.length === 0 ? null : await rooms.gate.certify({ sandbox, names, expiresMs }), leases };
+  try {
+    return { authority: names.length === 0 ? null : await rooms.gate.certify({ sandbox, names, expiresMs }), leases };
+  } catch (error) {
+    await releaseSecrets(sandbox, { leases }, rooms);
+    throw error;
+  }
 }
 
 /** The rules that were asked for, and those of the secrets that are leased. */
@@ -59,6 +64,6 @@ export function speaks({ network }: Pick<RunRequest, 'network'>, { authority }: 
 }
 
 /** Nothing is leased any more to a sandbox that has ended; what the vault cannot be told now ends with its time. */
-export async function releaseSecrets(sandbox: string, { leases }: Credentials, rooms: Pick<Rooms, 'vault'>): Promise<void> {
+export async function releaseSecrets(sandbox: string, { leases }: Pick<Credentials, 'leases'>, rooms: Pick<Rooms, 'vault'>): Promise<void> {
   if (leases.length > 0) await rooms.vault.release(sandbox).catch(() => undefined);
 }

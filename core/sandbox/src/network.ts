@@ -24,9 +24,7 @@ const NOTHING_YET: NetworkState = { connections: [], secrets: [], passed: { conn
  * @throws CaissonError NETWORK_ABSENT, EGRESS_EXCEEDS_POLICY, SANDBOX_STATE, NETWORK_UNAVAILABLE, EGRESS_UNCERTIFIED
  */
 export function changeNetwork(box: Box, change: Change, rooms: StayRooms): Promise<NetworkInfo> {
-  const made = box.networkChange.then(() => make(box, change, rooms));
-  box.networkChange = made.catch(() => undefined);
-  return made;
+  return box.inTurn(() => make(box, change, rooms));
 }
 
 async function make(box: Box, { network, caller }: Change, rooms: StayRooms): Promise<NetworkInfo> {

@@ -12,7 +12,16 @@ import type { StayRooms } from './stay-rooms.ts';
  *
  * @throws CaissonError LEASE_NOT_FOUND, SANDBOX_STATE, NETWORK_UNAVAILABLE
  */
-export async function revokeSecret(box: Box, { secret, caller }: { readonly secret: string; readonly caller: string }, rooms: StayRooms): Promise<SandboxInfo> {
+export function revokeSecret(box: Box, revocation: Revocation, rooms: StayRooms): Promise<SandboxInfo> {
+  return box.inTurn(() => revoke(box, revocation, rooms));
+}
+
+interface Revocation {
+  readonly secret: string;
+  readonly caller: string;
+}
+
+async function revoke(box: Box, { secret, caller }: Revocation, rooms: StayRooms): Promise<SandboxInfo> {
   const { id: sandbox } = box.facts;
   const { leases } = box.credentials;
   if (!leases.some((lease) => lease.secret === secret)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
