@@ -9,7 +9,7 @@ const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
   '@caisson/contract': { rooms: [], packages: ['zod'], builtins: [], doors: ['.', './api', './errors', './light'] },
-  '@caisson/wire': { rooms: ['@caisson/contract'], packages: [], builtins: ['fs', 'net'] },
+  '@caisson/wire': { rooms: ['@caisson/contract'], packages: [], builtins: ['fs', 'net', 'timers/promises'] },
   '@caisson/authority': { rooms: ['@caisson/contract'], packages: [], builtins: [] },
   '@caisson/isolation': { rooms: ['@caisson/contract'], packages: [], builtins: [] },
   '@caisson/runtime': {

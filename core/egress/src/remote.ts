@@ -1,12 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, problemOf, type ApprovalAnswer, type Decided, type HeldAttempt, type CertificateAuthority, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState } from '@caisson/contract';
-import { Caller } from '@caisson/wire';
+import { CaissonError, type ApprovalAnswer, type Decided, type HeldAttempt, type CertificateAuthority, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState } from '@caisson/contract';
+import { AGAIN_MS, askPatiently, Caller } from '@caisson/wire';
 import type { AdmissionMessage } from './admitted.ts';
 import { makeAuthority } from './authority.ts';
-
-/** Pause before a gate that went away is told again, and longest that a call waits for one that is being started. */
-const AGAIN_MS = 50;
-const PATIENCE_MS = 5_000;
 
 /** Who may speak to whom, and with which secrets. */
 export interface ToAdmit {
@@ -84,18 +80,9 @@ export class RemoteGate implements Disposable {
     return (await this.#ask('decide', decision)) as Decided | null;
   }
 
-  async #ask(verb: string, parameters: unknown, isWanted: () => boolean = () => true): Promise<unknown> {
-    for (const untilMs = performance.now() + PATIENCE_MS; isWanted(); ) {
-      try {
-        return await this.#caller.call(verb, parameters);
-      } catch (error) {
-        const { code, message } = problemOf(error);
-        if (code !== 'DAEMON_UNREACHABLE') throw error;
-        if (performance.now() > untilMs || this.#disposed.signal.aborted) throw new CaissonError('NETWORK_UNAVAILABLE', { what: `the gate does not answer (${message})`, how: 'look at the log of Caisson' });
-      }
-      await delay(AGAIN_MS, undefined, { signal: this.#disposed.signal }).catch(() => undefined);
-    }
-    return null;
+  #ask(verb: string, parameters: unknown, isWanted: () => boolean = () => true): Promise<unknown> {
+    const silent = (message: string): Error => new CaissonError('NETWORK_UNAVAILABLE', { what: `the gate does not answer (${message})`, how: 'look at the log of Caisson' });
+    return askPatiently(this.#caller, { verb, parameters, silent, isWanted }, this.#disposed.signal);
   }
 
   /** What has leases waits for the vault, and the rest for nobody. */

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, problem, type Lease } from '@caisson/contract';
-import { Caller } from '@caisson/wire';
-import { AGAIN_MS, askPatiently } from './patience.ts';
+import { AGAIN_MS, askPatiently, Caller } from '@caisson/wire';
 import type { LeaseUse, Restored } from './vault.ts';
 
 /** Pause before a secret that could not be had again for a lease is looked up once more. */
