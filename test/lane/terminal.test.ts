@@ -79,8 +79,12 @@ suite('a terminal that pid 1 gives', () => {
   test('holds a program that writes without end to its window, and a kill ends it', async () => {
     await using pid1 = new Conversation(binary);
     pid1.spawn(1, ['yes'], { tty, windowBytes: 10_000, capBytes: 2 ** 40 });
+    for (let waits = 0; pid1.output(1, 1).length < 10_000; waits++) {
+      assert.ok(waits < 500, 'its window is filled');
+      await delay(10);
+    }
     await delay(200);
-    assert.equal(pid1.output(1, 1).length, 10_000);
+    assert.equal(pid1.output(1, 1).length, 10_000, 'and nothing comes past it');
     pid1.tell(LANE.kill, 1);
     await delay(100);
     pid1.credit(1, 1_000_000);
