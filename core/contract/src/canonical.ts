@@ -21,7 +21,11 @@ function canonicalNumber(value: number): string {
   return String(value);
 }
 
+/** Of what is printable ASCII NFC changes nothing (UAX #15 §1.3), and no character of it is a surrogate. */
+const PLAIN = /^[ -~]*$/;
+
 function canonicalString(value: string): string {
+  if (PLAIN.test(value)) return JSON.stringify(value);
   if (!value.isWellFormed()) throw new TypeError('canonical JSON cannot hold a lone surrogate');
   return JSON.stringify(value.normalize('NFC'));
 }
@@ -32,7 +36,7 @@ function canonicalObject(value: { readonly [name: string]: Json | undefined }): 
   const fields = new Map<string, Json>();
   for (const [name, field] of Object.entries(value)) {
     if (field === undefined) continue;
-    const normal = name.normalize('NFC');
+    const normal = PLAIN.test(name) ? name : name.normalize('NFC');
     if (fields.has(normal)) throw new TypeError(`canonical JSON holds a name once, not ${JSON.stringify(normal)} twice`);
     fields.set(normal, field);
   }

@@ -49,7 +49,12 @@ export const EntryDraft: z.ZodType<EntryDraft> = z.strictObject({
   kind: z.enum(ENTRY_KINDS),
   source: z.string().min(1).max(64),
   subject: z.string().min(1).max(128),
-  body: z.json().refine((body) => JSON.stringify(body).length <= MAX_BODY_CHARACTERS, `is more than ${MAX_BODY_CHARACTERS} characters`),
+  body: z.custom<Json>(isShort, { error: ({ input }) => (input === undefined ? 'is missing' : `is more than ${MAX_BODY_CHARACTERS} characters`) }),
 }) as z.ZodType<EntryDraft>;
+
+function isShort(body: unknown): boolean {
+  const text = JSON.stringify(body) as string | undefined;
+  return text !== undefined && text.length <= MAX_BODY_CHARACTERS;
+}
 
 export const Receipt: z.ZodType<Receipt> = z.strictObject({ index: z.int().min(0), hash: z.string().regex(/^[0-9a-f]{64}$/) });

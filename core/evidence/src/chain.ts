@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson, type Entry, type EntryDraft, type Receipt } from '@caisson/contract';
+import { canonicalJson, type Entry, type Receipt } from '@caisson/contract';
 import { checkDraft, type Refused } from './draft.ts';
 
 /** What the first entry has as `prev`. */
@@ -23,9 +23,14 @@ export interface Line {
   readonly prev: string;
 }
 
-/** Chains an entry to `prev`. The text has no newline. */
-export function encodeLine(entry: Entry, prev: string): { readonly line: Line; readonly text: string } {
-  const canonical = canonicalJson({ ...entry });
+/**
+ * Chains an entry to `prev`. The text has no newline.
+ *
+ * @param bodyText the canonical text of the body, of whoever has it
+ */
+export function encodeLine(entry: Entry, prev: string, bodyText = canonicalJson(entry.body)): { readonly line: Line; readonly text: string } {
+  const { index, kind, source, subject, timeMs } = entry;
+  const canonical = `{"body":${bodyText},${canonicalJson({ index, kind, source, subject, timeMs }).slice(1)}`;
   const hash = hashOf(prev, canonical);
   return { line: { entry, hash, prev }, text: lineText(canonical, hash, prev) };
 }
@@ -51,21 +56,22 @@ export function parseLine(bytes: Buffer): Line | Refused {
   if (typeof prev !== 'string' || !/^[0-9a-f]{64}$/.test(prev)) return { bad: 'its prev is not a hash' };
   const entry = parseEntry(record['entry']);
   if ('bad' in entry) return entry;
-  const encoded = encodeLine(entry, prev);
+  const encoded = encodeLine(entry.entry, prev, entry.bodyText);
   if (hash !== encoded.line.hash) return { bad: 'its hash is not the hash of what it says' };
   if (!bytes.equals(Buffer.from(encoded.text))) return { bad: 'is not in canonical form' };
   return encoded.line;
 }
 
-function parseEntry(value: unknown): Entry | Refused {
+function parseEntry(value: unknown): { readonly entry: Entry; readonly bodyText: string } | Refused {
   if (!hasFields(value, ['body', 'index', 'kind', 'source', 'subject', 'timeMs'])) {
     return { bad: 'its entry has other fields than body, index, kind, source, subject and timeMs' };
   }
   const { index, timeMs, ...rest } = value;
   if (!isCount(index, Number.MAX_SAFE_INTEGER)) return { bad: 'its index is not a count' };
   if (!isCount(timeMs, MAX_TIME_MS)) return { bad: 'its timeMs is not a time' };
-  const draft: EntryDraft | Refused = checkDraft(rest);
-  return 'bad' in draft ? { bad: `its ${draft.bad}` } : { ...draft, index, timeMs };
+  const checked = checkDraft(rest);
+  if ('bad' in checked) return { bad: `its ${checked.bad}` };
+  return { entry: { ...checked.draft, index, timeMs }, bodyText: checked.bodyText };
 }
 
 function hasFields(value: unknown, names: readonly string[]): value is Record<string, unknown> {

@@ -8,20 +8,29 @@ export interface Refused {
   readonly bad: string;
 }
 
+export interface Checked {
+  readonly draft: EntryDraft;
+  /** The canonical text of its body. */
+  readonly bodyText: string;
+}
+
 /**
  * A draft as it will stand in the log: strings in NFC, absent fields left out, text that reads back to itself.
  * What passes here can be read by every verifier, so that no draft can make the log look damaged later.
  */
-export function checkDraft(value: unknown): EntryDraft | Refused {
+export function checkDraft(value: unknown): Checked | Refused {
   if (isDeeperThan(value, MAX_DEPTH)) return { bad: `body: is nested deeper than ${MAX_DEPTH} levels` };
-  let canonical: Json;
+  const { body, ...fields } = (value ?? {}) as { readonly [name: string]: Json | undefined };
+  let bodyText: string;
+  let draft: Json;
   try {
-    canonical = JSON.parse(canonicalJson(value as Json)) as Json;
+    bodyText = body === undefined ? '' : canonicalJson(body);
+    draft = { ...(JSON.parse(canonicalJson(fields)) as object), ...(body === undefined ? {} : { body: JSON.parse(bodyText) as Json }) };
   } catch (error) {
     return { bad: `body: ${(error as Error).message}` };
   }
-  const parsed = EntryDraft.safeParse(canonical);
-  if (parsed.success) return canonical as unknown as EntryDraft;
+  const parsed = EntryDraft.safeParse(draft);
+  if (parsed.success) return { draft: draft as unknown as EntryDraft, bodyText };
   const [issue] = parsed.error.issues;
   return { bad: `${issue?.path.join('.') || 'entry'}: ${issue?.message ?? 'is not valid'}` };
 }

@@ -2,15 +2,19 @@ import { setImmediate as arrived } from 'node:timers/promises';
 import { CaissonError, type EntryDraft, type EvidenceLog, type Receipt } from '@caisson/contract';
 import { encodeLine, GENESIS } from './chain.ts';
 import { writeDurably, type Disk } from './disk.ts';
-import { checkDraft } from './draft.ts';
+import { checkDraft, type Checked } from './draft.ts';
 import { enter, recall, type Ledger } from './ledger.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const WAITING_BYTES = 4 * BATCH_BYTES;
+/** What a line has besides its body: two hashes, and names that are bounded. */
+const LINE_BYTES = 512;
 
 interface Pending {
   readonly draft: EntryDraft;
+  readonly bodyText: string;
+  /** About how many it will be in the file. */
   readonly bytes: number;
   readonly settle: PromiseWithResolvers<Receipt>;
 }
@@ -57,8 +61,9 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
 
   /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE */
   async append(value: EntryDraft): Promise<Receipt> {
-    const draft = checkDraft(value);
-    if ('bad' in draft) throw new CaissonError('REQUEST_INVALID', { detail: draft.bad });
+    const checked = checkDraft(value);
+    if ('bad' in checked) throw new CaissonError('REQUEST_INVALID', { detail: checked.bad });
+    const { draft } = checked;
     if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
     const key = keyOf(draft);
     const first = recall(this.#ledger, draft.kind, draft.subject) ?? this.#promised.get(key);
@@ -66,19 +71,19 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
-    return this.#enqueue(draft);
+    return this.#enqueue(checked);
   }
 
   #hasIntent(subject: string): boolean {
     return this.#ledger.open.has(subject) || this.#promised.has(keyOf({ kind: 'intent', subject }));
   }
 
-  #enqueue(draft: EntryDraft): Promise<Receipt> {
-    const bytes = Buffer.byteLength(JSON.stringify(draft));
+  #enqueue({ draft, bodyText }: Checked): Promise<Receipt> {
+    const bytes = Buffer.byteLength(bodyText) + LINE_BYTES;
     if (this.#waitingBytes + bytes > WAITING_BYTES) throw unavailable(`more than ${WAITING_BYTES} bytes wait to be written`);
     const settle = Promise.withResolvers<Receipt>();
     if (draft.kind === 'intent' || draft.kind === 'outcome') this.#promised.set(keyOf(draft), settle.promise);
-    this.#queue.push({ draft, bytes, settle });
+    this.#queue.push({ draft, bodyText, bytes, settle });
     this.#waitingBytes += bytes;
     this.#flushing ??= this.#flush();
     return settle.promise;
@@ -129,9 +134,9 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     let head = this.#head;
     const texts: string[] = [];
     const receipts: Receipt[] = [];
-    for (const { draft } of batch) {
+    for (const { draft, bodyText } of batch) {
       const entry = { ...draft, index: head === null ? 0 : head.index + 1, timeMs: Math.trunc(this.#now()) };
-      const { line, text } = encodeLine(entry, head?.hash ?? GENESIS);
+      const { line, text } = encodeLine(entry, head?.hash ?? GENESIS, bodyText);
       head = { index: entry.index, hash: line.hash };
       texts.push(`${text}\n`);
       receipts.push(head);

@@ -1,11 +1,10 @@
 import { CaissonError, type EntryDraft, type EvidenceLog } from '@caisson/contract';
 import type { Verbs } from '@caisson/wire';
-import { checkDraft } from './draft.ts';
 
 /** What a scribe answers on its socket: append, openIntents and head. There is no verb that changes or removes. */
 export function scribeVerbs(log: EvidenceLog): Verbs {
   return {
-    append: async (parameters) => log.append(parseDraft(parameters)),
+    append: async (parameters) => log.append(parameters as EntryDraft), // which refuses what is none
     openIntents: async (parameters) => {
       expectNone(parameters);
       return log.openIntents();
@@ -15,12 +14,6 @@ export function scribeVerbs(log: EvidenceLog): Verbs {
       return log.head();
     },
   };
-}
-
-function parseDraft(parameters: unknown): EntryDraft {
-  const draft = checkDraft(parameters);
-  if ('bad' in draft) throw new CaissonError('REQUEST_INVALID', { detail: draft.bad });
-  return draft;
 }
 
 function expectNone(parameters: unknown): void {
