@@ -14,6 +14,7 @@ const CHUNK_BYTES = 256;
 const SETTLED_BYTES = 1024;
 /** A record in the file: stream, length, bytes. */
 const HEAD_BYTES = 5;
+const NOTHING_SHA256 = createHash('sha256').digest('hex');
 
 /** Output bytes of one stream. `offset` counts both streams together, in the order they came. */
 export interface JournalChunk {
@@ -34,8 +35,8 @@ interface Place {
 export class Journal implements AsyncDisposable {
   readonly #path: string;
   /** Null once it has ended: what was counted is all there is. */
-  #digests: Readonly<Record<OutputStream, Hash>> | null = { stdout: createHash('sha256'), stderr: createHash('sha256') };
-  #sums: Readonly<Record<OutputStream, string>> = { stdout: '', stderr: '' };
+  #digests: { [stream in OutputStream]?: Hash } | null = {};
+  #sums: Readonly<Record<OutputStream, string>> = { stdout: NOTHING_SHA256, stderr: NOTHING_SHA256 };
   readonly #counts: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
   #memory: JournalChunk[] = [];
   #memoryBytes = 0;
@@ -67,7 +68,7 @@ export class Journal implements AsyncDisposable {
   /** Resolves when there is room for more, which bounds what is held in memory. Rejects when the file cannot take it. */
   async append(stream: OutputStream, bytes: Buffer): Promise<void> {
     if (this.#ended || this.#digests === null) return;
-    this.#digests[stream].update(bytes);
+    (this.#digests[stream] ??= createHash('sha256')).update(bytes);
     this.#counts[stream] += bytes.length;
     this.#memory.push({ stream, offset: this.#total, bytes: Buffer.from(bytes) }); // a slice of a larger buffer would hold all of it
     this.#total += bytes.length;
@@ -227,8 +228,8 @@ export class Journal implements AsyncDisposable {
   }
 }
 
-function sumsOf({ stdout, stderr }: Readonly<Record<OutputStream, Hash>>): Readonly<Record<OutputStream, string>> {
-  return { stdout: stdout.copy().digest('hex'), stderr: stderr.copy().digest('hex') };
+function sumsOf({ stdout, stderr }: { readonly [stream in OutputStream]?: Hash }): Readonly<Record<OutputStream, string>> {
+  return { stdout: stdout?.copy().digest('hex') ?? NOTHING_SHA256, stderr: stderr?.copy().digest('hex') ?? NOTHING_SHA256 };
 }
 
 /** The same chunks in memory of their own: a small buffer is a slice of a larger one, all of which it holds. */

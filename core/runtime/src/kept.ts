@@ -102,6 +102,9 @@ export class Kept {
   /** When it has ended, what stands for it: of the sandbox only what is still asked for stays in memory. */
   #machine: LiveMachine;
   readonly #execs = new Map<string, KeptExec>();
+  /** Those that have ended, as they did, and how much of their output is kept. */
+  readonly #ended: KeptExec[] = [];
+  #endedBytes = 0;
   readonly #users = new Set<() => Promise<void>>();
   #memo: string;
   #paused = false;
@@ -193,6 +196,8 @@ export class Kept {
     void ended.then((report) => {
       kept.report = report;
       kept.exec = OVER;
+      this.#ended.push(kept);
+      this.#endedBytes += journal.total;
       this.#forgetOldest();
     });
   }
@@ -209,13 +214,16 @@ export class Kept {
   }
 
   #forgetOldest(): void {
-    const ended = [...this.#execs].filter(([, { report }]) => report !== null);
-    let bytes = 0;
-    const kept = ended.toReversed().filter(([, { journal }], index) => index === 0 || (index < ENDED_EXECS && (bytes += journal.total) <= ENDED_BYTES));
-    const remaining = new Set(kept.map(([id]) => id));
-    for (const [id, { journal }] of ended.filter(([each]) => !remaining.has(each))) {
-      this.#execs.delete(id);
-      void journal[Symbol.asyncDispose]();
+    while (this.#ended.length > 1 && (this.#ended.length > ENDED_EXECS || this.#endedBytes > ENDED_BYTES)) {
+      const oldest = this.#ended.shift();
+      if (oldest === undefined) return;
+      this.#endedBytes -= oldest.journal.total;
+      for (const [id, kept] of this.#execs) {
+        if (kept !== oldest) continue;
+        this.#execs.delete(id);
+        break;
+      }
+      void oldest.journal[Symbol.asyncDispose]();
     }
   }
 
@@ -294,6 +302,7 @@ export class Kept {
     await this.close();
     for (const { journal } of this.#execs.values()) await journal[Symbol.asyncDispose]();
     this.#execs.clear();
+    this.#ended.length = 0;
   }
 }
 

@@ -12,6 +12,8 @@ export interface BoxExec {
   readonly program: string;
   readonly tty: boolean;
   readonly salt: string;
+  /** Under which the same start is the same exec; null: none was given. */
+  readonly key: string | null;
   readonly request: Pick<ExecRequest, 'argv' | 'cwd'>;
   readonly startedMs: number;
   readonly intent: Receipt;
@@ -83,6 +85,8 @@ export class Box {
   outcome: Receipt | null = null;
   timings: RunResult['timings'] = {};
   readonly execs = new Map<string, BoxExec>();
+  /** Of those that ended last: they hold their whole output. */
+  readonly #outputs: BoxExec[] = [];
   readonly execKeys = new Map<string, { same(request: ExecRequest): boolean; id: string | null; readonly exec: Promise<ExecInfo> }>();
   readonly snapshotKeys = new Map<string, { readonly request: string; readonly snapshot: Promise<SnapshotInfo> }>();
   #state: SandboxState = 'creating';
@@ -166,6 +170,7 @@ export class Box {
     this.credentials = NO_CREDENTIALS;
     this.snapshotKeys.clear();
     for (const exec of this.execs.values()) exec.whole = NOT_HELD; // the launcher has it
+    this.#outputs.length = 0;
     this.#over.resolve();
   }
 
@@ -182,13 +187,16 @@ export class Box {
   }
 
   /** Of what has ended only so much is remembered: with the oldest execs go their keys. */
-  forgetOldest(): void {
-    const ended = [...this.execs.values()].filter(({ info }) => info.state === 'ended');
-    const older = ended.at(-OUTPUTS_REMEMBERED - 1);
+  hasEnded(exec: BoxExec): void {
+    this.#outputs.push(exec);
+    const older = this.#outputs.length > OUTPUTS_REMEMBERED ? this.#outputs.shift() : undefined;
     if (older !== undefined) older.whole = NOT_HELD; // the launcher has it
-    const forgotten = new Set(ended.slice(0, Math.max(0, this.execs.size - EXECS_REMEMBERED)).map(({ id }) => id));
-    for (const id of forgotten) this.execs.delete(id);
-    for (const [key, { id }] of this.execKeys) if (id !== null && forgotten.has(id)) this.execKeys.delete(key);
+    for (const oldest of this.execs.values()) {
+      if (this.execs.size <= EXECS_REMEMBERED) return;
+      if (oldest.info.state !== 'ended') continue;
+      this.execs.delete(oldest.id);
+      if (oldest.key !== null && this.execKeys.get(oldest.key)?.id === oldest.id) this.execKeys.delete(oldest.key);
+    }
   }
 
   get running(): readonly BoxExec[] {

@@ -92,7 +92,7 @@ async function finish(box: Box, exec: BoxExec, end: Promise<KeptEnd>, rooms: Sta
     output,
     evidence: { intent: exec.intent, outcome },
   };
-  box.forgetOldest();
+  box.hasEnded(exec);
   return exec.info;
 }
 
