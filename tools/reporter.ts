@@ -45,7 +45,7 @@ export function note(progress: Progress, { type, data }: TestEvent): string {
     case 'test:stderr':
       progress.noise = (progress.noise + (data.message ?? '')).slice(-NOISE_MAX);
       return '';
-    case 'test:pass': return isSuite(data) ? '' : notePass(progress, data);
+    case 'test:pass': return isSuite(data) || isFile(data) ? '' : notePass(progress, data); // a file in which no test ran passes as one
     case 'test:fail': return isSuite(data) ? '' : noteFail(progress, data);
     case 'test:complete': return isFile(data) ? noteFileEnd(progress, data) : '';
     default: return '';
