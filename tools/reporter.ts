@@ -46,7 +46,7 @@ export function note(progress: Progress, { type, data }: TestEvent): string {
       progress.noise = (progress.noise + (data.message ?? '')).slice(-NOISE_MAX);
       return '';
     case 'test:pass': return isSuite(data) || isFile(data) ? '' : notePass(progress, data); // a file in which no test ran passes as one
-    case 'test:fail': return isSuite(data) ? '' : noteFail(progress, data);
+    case 'test:fail': return isSuite(data) && !isHook(data) ? '' : noteFail(progress, data);
     case 'test:complete': return isFile(data) ? noteFileEnd(progress, data) : '';
     default: return '';
   }
@@ -60,6 +60,11 @@ export function verdict({ passed, failed, skipped }: Pick<Progress, 'passed' | '
 /** Whether the event is about a group of tests, whose members are counted themselves. */
 function isSuite(data: TestEvent['data']): boolean {
   return data.details?.type === 'suite' || data.details?.error?.failureType === 'subtestsFailed';
+}
+
+/** What a group does before and after its tests: when that fails, no test of it says why. */
+function isHook(data: TestEvent['data']): boolean {
+  return data.details?.error?.failureType === 'hookFailed';
 }
 
 function isFile(data: TestEvent['data']): boolean {

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { request as httpRequest, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -75,7 +76,7 @@ export class Upstreams {
     const [oldest] = this.#trust.keys();
     if (this.#trust.size >= TRUST_HELD && oldest !== undefined) this.#trust.delete(oldest);
     const system = getCACertificates('system');
-    const trust = createSecureContext({ ca: [...(system.length > 0 ? system : getCACertificates('bundled')), ...certificateAuthorities], minVersion: 'TLSv1.2' });
+    const trust = createSecureContext({ ca: [...(system.length > 0 ? system : getCACertificates('bundled')), ...certificateAuthorities], minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_RENEGOTIATION });
     this.#trust.set(name, trust);
     return trust;
   }
