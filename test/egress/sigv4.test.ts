@@ -240,9 +240,10 @@ test('whatever stands in a request, what is signed goes to its host by TLS, and 
   const piece = fc.constantFrom(PLACEHOLDER, STANDING.secretAccessKey, fieldOf(good, 'authorization')[0] ?? '', '20261127T214500Z', 'UNSIGNED-PAYLOAD', 'x');
   const name = fc.constantFrom('authorization', 'host', 'x-amz-date', 'x-amz-content-sha256', 'connection', 'x-amz-security-token', 'x-other');
   fc.assert(fc.property(
-    fc.array(fc.tuple(name, piece), { maxLength: 3 }), fc.boolean(), fc.constantFrom(HOST, 'evil.test'), fc.constantFrom(443, 80), fc.boolean(), fc.constantFrom('/?a=1', '/', `/${PLACEHOLDER}`),
-    (fields, whole, host, port, secure, path) => {
-      const result = inject({ ...good, rawHeaders: [...(whole ? good.rawHeaders : []), ...fields.flat()], host, port, secure, path }, [held()]);
+    fc.array(fc.tuple(name, piece), { maxLength: 3 }), fc.boolean(), fc.record({ host: fc.constantFrom(HOST, 'evil.test'), port: fc.constantFrom(443, 80), secure: fc.boolean() }), fc.constantFrom('/?a=1', '/', `/${PLACEHOLDER}`),
+    (fields, whole, to, path) => {
+      const { host, port, secure } = to;
+      const result = inject({ ...good, rawHeaders: [...(whole ? good.rawHeaders : []), ...fields.flat()], ...to, path }, [held()]);
       const said = JSON.stringify('effect' in result ? result : [result.path, result.rawHeaders]);
       if (said.includes(REAL.secretAccessKey)) return false;
       if ('effect' in result || result.used.length === 0) return !said.includes(REAL.accessKeyId) && ('effect' in result || !said.includes(PLACEHOLDER));

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AwsEnv, AwsScope, awsVariables } from './aws.ts';
+import { AWS_ENV, AwsEnv, AwsScope, awsVariables } from './aws.ts';
 import { HostName, type EgressRule } from './network.ts';
 
 /**
@@ -93,6 +93,16 @@ export interface Lease {
 export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<SecretRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
   const http = { ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }) };
   return hosts.map((host) => ({ name: `secret ${secret}`, host, port: 443, protocol: 'https', ...(Object.keys(http).length > 0 && { http }) }));
+}
+
+/** Variable of a secret, or the first of two. */
+export function envOf(secret: string, { at, env }: Pick<SecretRule, 'at' | 'env'>): string {
+  return env ?? (at === 'sigv4' ? AWS_ENV : secret.toUpperCase().replace(/[^A-Z0-9]/g, '_'));
+}
+
+/** Names of its variables. */
+export function secretEnvNames(secret: string, rule: Pick<SecretRule, 'at' | 'env'>): readonly string[] {
+  return Object.keys(leaseEnv({ at: rule.at ?? 'bearer', env: envOf(secret, rule), placeholder: '' }));
 }
 
 /** Variables in which commands find what stands for a secret. */

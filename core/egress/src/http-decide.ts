@@ -66,10 +66,11 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
   const asks = asksForBody(connection.layers, asked);
   const signs = hashesBody(message.rawHeaders, context.admitted.held.map(({ lease }) => lease));
   if (!asks && !signs) return decideRead({ target, asked, context, read: null }, rooms);
-  if (message.body === null) return { denied: denial(`${asks ? 'a rule asks what is said here' : 'this is signed for AWS'}, and what follows an upgrade is not read`, 'the request without Upgrade', connection.rule), target };
+  const { rule } = connection;
+  if (message.body === null) return { denied: denial(`${asks ? 'a rule asks what is said here' : 'this is signed for AWS'}, and what follows an upgrade is not read`, 'the request without Upgrade', rule), target };
   const read = await rooms.bodies.read(message.body, context.admitted);
-  if ('refused' in read) return { denied: denial(read.refused, asks ? 'a body that can be read' : 'a body that can be read, or X-Amz-Content-Sha256 in the request', connection.rule), target };
-  const mcp = !asks ? undefined : isPlain(message) ? readMcp(read.body, asked.fields) : { unclear: 'a body that is read has no coding' };
+  if ('refused' in read) return { denied: denial(read.refused, asks ? 'a body that can be read' : 'a body that can be read, or X-Amz-Content-Sha256 in the request', rule), target };
+  const mcp = asks ? mcpOf(message, read.body, asked) : undefined;
   try {
     const decided = await decideRead({ target, asked: { ...asked, bodyBytes: read.body.length, ...(mcp !== undefined && { mcp }) }, context, read }, rooms);
     if (!('to' in decided)) read.release();
@@ -78,6 +79,10 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
     read.release();
     throw error;
   }
+}
+
+function mcpOf(message: HttpMessage, body: Buffer, { fields }: ReturnType<typeof requestOf>): McpRead {
+  return isPlain(message) ? readMcp(body, fields) : { unclear: 'a body that is read has no coding' };
 }
 
 interface Read extends Pick<PassingRequest, 'target' | 'context' | 'read'> {

@@ -51,37 +51,41 @@ const COMPRESSING = new Set(['sec-websocket-extensions']);
  */
 export function inject(request: Injectable, held: readonly HeldSecret[]): Injected | EgressDenied {
   let { path, rawHeaders } = request;
-  const signing: HeldSecret[] = [];
   const used: HeldSecret[] = [];
   const echoes: string[] = [];
   for (const secret of held) {
     if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
-    const unbound = notFor(secret.lease, request);
+    const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
     if (unbound !== null) return refuse(secret, unbound);
-    const { value } = secret;
-    if (value === null) return refuse(secret, 'its value cannot be had now');
-    if (secret.lease.at === 'sigv4') {
-      signing.push(secret);
-      continue;
-    }
-    if (!fits(value)) return refuse(secret, 'its value cannot stand in the head of a request');
-    const placed = place({ path, rawHeaders }, secret.lease, value);
-    if (placed === null || mentions(placed, secret.lease.placeholder)) return refuse(secret, `it stands elsewhere than as ${secret.lease.at}, once`);
-    ({ path, rawHeaders } = placed);
     used.push(secret);
+    if (isSigned(secret)) continue;
+    const placed = putIn({ path, rawHeaders }, secret);
+    if ('effect' in placed) return placed;
+    ({ path, rawHeaders } = placed);
     echoes.push(...placed.echoes);
   }
   const ofHost = held.filter(({ lease: { hosts } }) => hosts.includes(request.host));
-  for (const { lease: { at }, value } of ofHost) if (value !== null && at !== 'sigv4' && fits(value)) echoes.push(...spellingsOf(value));
+  echoes.push(...ofHost.flatMap(valuesIn).flatMap(spellingsOf));
   const keys = ofHost.flatMap(awsKeysOf);
   if (echoes.length + keys.length > 0) rawHeaders = without(rawHeaders, echoes.length > 0 ? UNREADABLE : COMPRESSING);
-  for (const secret of signing) {
+  for (const secret of used.filter(isSigned)) {
     const signed = sign({ ...request, path, rawHeaders }, secret);
     if ('effect' in signed) return signed;
     ({ rawHeaders } = signed);
-    used.push(secret);
   }
   return { path, rawHeaders, used, echoes: [...new Set([...echoes, ...keys.flatMap(spellingsOf)])] };
+}
+
+const isSigned = ({ lease: { at } }: HeldSecret): boolean => at === 'sigv4';
+
+/** What of a secret can have gone to its hosts as it is. */
+const valuesIn = (secret: HeldSecret): readonly string[] => (secret.value !== null && !isSigned(secret) && fits(secret.value) ? [secret.value] : []);
+
+function putIn(head: Head, secret: HeldSecret): Placed | EgressDenied {
+  const { lease, value } = secret;
+  if (value === null || !fits(value)) return refuse(secret, 'its value cannot stand in the head of a request');
+  const placed = place(head, lease, value);
+  return placed === null || mentions(placed, lease.placeholder) ? refuse(secret, `it stands elsewhere than as ${lease.at}, once`) : placed;
 }
 
 /** Signs what is sent, after all else that changes it. */

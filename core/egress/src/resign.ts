@@ -46,25 +46,43 @@ export function hashesBody(rawHeaders: readonly string[], leases: readonly Lease
  */
 export function resign(request: Resignable, { placeholder, aws }: Lease, credentials: AwsCredentials): { readonly rawHeaders: readonly string[] } | NotSigned {
   const came = fieldsOf(request.rawHeaders);
-  const authorization = came['authorization'] ?? [];
-  if (/[?&]x-amz-(?:algorithm|credential|signature|signedheaders|date|expires|security-token)=/i.test(unescaped(request.path))) return no('an address that is signed in its query is not signed anew');
-  if (authorization.length !== 1) return no('it stands elsewhere than in one field Authorization');
-  if (/^AWS4-ECDSA/.test(authorization[0] ?? '')) return no('Signature Version 4A is not signed anew', 'Signature Version 4, for one region');
-  const read = readAuthorization(authorization[0] ?? '');
-  if (read?.credential.accessKeyId !== placeholder) return no('it stands elsewhere than as the Credential of AWS4-HMAC-SHA256');
-  const time = came['x-amz-date'] ?? [];
+  const read = readSigned(request, came, placeholder);
+  if ('refused' in read) return read;
   const payload = payloadOf(came[HASH], request.body);
-  const wrong = notInScope(read, aws) ?? notAtThisTime(read, time, request.wallMs) ?? notItsFields(read, came) ?? notThisPayload(payload);
+  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came) ?? notThisPayload(payload);
   if (wrong !== null) return wrong;
-  const { method, path } = request;
+  const asSigned = signedAs(request, { read, came, payload, secretAccessKey: awsKeyFor(placeholder) });
+  return 'refused' in asSigned ? asSigned : { rawHeaders: signed(request, { read, asSigned, credentials }) };
+}
+
+type Fields = Readonly<Record<string, readonly string[]>>;
+
+/** The one field Authorization, where the placeholder is the key that it names. */
+function readSigned({ path }: Resignable, { authorization = [] }: Fields, placeholder: string): Authorization | NotSigned {
+  const [text = '', more] = authorization;
+  if (/[?&]x-amz-(?:algorithm|credential|signature|signedheaders|date|expires|security-token)=/i.test(unescaped(path))) return no('an address that is signed in its query is not signed anew');
+  if (text === '' || more !== undefined) return no('it stands elsewhere than in one field Authorization');
+  if (text.startsWith('AWS4-ECDSA')) return no('Signature Version 4A is not signed anew', 'Signature Version 4, for one region');
+  const read = readAuthorization(text);
+  return read?.credential.accessKeyId === placeholder ? read : no('it stands elsewhere than as the Credential of AWS4-HMAC-SHA256');
+}
+
+interface Claim {
+  readonly read: Authorization;
+  readonly came: Fields;
+  readonly payload: string | null;
+  readonly secretAccessKey: string;
+}
+
+/** What the client has signed, where it is what it has sent. */
+function signedAs({ method, path }: Resignable, { read, came, payload, secretAccessKey }: Claim): Signable | NotSigned {
   if (!/^\/[\u0021-\u007e]*$/.test(path) || /[#\\]/.test(path)) return no('its path is not printable ASCII that begins with /, without # and \\');
   const [line = '', query = ''] = path.split(/\?(.*)/s);
   const canonical = canonicalPathOf(line, read.credential.service);
   if (canonical === null) return no('its path has dot segments or empty ones, which are not signed as they are sent', 'the same request in its plain form');
-  const asSigned = { method, path: canonical, fields: came, signedFields: read.signedFields, payload: payload ?? '', time: time[0] ?? '' };
-  const spelled = queriesOf(query).find((each) => signatureOf({ ...asSigned, query: each }, read.credential, awsKeyFor(placeholder)) === read.signature);
-  if (spelled === undefined) return no('its signature is not the one of this request by the key that goes with the placeholder', `${AS_SIGNED}, with the pair of keys that the environment has`);
-  return { rawHeaders: signed(request, { read, asSigned: { ...asSigned, query: spelled }, credentials }) };
+  const asSigned = { method, path: canonical, fields: came, signedFields: read.signedFields, payload: payload ?? '', time: came['x-amz-date']?.[0] ?? '' };
+  const spelled = queriesOf(query).find((each) => signatureOf({ ...asSigned, query: each }, read.credential, secretAccessKey) === read.signature);
+  return spelled === undefined ? no('its signature is not the one of this request by the key that goes with the placeholder', `${AS_SIGNED}, with the pair of keys that the environment has`) : { ...asSigned, query: spelled };
 }
 
 interface Signing {
@@ -90,7 +108,7 @@ function notInScope({ credential: { region, service } }: Authorization, { region
   return null;
 }
 
-function notAtThisTime({ credential: { day } }: Authorization, [time = '', more]: readonly string[], wallMs: number): NotSigned | null {
+function notAtThisTime({ credential: { day } }: Authorization, [time = '', more]: readonly string[] = [], wallMs: number): NotSigned | null {
   const ms = readTime(time);
   if (ms === null || more !== undefined) return no('it is signed with one field X-Amz-Date, such as 20261127T214500Z');
   if (!time.startsWith(day)) return no('X-Amz-Date is not of the day of its Credential');
@@ -98,7 +116,7 @@ function notAtThisTime({ credential: { day } }: Authorization, [time = '', more]
 }
 
 /** What is signed must be sent on, as often as it came. */
-function notItsFields({ signedFields }: Authorization, came: Readonly<Record<string, readonly string[]>>): NotSigned | null {
+function notItsFields({ signedFields }: Authorization, came: Fields): NotSigned | null {
   if (signedFields.some((name, at) => name <= (signedFields[at - 1] ?? ''))) return no('SignedHeaders are not in order, each once');
   if (!signedFields.includes('host')) return no('Host is not signed');
   const nominated = (came['connection'] ?? []).flatMap((value) => value.toLowerCase().split(',').map((name) => name.trim()));
@@ -126,7 +144,7 @@ function notThisPayload(payload: string | null): NotSigned | null {
 }
 
 /** Names in small letters; Host and all others as they came. */
-function fieldsOf(rawHeaders: readonly string[]): Readonly<Record<string, readonly string[]>> {
+function fieldsOf(rawHeaders: readonly string[]): Fields {
   const fields = Object.create(null) as Record<string, string[]>;
   for (const [name, value] of pairsOf(rawHeaders)) (fields[name.toLowerCase()] ??= []).push(value);
   return fields;

@@ -4,7 +4,7 @@ import { createHash, createHmac } from 'node:crypto';
  * AWS Signature Version 4, as "Create a signed AWS API request" of AWS has it: what is signed of a request, and the signature.
  * How a query is written in it is not the same for every client, and is given by who calls.
  */
-export const ALGORITHM = 'AWS4-HMAC-SHA256';
+const ALGORITHM = 'AWS4-HMAC-SHA256';
 
 /** What the field Authorization says. */
 export interface Credential {

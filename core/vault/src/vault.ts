@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { AWS_ENV, CaissonError, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { CaissonError, envOf, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
 import { awsCredentials } from './aws.ts';
 import { isPlaceholder, newLeaseId, newPlaceholder, type RandomBytes } from './random.ts';
 import { resolveSource, type Ground } from './source.ts';
@@ -249,13 +249,14 @@ export class Vault implements Disposable {
   }
 
   #grant(secret: string, sandboxEndsMs: number | null): Grant {
-    const { hosts, at = 'bearer', methods, paths, env, prefix, ttlMs, aws } = this.#rule(secret);
+    const rule = this.#rule(secret);
+    const { hosts, at = 'bearer', methods, paths, ttlMs, aws } = rule;
     const ends = [sandboxEndsMs, ttlMs === undefined ? null : this.#now() + ttlMs].filter((end) => end !== null);
     return {
       id: newLeaseId(this.#randomBytes),
       secret,
-      placeholder: newPlaceholder(this.#randomBytes, { at, ...(prefix !== undefined && { prefix }) }),
-      env: env ?? (at === 'sigv4' ? AWS_ENV : secret.toUpperCase().replace(/[^A-Z0-9]/g, '_')),
+      placeholder: newPlaceholder(this.#randomBytes, rule),
+      env: envOf(secret, rule),
       hosts,
       at,
       ...(methods === undefined ? {} : { methods }),
