@@ -131,6 +131,19 @@ describe('a key of AWS', { skip: noInternet(), concurrency: false }, () => {
     });
   }
 
+  test('a body of any size passes as it comes where the client names its hash, or says that it has signed none', { timeout: 120_000 }, async () => {
+    await using box = await scene.open({ level: 'container', secrets: ['aws'] });
+    await sh(box, 'head -c 3000000 /dev/zero > /tmp/large');
+    for (const hash of ['UNSIGNED-PAYLOAD', '$(sha256sum /tmp/large | cut -d " " -f 1)']) {
+      const mark = await scene.net.mark();
+      assert.match(await sh(box, curl(`-T /tmp/large -H "x-amz-content-sha256: ${hash}" https://api.example.test/bucket/large`)), /^200/, await sh(box, 'head -c 2000 /tmp/answer'));
+      const [request] = await got(mark);
+      assert.deepEqual([request?.method, request?.headers['content-length']], ['PUT', '3000000']);
+      assert.ok(request !== undefined);
+      await verify(request, long);
+    }
+  });
+
   test('of temporary credentials the token goes with it, comes back to nobody, and those that are over are looked up anew', { timeout: 120_000 }, async () => {
     await using box = await scene.open({ level: 'container', secrets: ['brief'] });
     const mark = await scene.net.mark();
