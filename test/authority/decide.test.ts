@@ -144,3 +144,15 @@ function reversed<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).toReversed().map(([name, field]) => [name, reversed(field)])) as T;
 }
+
+test('two secrets that commands would look for in one variable are refused, also in the second one of a pair', () => {
+  const rule = { from: 'env:A', hosts: ['api.example.test'] } as const;
+  const policy: Policy = { ...shippedPolicy, secrets: { 'a-b': rule, a_b: rule, one: { ...rule, at: 'sigv4' }, two: { ...rule, at: 'sigv4' }, apart: { ...rule, at: 'sigv4', env: 'OTHER_ACCESS_KEY_ID' }, key: { ...rule, env: 'AWS_SECRET_ACCESS_KEY' } } };
+  const decided = (...secrets: readonly string[]): Decision => decide({ argv: ['true'], secrets }, policy);
+  for (const secrets of [['a-b', 'one', 'apart'], ['a_b', 'two'], ['key', 'apart']]) allowed(decided(...secrets));
+  for (const [secrets, name] of [[['a-b', 'a_b'], 'A_B'], [['one', 'two'], 'AWS_ACCESS_KEY_ID'], [['one', 'key'], 'AWS_SECRET_ACCESS_KEY']] as const) {
+    const denied = decided(...secrets);
+    assert.ok(denied.effect === 'deny');
+    assert.deepEqual([denied.code, denied.reason], ['REQUEST_INVALID', `secrets ${secrets[0]} and ${secrets[1]} would be in one variable, ${name}`]);
+  }
+});

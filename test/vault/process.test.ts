@@ -10,6 +10,7 @@ import { Caller } from '@caisson/wire';
 import { cli, emptyPlace, type Place } from '../cli/given.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { shippedPolicy } from '../isolation/given.ts';
+import { base64, cluster, secret } from './cluster.ts';
 import { CANARY, files, HOST, leaseOne, rule, SANDBOX } from './given.ts';
 
 const skip = IS_ROOT ? false : NEEDS_ROOT;
@@ -21,8 +22,8 @@ interface Up extends AsyncDisposable {
 }
 
 /** A whole Caisson whose policy has these secrets, started with a variable that holds one of them and one that nobody names. */
-async function up(secrets: Readonly<Record<string, SecretRule>>): Promise<Up> {
-  const place = emptyPlace({ CAISSON_TEST_KEY: `${CANARY}-named`, CAISSON_TEST_OTHER: `${CANARY}-unnamed` });
+async function up(secrets: Readonly<Record<string, SecretRule>>, env: Readonly<Record<string, string>> = {}): Promise<Up> {
+  const place = emptyPlace({ ...env, CAISSON_TEST_KEY: `${CANARY}-named`, CAISSON_TEST_OTHER: `${CANARY}-unnamed` });
   writeFileSync(place.paths.policy, JSON.stringify({ ...shippedPolicy, secrets }));
   const { status, stderr } = await cli(place.env, ['up', '--detach']);
   assert.equal(status, 0, stderr);
@@ -87,6 +88,18 @@ test('a vault that is killed comes back, and with it every lease', { skip }, asy
   }
   assert.equal(await gate.value({ sandbox: SANDBOX, lease, host: HOST }), `${CANARY}-named`);
   assert.equal((await cli(on.place.env, ['run', '--', 'true'])).status, 0);
+});
+
+test('the vault of a pod is told where the API server of its cluster is, and no other variable', { skip }, async () => {
+  using dir = files();
+  await using api = await cluster(dir, (_request, response) => void response.end(JSON.stringify(secret({ token: base64('of-the-cluster') }))));
+  const from = { kubernetes: { namespace: 'agents', name: 'app', key: 'token', token: 'env:CAISSON_TEST_KEY', ca: `file:/${dir.dir.slice(1)}/ca.crt` } } as const;
+  await using on = await up({ kube: rule(from) }, { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: `${api.port}`, KUBERNETES_OTHER: CANARY });
+  using control = new RemoteVault(on.place.paths.vaultSocket);
+  using gate = new RemoteValues(on.place.paths.vaultGateSocket);
+  assert.equal(await gate.value({ sandbox: SANDBOX, lease: await leaseOne(control, 'kube'), host: HOST }), 'of-the-cluster');
+  assert.deepEqual(api.asked.map(({ headers }) => headers.authorization), [`Bearer ${CANARY}-named`]);
+  assert.ok(!read(`/proc/${(await on.pids())['vault'] ?? 0}/environ`).includes('KUBERNETES_OTHER'));
 });
 
 test('each socket of the vault is of the one process that may connect', { skip }, async () => {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { CaissonError, problem, type Policy, type StatePaths } from '@caisson/contract';
+import { CaissonError, problem, type Policy, type SecretSource, type StatePaths } from '@caisson/contract';
 import { parsePolicy } from '@caisson/authority';
 import { sha256 } from '@caisson/sandbox';
 
@@ -13,8 +13,17 @@ export function readPolicy(paths: StatePaths, home: string): { readonly value: P
 
 /** Variables of the environment that references to secrets name. */
 export function secretVariables({ secrets = {} }: Policy): readonly string[] {
-  const references = Object.values(secrets).flatMap(({ from }) => (typeof from === 'string' ? [from] : 'vault' in from ? [from.vault.token] : []));
+  const references = Object.values(secrets).flatMap(({ from }) => referencesOf(from));
   return [...new Set(references.filter((reference) => reference.startsWith('env:')).map((reference) => reference.slice(4)))];
+}
+
+function referencesOf(from: SecretSource): readonly string[] {
+  if (typeof from === 'string') return [from];
+  if ('vault' in from) return [from.vault.token];
+  if (!('kubernetes' in from)) return [];
+  const { server, token, ca } = from.kubernetes;
+  const cluster = server === undefined ? ['env:KUBERNETES_SERVICE_HOST', 'env:KUBERNETES_SERVICE_PORT'] : [];
+  return [...cluster, ...[token, ca].filter((reference) => reference !== undefined)];
 }
 
 function readIfThere(path: string): string | null {

@@ -1,4 +1,4 @@
-import { isBelow, LIMIT_NAMES, rulesForSecret, type Decision, type Denied, type Policy, type RunRequest, type SecretRule } from '@caisson/contract';
+import { isBelow, LIMIT_NAMES, rulesForSecret, secretEnvNames, type Decision, type Denied, type Policy, type RunRequest, type SecretRule } from '@caisson/contract';
 import type { Asked } from './asked.ts';
 import { levelCannotLimit, levelNeeds, notEnforcedAt } from './levels.ts';
 import { fillLimits } from './limits.ts';
@@ -6,7 +6,7 @@ import { decideNetwork } from './network.ts';
 
 type Check = (request: Asked, policy: Policy) => Denied | null;
 
-const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, secretsKnown, networkPolicy];
+const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, secretsKnown, secretsApart, networkPolicy];
 
 /** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
 export function decide(request: Asked | RunRequest, policy: Policy): Decision {
@@ -30,6 +30,16 @@ function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
   if (unknown === undefined) return null;
   const known = Object.keys(policy.secrets ?? {}).join(', ') || 'none';
   return { effect: 'deny', rule: 'secrets', reason: `the policy has no secret ${unknown}`, wouldAllow: `one of the secrets of the policy: ${known}`, code: 'SECRET_UNKNOWN', context: { secret: unknown } };
+}
+
+/** Of two secrets in one variable commands would find one only. */
+function secretsApart({ secrets = [] }: Asked, policy: Policy): Denied | null {
+  const named = secrets.flatMap((secret) => secretEnvNames(secret, secretOf(policy, secret) ?? {}).map((name) => ({ secret, name })));
+  const other = named.find(({ name }, at) => named.findIndex((each) => each.name === name) < at);
+  if (other === undefined) return null;
+  const { secret, name } = other;
+  const reason = `secrets ${named.find((each) => each.name === name)?.secret ?? ''} and ${secret} would be in one variable, ${name}`;
+  return { effect: 'deny', rule: 'secrets', reason, wouldAllow: `one of the two, or another env of secrets.${secret} in the policy file`, code: 'REQUEST_INVALID', context: { detail: reason } };
 }
 
 /** Whoever may use a secret may reach its hosts, within what the policy says of the network. */

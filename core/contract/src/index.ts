@@ -18,7 +18,8 @@ export {
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
-export { Lease, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
+export { AwsCredentials, awsKeyFor, type AwsScope } from './aws.ts';
+export { envOf, Lease, leaseEnv, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, secretEnvNames, type KubernetesKey, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';

@@ -1,16 +1,18 @@
 import { z } from 'zod';
+import { AWS_ENV, AwsEnv, AwsScope, awsVariables } from './aws.ts';
 import { HostName, type EgressRule } from './network.ts';
 
 /**
  * Where a secret comes from, never the secret: `env:NAME` of whoever started Caisson, `file:/path`, the output of a program
- * such as `op read`, or a field of HashiCorp Vault (KV version 2).
+ * such as `op read`, a field of HashiCorp Vault (KV version 2), or a key of a Secret of Kubernetes.
  */
 export type SecretSource =
   | `env:${string}`
   | `file:/${string}`
   /** Program and arguments; what it prints is the secret, without one line break at the end. */
   | { readonly exec: readonly string[] }
-  | { readonly vault: VaultField };
+  | { readonly vault: VaultField }
+  | { readonly kubernetes: KubernetesKey };
 
 export interface VaultField {
   /** Such as `https://vault.example.com:8200`. */
@@ -23,12 +25,27 @@ export interface VaultField {
   readonly token: `env:${string}` | `file:/${string}`;
 }
 
+/** A key of a Secret, by the API of Kubernetes. In a pod `name` and `key` suffice: the rest is what its service account has. */
+export interface KubernetesKey {
+  /** Default: that of the pod. */
+  readonly namespace?: string;
+  readonly name: string;
+  readonly key: string;
+  /** Such as `https://10.0.0.1:6443`. Default: that of the cluster. One that is named gets no token but the one that is named too. */
+  readonly server?: string;
+  /** Where the token comes from. Default: the service account of the pod. */
+  readonly token?: `env:${string}` | `file:/${string}`;
+  /** Where the authority comes from by which the server proves its name, as PEM. Default: the cluster's, and of a server that is named those of the host. */
+  readonly ca?: `env:${string}` | `file:/${string}`;
+}
+
 /**
  * Where in a request a secret may stand: `bearer`, the token of Authorization (`Bearer`, or `token` as GitHub has it);
  * `basic`, the password of Authorization: Basic (RFC 7617); `header:NAME`, the whole value of that field; `query:NAME`, the
- * value of that parameter.
+ * value of that parameter; `sigv4`, nowhere: the gate signs with it for AWS (Signature Version 4). Its value is what
+ * `credential_process` of AWS prints.
  */
-export type SecretPlace = 'bearer' | 'basic' | `header:${string}` | `query:${string}`;
+export type SecretPlace = 'bearer' | 'basic' | 'sigv4' | `header:${string}` | `query:${string}`;
 
 /**
  * A secret that sandboxes may ask for by its name. They never get it: they see a placeholder, which the gate replaces in
@@ -44,12 +61,14 @@ export interface SecretRule {
   readonly methods?: readonly string[];
   /** Paths of them, as in a rule of the network. Default: any. */
   readonly paths?: readonly string[];
-  /** Variable in which commands in the sandbox find the placeholder. Default: the name in capitals, with `_` for other characters. */
+  /** Variable in which commands in the sandbox find the placeholder. Default: the name in capitals, with `_` for other characters; of `sigv4` `AWS_ACCESS_KEY_ID`, or another that ends so, and its pair is beside it. */
   readonly env?: string;
-  /** What the placeholder begins with, for programs that look at that, such as `ghp_`. Default `caisson-`. */
+  /** What the placeholder begins with, for programs that look at that, such as `ghp_`. Default `caisson-`. None for `sigv4`. */
   readonly prefix?: string;
   /** Milliseconds that a lease lasts. Default: as long as its sandbox. */
   readonly ttlMs?: number;
+  /** Of `sigv4` alone: what may be signed for. Default: any region and service that AWS takes at these hosts. */
+  readonly aws?: AwsScope;
 }
 
 /** A secret as one sandbox has it: until the sandbox ends, the time is over, or it is revoked. */
@@ -63,6 +82,7 @@ export interface Lease {
   readonly at: SecretPlace;
   readonly methods?: readonly string[];
   readonly paths?: readonly string[];
+  readonly aws?: AwsScope;
   /** Wall time in milliseconds since 1970 UTC after which it is not used any more; null: as long as the sandbox lives. */
   readonly expiresMs: number | null;
   /** HMAC-SHA-256 of the value under a key that never leaves the vault, hex: whether two are the same can be told, and nothing else. */
@@ -73,6 +93,21 @@ export interface Lease {
 export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<SecretRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
   const http = { ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }) };
   return hosts.map((host) => ({ name: `secret ${secret}`, host, port: 443, protocol: 'https', ...(Object.keys(http).length > 0 && { http }) }));
+}
+
+/** Variable of a secret, or the first of two. */
+export function envOf(secret: string, { at, env }: Pick<SecretRule, 'at' | 'env'>): string {
+  return env ?? (at === 'sigv4' ? AWS_ENV : secret.toUpperCase().replace(/[^A-Z0-9]/g, '_'));
+}
+
+/** Names of its variables. */
+export function secretEnvNames(secret: string, rule: Pick<SecretRule, 'at' | 'env'>): readonly string[] {
+  return Object.keys(leaseEnv({ at: rule.at ?? 'bearer', env: envOf(secret, rule), placeholder: '' }));
+}
+
+/** Variables in which commands find what stands for a secret. */
+export function leaseEnv({ at, env, placeholder }: Pick<Lease, 'at' | 'env' | 'placeholder'>): Readonly<Record<string, string>> {
+  return at === 'sigv4' ? awsVariables(env, placeholder) : { [env]: placeholder };
 }
 
 export const SecretName: z.ZodType<string> = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, dash and underscore, and begin with a letter');
@@ -90,22 +125,35 @@ const VaultField = z.strictObject({
   token: Reference,
 });
 
+const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
+
+/** Names as RFC 1123 has them, and keys of a ConfigMap or Secret: nothing in them leads to another path of the API. */
+const KubernetesKey = z.strictObject({
+  namespace: z.string().regex(new RegExp(`^${LABEL}$`), 'must be a label of RFC 1123').exactOptional(),
+  name: z.string().regex(new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`), 'must be a subdomain of RFC 1123'),
+  key: z.string().regex(/^[-._a-zA-Z0-9]{1,253}$/, 'must be letters, digits, dot, dash and underscore'),
+  server: z.url({ protocol: /^https?$/ }).exactOptional(),
+  token: Reference.exactOptional(),
+  ca: Reference.exactOptional(),
+}).refine(({ server, token, namespace }) => server === undefined || (token !== undefined && namespace !== undefined), 'must have a token and a namespace beside a server: those of the pod are for its own cluster');
+
 const SecretSource = z.union([
   Reference,
   z.strictObject({ exec: z.array(z.string().min(1).max(4096)).min(1).max(64).refine(([program = '']) => program.startsWith('/'), 'must name a program by its absolute path') }),
   z.strictObject({ vault: VaultField }),
-], 'must be env:NAME, file:/path, {"exec": [...]} or {"vault": {...}}');
+  z.strictObject({ kubernetes: KubernetesKey }),
+], 'must be env:NAME, file:/path, {"exec": [...]}, {"vault": {...}} or {"kubernetes": {...}}');
 
 const FIELD = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
 /** Fields that say where a request goes or how it is framed are no place for a secret. */
 const FRAMING = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'expect', 'proxy-authorization', 'keep-alive', 'proxy-connection']);
 
 const SecretPlace = z.string().refine((place) => {
-  if (place === 'bearer' || place === 'basic') return true;
+  if (place === 'bearer' || place === 'basic' || place === 'sigv4') return true;
   if (place.startsWith('query:')) return /^[A-Za-z0-9._~-]{1,128}$/.test(place.slice(6));
   const field = place.startsWith('header:') ? place.slice(7) : '';
   return FIELD.test(field) && !FRAMING.has(field.toLowerCase());
-}, 'must be bearer, basic, header:NAME or query:NAME');
+}, 'must be bearer, basic, sigv4, header:NAME or query:NAME');
 
 export const SecretRule: z.ZodType<SecretRule> = z.strictObject({
   from: SecretSource,
@@ -116,6 +164,12 @@ export const SecretRule: z.ZodType<SecretRule> = z.strictObject({
   env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'must be a name such as API_KEY').exactOptional(),
   prefix: z.string().regex(/^[A-Za-z0-9_.-]{1,32}$/, 'must be 1 to 32 letters, digits, dot, dash and underscore').exactOptional(),
   ttlMs: z.int().min(1_000).max(30 * 86_400_000).exactOptional(),
+  aws: AwsScope.exactOptional(),
+}).superRefine(({ at, aws, prefix, env }, context) => {
+  const wrong = (field: string, message: string): void => context.addIssue({ code: 'custom', path: [field], message });
+  if (at !== 'sigv4' && aws !== undefined) wrong('aws', 'is of a secret with at: sigv4');
+  if (at === 'sigv4' && prefix !== undefined) wrong('prefix', 'is none of at: sigv4, where the placeholder is an access key id');
+  if (at === 'sigv4' && env !== undefined && !AwsEnv.safeParse(env).success) wrong('env', 'of at: sigv4 ends in ACCESS_KEY_ID, and the key is beside it in …SECRET_ACCESS_KEY');
 }) as z.ZodType<SecretRule>;
 
 export const Lease: z.ZodType<Lease> = z.strictObject({
@@ -127,6 +181,7 @@ export const Lease: z.ZodType<Lease> = z.strictObject({
   at: SecretPlace,
   methods: z.array(z.string()).exactOptional(),
   paths: z.array(z.string()).exactOptional(),
+  aws: AwsScope.exactOptional(),
   expiresMs: z.number().nullable(),
   digest: z.string(),
 }) as z.ZodType<Lease>;

@@ -7,7 +7,7 @@ import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
 import { serveDirect, serveHttpProxy, serveSocks } from './doors.ts';
 import { HttpRelay } from './http-relay.ts';
-import { valuesOf, type ValueOf } from './values.ts';
+import { askAgainInMs, valuesOf, type ValueOf } from './values.ts';
 import { readRefusedPackets, type RefusedPacket } from './nflog.ts';
 import { linkAddress } from './plan.ts';
 import type { Resolve } from './resolve.ts';
@@ -38,8 +38,8 @@ export interface GateOptions {
 
 /** How often what was only counted is put on record. */
 const TELL_MS = 10_000;
-/** Pause before the vault is asked again for a secret that it did not give. */
-const ASK_AGAIN_MS = 1_000;
+/** Longest pause between two looks at whether values are to be asked for again: as long the values of a sandbox that is gone are remembered. */
+const LOOK_MS = 10_000;
 /** One has 2 KiB at most, and a reply 4 MiB. */
 const HELD_TOLD = 1_000;
 /** The prefix of profiles/egress/gate.nft for packets with another source. */
@@ -145,14 +145,18 @@ export class Gate implements AsyncDisposable {
   }
 
   async #askAgain(sandbox: string): Promise<void> {
-    const { held } = this.#admitted.get(sandbox) ?? { held: [] };
-    if (held.every(({ value }) => value !== null)) return;
-    await delay(ASK_AGAIN_MS, undefined, { ref: false });
     const admitted = this.#admitted.get(sandbox);
-    if (admitted === undefined || admitted.held !== held) return; // who admitted it since asks for itself
-    const again = await valuesOf(held.map(({ lease }) => lease), sandbox, this.#options.valueOf);
-    if (admitted.held !== held) return;
-    admitted.held = again;
+    if (admitted === undefined) return;
+    const { held } = admitted;
+    const inMs = askAgainInMs(held, this.#options.wallMs());
+    if (inMs === Infinity) return;
+    await delay(Math.min(inMs, LOOK_MS), undefined, { ref: false });
+    if (this.#admitted.get(sandbox) !== admitted || admitted.held !== held) return; // who admitted it since asks for itself
+    if (inMs <= LOOK_MS) {
+      const again = await valuesOf(held.map(({ lease }) => lease), sandbox, this.#options.valueOf);
+      if (admitted.held !== held) return;
+      admitted.held = again;
+    }
     return this.#askAgain(sandbox);
   }
 

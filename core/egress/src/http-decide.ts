@@ -12,6 +12,7 @@ import { targetOf, type Target } from './http-target.ts';
 import { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 import type { Destination } from './layers.ts';
 import { inject, type Injectable, type Injected } from './inject.ts';
+import { hashesBody } from './resign.ts';
 import { readMcp, type McpRead } from './mcp.ts';
 import type { Checked } from './resolve.ts';
 
@@ -62,19 +63,26 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
   const connection = connect(target, context);
   if (connection.effect === 'deny') return { denied: connection, target };
   const asked = requestOf(message, target);
-  if (!asksForBody(connection.layers, asked)) return decideRead({ target, asked, context, read: null }, rooms);
-  if (message.body === null) return { denied: denial('a rule asks what is said here, and what follows an upgrade is not read', 'the request without Upgrade', connection.rule), target };
+  const asks = asksForBody(connection.layers, asked);
+  const signs = hashesBody(message.rawHeaders, context.admitted.held.map(({ lease }) => lease));
+  if (!asks && !signs) return decideRead({ target, asked, context, read: null }, rooms);
+  const { rule } = connection;
+  if (message.body === null) return { denied: denial(`${asks ? 'a rule asks what is said here' : 'this is signed for AWS'}, and what follows an upgrade is not read`, 'the request without Upgrade', rule), target };
   const read = await rooms.bodies.read(message.body, context.admitted);
-  if ('refused' in read) return { denied: denial(read.refused, 'a body that can be read', connection.rule), target };
-  const mcp = isPlain(message) ? readMcp(read.body, asked.fields) : { unclear: 'a body that is read has no coding' };
+  if ('refused' in read) return { denied: denial(read.refused, asks ? 'a body that can be read' : 'a body that can be read, or X-Amz-Content-Sha256 in the request', rule), target };
+  const mcp = asks ? mcpOf(message, read.body, asked) : undefined;
   try {
-    const decided = await decideRead({ target, asked: { ...asked, bodyBytes: read.body.length, mcp }, context, read }, rooms);
+    const decided = await decideRead({ target, asked: { ...asked, bodyBytes: read.body.length, ...(mcp !== undefined && { mcp }) }, context, read }, rooms);
     if (!('to' in decided)) read.release();
-    return 'denied' in decided ? { ...decided, mcp } : decided;
+    return 'denied' in decided && mcp !== undefined ? { ...decided, mcp } : decided;
   } catch (error) {
     read.release();
     throw error;
   }
+}
+
+function mcpOf(message: HttpMessage, body: Buffer, { fields }: ReturnType<typeof requestOf>): McpRead {
+  return isPlain(message) ? readMcp(body, fields) : { unclear: 'a body that is read has no coding' };
 }
 
 interface Read extends Pick<PassingRequest, 'target' | 'context' | 'read'> {
@@ -86,7 +94,7 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   const allowed = await permitted(asked, target, context);
   if ('effect' in allowed) return { denied: allowed, target };
   const { method } = asked;
-  const injected = inject({ ...target, method, rawHeaders: asked.rawHeaders, secure, wallMs: rooms.wallMs() }, admitted.held);
+  const injected = inject({ ...target, method, rawHeaders: asked.rawHeaders, secure, wallMs: rooms.wallMs(), body: read?.body ?? null }, admitted.held);
   if ('effect' in injected) return { denied: injected, target };
   const tooFast = admitted.tooFast();
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };

@@ -1,7 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 
 /** RFC 9110 §7.6.1, and what is between the client and the gate alone. */
-const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
+export const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
 
 /** Header fields that go on to the other side, each as often as it came. Host and whatever frames the message are written anew. */
 export function passedOn(rawHeaders: readonly string[]): Readonly<Record<string, string[]>> {

@@ -1,8 +1,10 @@
 import type { EgressDenied, Lease } from '@caisson/contract';
+import { awsKeysOf, credentialsOf } from './aws-keys.ts';
 import { denial } from './denial.ts';
 import { spellingsOf } from './echo.ts';
 import { canonicalPath, matchesPath } from './http-path.ts';
 import type { Destination } from './layers.ts';
+import { resign } from './resign.ts';
 
 /** A lease with the value, which is here, in the vault and at its server only. */
 export interface HeldSecret {
@@ -21,6 +23,8 @@ export interface Injectable extends Destination {
   /** Whether the gate proves to itself by TLS whose server it is. */
   readonly secure: boolean;
   readonly wallMs: number;
+  /** As it was read. Default: it was not. */
+  readonly body?: Buffer | null;
 }
 
 export interface Injected {
@@ -38,6 +42,8 @@ const VALUE = /^[\u0021-\u007e](?:[\u0020-\u007e]*[\u0021-\u007e])?$/;
 const VALUE_MOST = 8_192;
 /** Fields that ask for an answer in pieces, or in a form that cannot be looked through. */
 const UNREADABLE = new Set(['range', 'if-range', 'sec-websocket-extensions']);
+/** Of them what is left out where nothing but keys of AWS is looked for: the key is told to nobody, and a token that came back in pieces signs nothing without it. */
+const COMPRESSING = new Set(['sec-websocket-extensions']);
 
 /**
  * Puts secrets where their placeholders stand, each in its place of a request to its hosts. A placeholder anywhere else in the
@@ -49,29 +55,58 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   const echoes: string[] = [];
   for (const secret of held) {
     if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
-    const unbound = notFor(secret.lease, request);
+    const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
     if (unbound !== null) return refuse(secret, unbound);
-    const { value } = secret;
-    if (value === null) return refuse(secret, 'its value cannot be had now');
-    if (!fits(value)) return refuse(secret, 'its value cannot stand in the head of a request');
-    const placed = place({ path, rawHeaders }, secret.lease, value);
-    if (placed === null || mentions(placed, secret.lease.placeholder)) return refuse(secret, `it stands elsewhere than as ${secret.lease.at}, once`);
-    ({ path, rawHeaders } = placed);
     used.push(secret);
+    if (isSigned(secret)) continue;
+    const placed = putIn({ path, rawHeaders }, secret);
+    if ('effect' in placed) return placed;
+    ({ path, rawHeaders } = placed);
     echoes.push(...placed.echoes);
   }
-  for (const { lease: { hosts }, value } of held) if (value !== null && fits(value) && hosts.includes(request.host)) echoes.push(...spellingsOf(value));
-  return { path, rawHeaders: echoes.length === 0 ? rawHeaders : readable(rawHeaders), used, echoes: [...new Set(echoes)] };
+  const ofHost = held.filter(({ lease: { hosts } }) => hosts.includes(request.host));
+  echoes.push(...ofHost.flatMap(valuesIn).flatMap(spellingsOf));
+  const keys = ofHost.flatMap(awsKeysOf);
+  if (echoes.length + keys.length > 0) rawHeaders = without(rawHeaders, echoes.length > 0 ? UNREADABLE : COMPRESSING);
+  for (const secret of used.filter(isSigned)) {
+    const signed = sign({ ...request, path, rawHeaders }, secret);
+    if ('effect' in signed) return signed;
+    ({ rawHeaders } = signed);
+  }
+  return { path, rawHeaders, used, echoes: [...new Set([...echoes, ...keys.flatMap(spellingsOf)])] };
+}
+
+const isSigned = ({ lease: { at } }: HeldSecret): boolean => at === 'sigv4';
+
+/** What of a secret can have gone to its hosts as it is. */
+const valuesIn = (secret: HeldSecret): readonly string[] => (secret.value !== null && !isSigned(secret) && fits(secret.value) ? [secret.value] : []);
+
+function putIn(head: Head, secret: HeldSecret): Placed | EgressDenied {
+  const { lease, value } = secret;
+  if (value === null || !fits(value)) return refuse(secret, 'its value cannot stand in the head of a request');
+  const placed = place(head, lease, value);
+  return placed === null || mentions(placed, lease.placeholder) ? refuse(secret, `it stands elsewhere than as ${lease.at}, once`) : placed;
+}
+
+/** Signs what is sent, after all else that changes it. */
+function sign(request: Injectable, secret: HeldSecret): Pick<Head, 'rawHeaders'> | EgressDenied {
+  const { lease, value } = secret;
+  const credentials = credentialsOf(value);
+  if (credentials === null) return refuse(secret, 'its value is no credentials of AWS');
+  if (credentials.expiresMs !== null && request.wallMs >= credentials.expiresMs) return refuse(secret, 'its credentials are over, and no others can be had now');
+  const signed = resign({ ...request, sentHost: request.host, body: request.body ?? null }, lease, credentials);
+  if ('refused' in signed) return refuse(secret, signed.refused, signed.instead);
+  return mentions({ path: request.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
 }
 
 const fits = (value: string): boolean => VALUE.test(value) && value.length <= VALUE_MOST;
 
-function readable(rawHeaders: readonly string[]): readonly string[] {
-  return rawHeaders.filter((_, index) => !UNREADABLE.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()));
+function without(rawHeaders: readonly string[], names: ReadonlySet<string>): readonly string[] {
+  return rawHeaders.filter((_, index) => !names.has((rawHeaders[index - (index % 2)] ?? '').toLowerCase()));
 }
 
-function refuse({ lease }: HeldSecret, why: string): EgressDenied {
-  return denial(`the placeholder of secret ${lease.secret} is not replaced here: ${why}`, `a request that secrets.${lease.secret} of the policy speaks of`, `secret ${lease.secret}`);
+function refuse({ lease }: HeldSecret, why: string, instead = `a request that secrets.${lease.secret} of the policy speaks of`): EgressDenied {
+  return denial(`the placeholder of secret ${lease.secret} is not replaced here: ${why}`, instead, `secret ${lease.secret}`);
 }
 
 /** Why a secret does not go with a request; null: it does. */

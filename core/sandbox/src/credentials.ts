@@ -1,4 +1,4 @@
-import { CaissonError, certifies, protocolOf, rulesForSecret, TRUST_ENV, type CertificateAuthority, type EgressRule, type Lease, type NetworkPolicy, type NetworkRequest, type RunRequest } from '@caisson/contract';
+import { CaissonError, certifies, leaseEnv, protocolOf, rulesForSecret, TRUST_ENV, type CertificateAuthority, type EgressRule, type Lease, type NetworkPolicy, type NetworkRequest, type RunRequest } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
 /** What the gate needs beside the rules of a sandbox to read its requests, and to put secrets into them. */
@@ -55,7 +55,7 @@ export function mustCertify(sandbox: string, { authority }: Credentials, network
 
 /** What commands find in their environment: the placeholders, and where the list of authorities is for programs that do not look where the system has it. */
 export function credentialEnv({ authority, leases }: Credentials): Readonly<Record<string, string>> {
-  return { ...(authority !== null && TRUST_ENV), ...Object.fromEntries(leases.map(({ env, placeholder }) => [env, placeholder])) };
+  return { ...(authority !== null && TRUST_ENV), ...Object.fromEntries(leases.flatMap((lease) => Object.entries(leaseEnv(lease)))) };
 }
 
 /** What a spec says of the network of a sandbox. */

@@ -28,7 +28,13 @@ export function serveVault(socket: Socket, vault: Vault): void {
 
 /** Serves the gate on one connection: values, and nothing else. */
 export function serveValues(socket: Socket, vault: Vault): void {
-  serve(socket, { value: async (parameters) => vault.value(read(Valuing, parameters)) });
+  serve(socket, {
+    async value(parameters) {
+      const asked = read(Valuing, parameters);
+      await vault.renew(asked);
+      return vault.value(asked);
+    },
+  });
 }
 
 function serve(socket: Socket, verbs: Verbs): void {

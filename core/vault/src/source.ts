@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import type { SecretSource, VaultField } from '@caisson/contract';
+import type { KubernetesKey, SecretSource, VaultField } from '@caisson/contract';
+import { readSecretKey } from './kubernetes.ts';
 import { readField } from './kv.ts';
 import { runProgram } from './program.ts';
 import type { Resolved } from './resolved.ts';
@@ -11,25 +12,36 @@ export interface Ground {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Longest that a program or a server may take, in milliseconds. Default 10 000. */
   readonly timeoutMs?: number;
+  /** Where a pod has what its service account is. Default SERVICE_ACCOUNT. */
+  readonly serviceAccount?: string;
 }
 
 /** Longest value, in bytes. */
 const VALUE_MAX = 64 * 1024;
+const TOO_LONG = `it is longer than ${VALUE_MAX} bytes`;
 const TIMEOUT_MS = 10_000;
 /** What may come with the longest value: a line break, and one byte more that shows that it is too long. */
 const SLACK_BYTES = 3;
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** Looks a reference up. What is wrong is an answer: whatever else is thrown on the way may quote the value, and is not told. */
-export async function resolveSource(source: SecretSource, ground: Ground): Promise<Resolved> {
+/**
+ * Looks a reference up. What is wrong is an answer: whatever else is thrown on the way may quote the value, and is not told.
+ *
+ * @param read what is made of what was found. Default: a text that can stand in a field of a request
+ */
+export async function resolveSource(source: SecretSource, ground: Ground, read: (bytes: Buffer) => Resolved = judge): Promise<Resolved> {
   const found = await look(source, ground).catch(() => ({ why: 'it cannot be read' }));
-  return 'why' in found ? found : judge(found.value);
+  if ('why' in found) return found;
+  if (found.value.length <= VALUE_MAX + SLACK_BYTES - 1) return read(found.value);
+  found.value.fill(0);
+  return { why: TOO_LONG };
 }
 
 async function look(source: SecretSource, ground: Ground): Promise<Resolved> {
   if (typeof source === 'string') return source.startsWith('env:') ? fromEnvironment(source.slice(4), ground) : fromFile(source.slice(5));
   const timeoutMs = ground.timeoutMs ?? TIMEOUT_MS;
   if ('exec' in source) return runProgram(source.exec, { env: programEnv(ground), timeoutMs, outputMax: VALUE_MAX + SLACK_BYTES });
-  return fromVault(source.vault, ground, timeoutMs);
+  return 'vault' in source ? fromVault(source.vault, ground, timeoutMs) : fromKubernetes(source.kubernetes, ground, timeoutMs);
 }
 
 /** A program gets what it takes to find its files, and no other secret of whoever started Caisson. */
@@ -50,6 +62,34 @@ async function fromVault(field: VaultField, ground: Ground, timeoutMs: number): 
   } finally {
     token.value.fill(0);
   }
+}
+
+/** What is not named the pod has; a server that is named gets nothing of it. */
+async function fromKubernetes({ namespace: space, server, token: tokenFrom, ca: caFrom, ...key }: KubernetesKey, ground: Ground, timeoutMs: number): Promise<Resolved> {
+  const own = (name: string): `file:/${string}` => `file:/${(ground.serviceAccount ?? SERVICE_ACCOUNT).slice(1)}/${name}`;
+  const address = server ?? clusterAddress(ground);
+  if (address === null) return { why: 'no server is named, and this is no pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set' };
+  const namespace = space === undefined ? await resolveSource(own('namespace'), ground) : { value: Buffer.from(space) };
+  if ('why' in namespace) return { why: `the namespace of the pod: ${namespace.why}` };
+  if (!NAMESPACE.test(namespace.value.toString())) return { why: 'the namespace of the pod is no name' };
+  const authority = caFrom ?? (server === undefined ? own('ca.crt') : undefined);
+  const ca = authority === undefined ? undefined : await look(authority, ground); // many lines, and no secret
+  if (ca !== undefined && 'why' in ca) return { why: `its ca: ${ca.why}` };
+  const token = await resolveSource(tokenFrom ?? own('token'), ground);
+  if ('why' in token) return { why: `its token: ${token.why}` };
+  try {
+    return await readSecretKey(key, { server: address, namespace: namespace.value.toString(), token: token.value, ...(ca !== undefined && { ca: ca.value }), timeoutMs });
+  } finally {
+    token.value.fill(0);
+  }
+}
+
+const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** The API server as every pod is told of it. */
+function clusterAddress({ env: { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '' } }: Ground): string | null {
+  if (!/^(?:[A-Za-z0-9.-]+|[0-9A-Fa-f:.]+)$/.test(host) || !/^\d{1,5}$/.test(port)) return null;
+  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Opened without waiting, because what is named may be a pipe; and judged as it was opened, not as it was named. */
@@ -88,7 +128,7 @@ function lineBreakAtEnd(bytes: Buffer): number {
 
 function faultOf(value: Buffer): string | null {
   if (value.length === 0) return 'it is empty';
-  if (value.length > VALUE_MAX) return `it is longer than ${VALUE_MAX} bytes`;
+  if (value.length > VALUE_MAX) return TOO_LONG;
   if (value.some((byte) => (byte < 0x20 && byte !== 0x09) || byte === 0x7f)) return 'it holds a line break or another control character';
   return isUtf8(value) ? null : 'it is not text in UTF-8';
 }

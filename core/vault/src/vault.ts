@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
-import { CaissonError, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { CaissonError, envOf, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { awsCredentials } from './aws.ts';
 import { isPlaceholder, newLeaseId, newPlaceholder, type RandomBytes } from './random.ts';
 import { resolveSource, type Ground } from './source.ts';
 
@@ -31,6 +32,8 @@ type Grant = Omit<Lease, 'digest'>;
 interface Value {
   readonly bytes: Buffer;
   readonly turn: number;
+  /** When it says itself that it is over; null: it does not say. */
+  readonly expiresMs: number | null;
 }
 
 interface Held {
@@ -47,6 +50,9 @@ interface Tenant {
   isGone: boolean;
 }
 
+/** A value that is over so soon is looked up anew when it is asked for. */
+const RENEW_MS = 120_000;
+
 /**
  * Leases of secrets, and their values, in the memory of one process and nowhere else. A value that is forgotten is written
  * over, which is the best that can be done: the engine may have moved copies of it, and what was sent is out of reach.
@@ -60,6 +66,7 @@ export class Vault implements Disposable {
   readonly #tenants = new Map<string, Tenant>();
   /** The look of the last rotation of a secret that came to an end. */
   readonly #rotated = new Map<string, number>();
+  readonly #renewing = new Map<string, Promise<unknown>>();
   #turn = 0;
 
   constructor({ rules, ground, now, randomBytes }: VaultOptions) {
@@ -116,10 +123,10 @@ export class Vault implements Disposable {
 
   async #restoreOne(sandbox: string, tenant: Tenant, { id, secret, placeholder, expiresMs }: Lease): Promise<readonly Lease[]> {
     const lost = (): CaissonError => new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
-    const { prefix } = this.#rule(secret);
+    const rule = this.#rule(secret);
     const isTaken = (): boolean => this.#find(id) !== undefined;
     if (tenant.held.get(secret)?.grant.id === id) return this.#leaseOf(tenant.held.get(secret));
-    if (tenant.held.has(secret) || isTaken() || !isPlaceholder(placeholder, prefix) || this.#isOver(expiresMs)) throw lost();
+    if (tenant.held.has(secret) || isTaken() || !isPlaceholder(placeholder, rule) || this.#isOver(expiresMs)) throw lost();
     const value = await this.#look(secret);
     const again = tenant.held.get(secret);
     if (again !== undefined || tenant.isGone || tenant.revoked.has(secret) || isTaken()) {
@@ -157,13 +164,13 @@ export class Vault implements Disposable {
    */
   async rotate(secret: string): Promise<readonly LeaseUse[]> {
     this.#rule(secret);
-    const { bytes, turn } = await this.#look(secret);
+    const { bytes, turn, expiresMs } = await this.#look(secret);
     if (turn > (this.#rotated.get(secret) ?? 0)) this.#rotated.set(secret, turn);
     for (const { held } of this.#tenants.values()) {
       const one = held.get(secret);
       if (one === undefined || one.value.turn > turn) continue;
       one.value.bytes.fill(0);
-      one.value = { bytes: Buffer.from(bytes), turn };
+      one.value = { bytes: Buffer.from(bytes), turn, expiresMs };
     }
     bytes.fill(0);
     return this.list().filter(({ lease }) => lease.secret === secret);
@@ -176,17 +183,28 @@ export class Vault implements Disposable {
     return tenants.flatMap(([id, { held }]) => [...held.values()].flatMap((one) => this.#leaseOf(one).map((lease) => ({ sandbox: id, lease, uses: one.uses }))));
   }
 
+  /** Looks a secret up anew where its value says that it is over soon. What cannot be had then stays until it is. Never fails. */
+  async renew({ sandbox, lease }: { readonly sandbox: string; readonly lease: string }): Promise<void> {
+    const held = this.#find(lease, sandbox);
+    if (held === undefined || !this.#isOver(held.value.expiresMs, RENEW_MS)) return;
+    const { secret } = held.grant;
+    const renewing = this.#renewing.get(secret) ?? this.rotate(secret).finally(() => this.#renewing.delete(secret));
+    this.#renewing.set(secret, renewing);
+    await renewing.catch(() => undefined);
+  }
+
   /**
    * The value, for a request of that sandbox to that host. The host is judged here once more: who leases is told neither
    * value nor where it goes, and so cannot have it sent elsewhere.
    *
-   * @throws CaissonError LEASE_NOT_FOUND
+   * @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE when the value says that it is over
    */
   value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: string; readonly host: string }): string {
     this.expire();
-    const held = [...(this.#tenants.get(sandbox)?.held.values() ?? [])].find(({ grant }) => grant.id === lease);
+    const held = this.#find(lease, sandbox);
     if (held === undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: lease });
     if (!held.grant.hosts.includes(host)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${held.grant.secret} for ${host}` });
+    if (this.#isOver(held.value.expiresMs)) throw new CaissonError('SECRET_UNAVAILABLE', { secret: held.grant.secret, detail: 'its Expiration is over' });
     held.uses += 1;
     return held.value.bytes.toString('utf8');
   }
@@ -213,9 +231,10 @@ export class Vault implements Disposable {
   /** Looks again when a rotation that began later has ended meanwhile: what was found may be what it has replaced. */
   async #look(secret: string): Promise<Value> {
     const turn = ++this.#turn;
-    const found = await resolveSource(this.#rule(secret).from, this.#ground);
+    const { from, at } = this.#rule(secret);
+    const found = await resolveSource(from, this.#ground, ...(at === 'sigv4' ? [(bytes: Buffer) => awsCredentials(bytes, this.#now())] : []));
     if ('why' in found) throw new CaissonError('SECRET_UNAVAILABLE', { secret, detail: found.why });
-    if ((this.#rotated.get(secret) ?? 0) <= turn) return { bytes: found.value, turn };
+    if ((this.#rotated.get(secret) ?? 0) <= turn) return { bytes: found.value, turn, expiresMs: found.expiresMs ?? null };
     found.value.fill(0);
     return this.#look(secret);
   }
@@ -230,17 +249,19 @@ export class Vault implements Disposable {
   }
 
   #grant(secret: string, sandboxEndsMs: number | null): Grant {
-    const { hosts, at = 'bearer', methods, paths, env, prefix, ttlMs } = this.#rule(secret);
+    const rule = this.#rule(secret);
+    const { hosts, at = 'bearer', methods, paths, ttlMs, aws } = rule;
     const ends = [sandboxEndsMs, ttlMs === undefined ? null : this.#now() + ttlMs].filter((end) => end !== null);
     return {
       id: newLeaseId(this.#randomBytes),
       secret,
-      placeholder: newPlaceholder(this.#randomBytes, prefix),
-      env: env ?? secret.toUpperCase().replace(/[^A-Z0-9]/g, '_'),
+      placeholder: newPlaceholder(this.#randomBytes, rule),
+      env: envOf(secret, rule),
       hosts,
       at,
       ...(methods === undefined ? {} : { methods }),
       ...(paths === undefined ? {} : { paths }),
+      ...(aws === undefined ? {} : { aws }),
       expiresMs: ends.length === 0 ? null : Math.min(...ends),
     };
   }
@@ -249,12 +270,14 @@ export class Vault implements Disposable {
     return held === undefined ? [] : [{ ...held.grant, digest: createHmac('sha256', this.#key).update(held.value.bytes).digest('hex') }];
   }
 
-  #find(lease: string): Held | undefined {
-    return [...this.#tenants.values()].flatMap(({ held }) => [...held.values()]).find(({ grant }) => grant.id === lease);
+  /** @param sandbox default: of any */
+  #find(lease: string, sandbox?: string): Held | undefined {
+    const tenants = sandbox === undefined ? [...this.#tenants.values()] : [this.#tenants.get(sandbox)];
+    return tenants.flatMap((tenant) => [...(tenant?.held.values() ?? [])]).find(({ grant }) => grant.id === lease);
   }
 
-  #isOver(expiresMs: number | null): boolean {
-    return expiresMs !== null && this.#now() >= expiresMs;
+  #isOver(expiresMs: number | null, aheadMs = 0): boolean {
+    return expiresMs !== null && this.#now() + aheadMs >= expiresMs;
   }
 
   #enter(sandbox: string): Tenant {

@@ -1,0 +1,159 @@
+import { awsKeyFor, type AwsCredentials, type AwsScope, type Lease } from '@caisson/contract';
+import { HOP_BY_HOP, passedOn } from './http-fields.ts';
+import { canonicalPathOf, queriesOf, readAuthorization, readTime, sha256, signatureOf, writeAuthorization, type Authorization, type Signable } from './sigv4.ts';
+
+/** A request that a client in a sandbox has signed by what stands for the key. */
+export interface Resignable {
+  readonly method: string;
+  /** The request target in origin form. */
+  readonly path: string;
+  readonly rawHeaders: readonly string[];
+  /** Host as the gate sends it. */
+  readonly sentHost: string;
+  /** Null: it was not read. */
+  readonly body: Buffer | null;
+  readonly wallMs: number;
+}
+
+export interface NotSigned {
+  readonly refused: string;
+  /** What the client can do instead. */
+  readonly instead: string;
+}
+
+/** How far X-Amz-Date may be from the gate's clock: as far as AWS takes it at most services. */
+const SKEW_MS = 300_000;
+/** Words for the payload that go on as they came. What S3 knows as STREAMING-AWS4-… signs each piece of the body by the key. */
+const PAYLOAD = /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-UNSIGNED-PAYLOAD-TRAILER)$/;
+/** Fields that the gate writes anew, whatever the client has said there. */
+const REWRITTEN = new Set([...HOP_BY_HOP, 'authorization', 'grpc-accept-encoding', 'http2-settings']);
+const TOKEN = 'x-amz-security-token';
+const HASH = 'x-amz-content-sha256';
+const AS_SIGNED = 'the request as an AWS SDK signs it in its Authorization field';
+
+const no = (refused: string, instead = AS_SIGNED): NotSigned => ({ refused, instead });
+
+/** Whether a request is signed over its body by a hash that it does not name: what is sent on must be read to sign it. */
+export function hashesBody(rawHeaders: readonly string[], leases: readonly Lease[]): boolean {
+  const { authorization = [], [HASH]: hash } = fieldsOf(rawHeaders);
+  return hash === undefined && leases.some(({ at, placeholder }) => at === 'sigv4' && authorization.some((text) => text.includes(`=${placeholder}/`)));
+}
+
+/**
+ * Signs a request of a sandbox by the real key, exactly as it is sent on, where it was signed by the one that stands for it.
+ * That signature is checked first, which costs a few hashes: where it does not fit, client and gate do not mean the same
+ * request, and nothing is signed that nobody meant.
+ */
+export function resign(request: Resignable, { placeholder, aws }: Lease, credentials: AwsCredentials): { readonly rawHeaders: readonly string[] } | NotSigned {
+  const came = fieldsOf(request.rawHeaders);
+  const read = readSigned(request, came, placeholder);
+  if ('refused' in read) return read;
+  const payload = payloadOf(came[HASH], request.body);
+  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came) ?? notThisPayload(payload);
+  if (wrong !== null) return wrong;
+  const asSigned = signedAs(request, { read, came, payload, secretAccessKey: awsKeyFor(placeholder) });
+  return 'refused' in asSigned ? asSigned : { rawHeaders: signed(request, { read, asSigned, credentials }) };
+}
+
+type Fields = Readonly<Record<string, readonly string[]>>;
+
+/** The one field Authorization, where the placeholder is the key that it names. */
+function readSigned({ path }: Resignable, { authorization = [] }: Fields, placeholder: string): Authorization | NotSigned {
+  const [text = '', more] = authorization;
+  if (/[?&]x-amz-(?:algorithm|credential|signature|signedheaders|date|expires|security-token)=/i.test(unescaped(path))) return no('an address that is signed in its query is not signed anew');
+  if (text === '' || more !== undefined) return no('it stands elsewhere than in one field Authorization');
+  if (text.startsWith('AWS4-ECDSA')) return no('Signature Version 4A is not signed anew', 'Signature Version 4, for one region');
+  const read = readAuthorization(text);
+  return read?.credential.accessKeyId === placeholder ? read : no('it stands elsewhere than as the Credential of AWS4-HMAC-SHA256');
+}
+
+interface Claim {
+  readonly read: Authorization;
+  readonly came: Fields;
+  readonly payload: string | null;
+  readonly secretAccessKey: string;
+}
+
+/** What the client has signed, where it is what it has sent. */
+function signedAs({ method, path }: Resignable, { read, came, payload, secretAccessKey }: Claim): Signable | NotSigned {
+  if (!/^\/[\u0021-\u007e]*$/.test(path) || /[#\\]/.test(path)) return no('its path is not printable ASCII that begins with /, without # and \\');
+  const [line = '', query = ''] = path.split(/\?(.*)/s);
+  const canonical = canonicalPathOf(line, read.credential.service);
+  if (canonical === null) return no('its path has dot segments or empty ones, which are not signed as they are sent', 'the same request in its plain form');
+  const asSigned = { method, path: canonical, fields: came, signedFields: read.signedFields, payload: payload ?? '', time: came['x-amz-date']?.[0] ?? '' };
+  const spelled = queriesOf(query).find((each) => signatureOf({ ...asSigned, query: each }, read.credential, secretAccessKey) === read.signature);
+  return spelled === undefined ? no('its signature is not the one of this request by the key that goes with the placeholder', `${AS_SIGNED}, with the pair of keys that the environment has`) : { ...asSigned, query: spelled };
+}
+
+interface Signing {
+  readonly read: Authorization;
+  readonly asSigned: Signable;
+  readonly credentials: AwsCredentials;
+}
+
+/** The fields as they go on, the new signature among them. */
+function signed({ rawHeaders, sentHost }: Resignable, { read, asSigned, credentials: { accessKeyId, secretAccessKey, sessionToken } }: Signing): readonly string[] {
+  const kept = pairsOf(rawHeaders).filter(([name]) => !['authorization', TOKEN, 'accept-encoding'].includes(name.toLowerCase()));
+  const sent = [...kept.flat(), 'accept-encoding', 'identity', ...(sessionToken === null ? [] : [TOKEN, sessionToken])];
+  const fields = { ...passedOn(sent), host: [sentHost] };
+  const signedFields = [...read.signedFields.filter((name) => name !== TOKEN), ...(sessionToken === null ? [] : [TOKEN])].toSorted((one, other) => (one < other ? -1 : 1));
+  const credential = { ...read.credential, accessKeyId };
+  const signature = signatureOf({ ...asSigned, fields, signedFields }, credential, secretAccessKey);
+  return [...sent, 'authorization', writeAuthorization({ credential, signedFields, signature })];
+}
+
+function notInScope({ credential: { region, service } }: Authorization, { regions, services }: AwsScope = {}): NotSigned | null {
+  if (regions?.includes(region) === false) return no(`${region} is none of its regions`, `one of the regions ${regions.join(', ')}`);
+  if (services?.includes(service) === false) return no(`${service} is none of its services`, `one of the services ${services.join(', ')}`);
+  return null;
+}
+
+function notAtThisTime({ credential: { day } }: Authorization, [time = '', more]: readonly string[] = [], wallMs: number): NotSigned | null {
+  const ms = readTime(time);
+  if (ms === null || more !== undefined) return no('it is signed with one field X-Amz-Date, such as 20261127T214500Z');
+  if (!time.startsWith(day)) return no('X-Amz-Date is not of the day of its Credential');
+  return Math.abs(ms - wallMs) > SKEW_MS ? no(`X-Amz-Date is more than ${SKEW_MS / 1_000} s from the clock of the gate`, 'the request signed anew, by the clock of the host') : null;
+}
+
+/** What is signed must be sent on, as often as it came. */
+function notItsFields({ signedFields }: Authorization, came: Fields): NotSigned | null {
+  if (signedFields.some((name, at) => name <= (signedFields[at - 1] ?? ''))) return no('SignedHeaders are not in order, each once');
+  if (!signedFields.includes('host')) return no('Host is not signed');
+  const nominated = (came['connection'] ?? []).flatMap((value) => value.toLowerCase().split(',').map((name) => name.trim()));
+  const lost = signedFields.find((name) => REWRITTEN.has(name) || nominated.includes(name)) ?? ['authorization', TOKEN].find((name) => nominated.includes(name));
+  if (lost !== undefined) return no(`it signs ${lost}, which does not go on from here as it came`, `the request signed without ${lost}`);
+  const absent = signedFields.find((name) => came[name] === undefined);
+  if (absent !== undefined) return no(`it signs ${absent}, which it does not have`);
+  const twice = ['host', 'cookie', HASH].find((name) => (came[name] ?? []).length > 1);
+  if (twice !== undefined) return no(`it has ${twice} more than once`);
+  const unprintable = signedFields.find((name) => came[name]?.some((value) => !/^[\t\u0020-\u007e]*$/.test(value)));
+  return unprintable === undefined ? null : no(`it signs ${unprintable}, whose value is not printable ASCII`);
+}
+
+/** What stands for the payload in what is signed. Whether it is the hash of the body is for the server to refuse, as it is without a gate. */
+function payloadOf([hash]: readonly string[] = [], body: Buffer | null): string | null {
+  return hash ?? (body === null ? null : sha256(body));
+}
+
+function notThisPayload(payload: string | null): NotSigned | null {
+  if (payload !== null && PAYLOAD.test(payload)) return null;
+  if (payload?.startsWith('STREAMING-AWS4-') === true) {
+    return no('each piece of its body is signed, and pieces are not signed anew', 'the body signed as a whole or not at all: UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER, as SDKs of AWS send it by https (Java: chunkedEncodingEnabled(false))');
+  }
+  return no(`its ${HASH} is neither a hash nor a word that is known here`);
+}
+
+/** Names in small letters; Host and all others as they came. */
+function fieldsOf(rawHeaders: readonly string[]): Fields {
+  const fields = Object.create(null) as Record<string, string[]>;
+  for (const [name, value] of pairsOf(rawHeaders)) (fields[name.toLowerCase()] ??= []).push(value);
+  return fields;
+}
+
+function pairsOf(rawHeaders: readonly string[]): readonly (readonly [string, string])[] {
+  return rawHeaders.flatMap((name, at) => (at % 2 === 0 ? [[name, rawHeaders[at + 1] ?? ''] as const] : []));
+}
+
+function unescaped(text: string): string {
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+}
