@@ -217,13 +217,11 @@ static void must_have_lo_alone(void) {
   if_freenameindex(all);
 }
 
-/* The values that a namespace has which nobody has changed: Docker has changed them. The gate refuses what comes by IPv6, and
- * what cannot be sent would not be seen. A kernel without IPv6 has no such setting, and then no link either. */
-static void restore_settings(void) {
+/* Docker has turned IPv6 off. The gate refuses what comes by it, and what cannot be sent would not be seen. A kernel without
+ * IPv6 has no such setting, and then no link either. */
+static void turn_on_ipv6(void) {
   set_value("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0");
   set_value("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0");
-  set_value("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024");
-  set_value("/proc/sys/net/ipv4/ping_group_range", "1 0");
 }
 
 /*
@@ -241,7 +239,7 @@ void link_process(const char *gate, const char *inode, const char *name, const c
   }
   enter_namespace(near, "namespace");
   must_have_lo_alone();
-  restore_settings();
+  turn_on_ipv6();
   int route = open_route_socket();
   make_pair(route, name, place, far);
   set_up_sandbox(route, place);

@@ -96,8 +96,8 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
       await nothingLeft();
     });
 
-    test(`${name}: a program sees the network that ${like ?? 'no other runtime'} gives, to every setting of the kernel`, { skip: like === undefined && 'it is not compared' }, async () => {
-      await using other = await openGround(like ?? '', { gate: bench.gate });
+    if (like !== undefined) test(`${name}: a program sees the network that ${like} gives, to every setting of the kernel`, async () => {
+      await using other = await openGround(like, { gate: bench.gate });
       const view = async (of: Ground): Promise<readonly string[]> => {
         await using box = await bench.open(of);
         const hex = box.address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
@@ -134,7 +134,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
       assert.equal((await box.events()).filter(({ event }) => event === 'connect' || event === 'request').length > 1, true);
     });
 
-    test(`${name}: control: where there is no wall the attacks are answered`, { skip: ways.length === 0 && 'no attack is made here' }, async () => {
+    if (ways.length > 0) test(`${name}: control: where there is no wall the attacks are answered`, async () => {
       const said = (await inside(bench.scene.net, ['python3', REACH, '203.0.113.77', CONTROL])).trimEnd().split('\n');
       assert.ok(said.filter((line) => line.includes('\tanswered')).length > 40);
     });
@@ -200,7 +200,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
       assert.equal(await without.said(['stat', '-c', '%s', '/etc/caisson/ca.crt']), '0\n', 'no other sandbox has it');
     });
 
-    test(`${name}: while the gate is stopped or dead nothing leaves, and the next gate knows the rules`, { skip: ways.length === 0 && 'it is tried elsewhere' }, async () => {
+    if (ways.length > 0) test(`${name}: while the gate is stopped or dead nothing leaves, and the next gate knows the rules`, async () => {
       await using box = await bench.open(ground, { rules: [{ host: 'example.test', port: 7 }] });
       const { scene } = bench;
       const works = async (): Promise<void> => {
@@ -249,7 +249,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
     });
 
     test(`${name}: a launch with a link that is aborted at any moment leaves nothing`, async () => {
-      for (const afterMs of [0, 3, 10, 30, 60, 120, 200, 300]) {
+      for (const afterMs of [0, 10, 60, 150, 300]) {
         const aborting = new AbortController();
         const timer = setTimeout(() => aborting.abort(new Error('not wanted')), afterMs);
         const machine = await ground.driver.launch({ ...specFor(ground.host), network: 'gate' }, { signal: aborting.signal }).catch(() => null);
