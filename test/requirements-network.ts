@@ -9,6 +9,8 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-unruled.test.ts', 'reaches nothing ${way}, and what it tried is on record (${level})'],
       ['test/egress/attack-allowed.test.ts', 'reaches it by TLS for that name, and by nothing else (${level})'],
       ['test/egress/rules.test.ts', 'a further layer or a rule that denies only narrows what a sandbox can do'],
+      ['test/drivers/link.ts', '${name}: without a rule a sandbox reaches nothing ${way}, and what it tried is on record'],
+      ['test/egress/docker.test.ts', 'a call reaches what it may by name, its requests are read, and what it tries beyond is refused and on record'],
     ],
     later: 'on Kubernetes there is no gate yet',
   },
@@ -19,6 +21,8 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-unruled.test.ts', 'reaches nothing ${way}, and what it tried is on record (${level})'],
       ['test/egress/attack-faults.test.ts', 'while the gate is dead nothing leaves, connections have ended, and the next gate knows the rules (${level})'],
       ['test/egress/attack-faults.test.ts', 'while the gate is stopped nothing leaves (${level})'],
+      ['test/drivers/link.ts', '${name}: while the gate is stopped or dead nothing leaves, and the next gate knows the rules'],
+      ['test/drivers/docker-link.test.ts', 'a container that somebody else starts again has no link, says nothing and is removed with its sandbox'],
     ],
   },
   {

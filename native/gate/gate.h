@@ -25,6 +25,10 @@ void enter_namespace(int fd, const char *what);
 void hold(const char *rules) __attribute__((noreturn));
 void start_gate(const char *netns, const char *inode, const char *uid, const char *gid, char **argv) __attribute__((noreturn));
 void link_sandbox(const char *gate, const char *inode, const char *name, const char *address, const char *file);
+void link_process(const char *gate, const char *inode, const char *name, const char *address, const char *pid, const char *group);
+void unlink_sandboxes(const char *gate, const char *inode, const char *name);
+/* Writes a value to a file of /proc/sys; those of the network are of the namespace that this is in. */
+void set_value(const char *path, const char *value);
 /* Reads refused packets from the kernel's log and writes them to `out`, until its reader is gone. */
 void relay_seen(int log, int out) __attribute__((noreturn));
 int open_seen(void);
@@ -39,6 +43,8 @@ void request_header(struct request *, const void *bytes, uint32_t size);
 void request_end(struct request *, uint32_t at);
 /* Sends a request on a socket of NETLINK_ROUTE and waits for its reply; fails as `step` when the kernel refuses. */
 void request_send(struct request *, int socket, const char *step);
+/* The same, but a refusal is what it returns, as an errno. */
+int request_try(struct request *, int socket, const char *step);
 int open_route_socket(void);
 
 #endif

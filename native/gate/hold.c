@@ -16,7 +16,7 @@
 #define MARK 1
 #define TABLE 100
 
-static void setting(const char *path, const char *value) {
+void set_value(const char *path, const char *value) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) fail(path);
   if (write(fd, value, strlen(value)) < 0) fail(path);
@@ -67,17 +67,17 @@ static void deliver_marked(int route) {
 void hold(const char *rules) {
   prctl(PR_SET_PDEATHSIG, 9);
   if (unshare(CLONE_NEWNET) != 0) fail("namespace");
-  setting("/proc/sys/net/ipv4/ip_forward", "0");
-  setting("/proc/sys/net/ipv6/conf/all/forwarding", "0");
-  setting("/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
-  setting("/proc/sys/net/ipv4/conf/all/send_redirects", "0");
+  set_value("/proc/sys/net/ipv4/ip_forward", "0");
+  set_value("/proc/sys/net/ipv6/conf/all/forwarding", "0");
+  set_value("/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
+  set_value("/proc/sys/net/ipv4/conf/all/send_redirects", "0");
   /* A refusal is told as often as it happens, because the rules bound how often that is. */
-  setting("/proc/sys/net/ipv4/icmp_ratelimit", "0");
-  setting("/proc/sys/net/ipv6/icmp/ratelimit", "0");
-  setting("/proc/sys/net/ipv4/tcp_syncookies", "1");
+  set_value("/proc/sys/net/ipv4/icmp_ratelimit", "0");
+  set_value("/proc/sys/net/ipv6/icmp/ratelimit", "0");
+  set_value("/proc/sys/net/ipv4/tcp_syncookies", "1");
   /* The end of a new link can answer at once: nobody else is there who could have its address. */
-  setting("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
-  setting("/proc/sys/net/ipv6/conf/default/router_solicitations", "0");
+  set_value("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+  set_value("/proc/sys/net/ipv6/conf/default/router_solicitations", "0");
   int route = open_route_socket();
   set_up_lo(route);
   deliver_marked(route);

@@ -2,14 +2,17 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Both ends have fixed hardware addresses: a link has two ends, and neither end is asked who it is. */
@@ -135,6 +138,14 @@ static void set_up_gate(int route, const char *name, struct place place) {
   add_route(route, link, AF_INET6, &place.v6, NULL, sizeof place.v6);
 }
 
+/* The far end, in the namespace of the gate, which is entered. */
+static void finish(int far, const char *gate, const char *name, struct place place) {
+  enter_namespace(far, gate);
+  int route = open_route_socket();
+  set_up_gate(route, name, place);
+  close(route);
+}
+
 /*
  * Makes the network namespace of one sandbox, linked to the gate's, and shows it at `file`, which exists. When the
  * namespace goes, both ends of the link do.
@@ -148,8 +159,109 @@ void link_sandbox(const char *gate, const char *inode, const char *name, const c
   set_up_sandbox(route, place);
   close(route);
   if (mount("/proc/self/ns/net", file, NULL, MS_BIND, NULL) != 0) fail(file);
-  enter_namespace(far, gate);
-  route = open_route_socket();
-  set_up_gate(route, name, place);
+  finish(far, gate, name, place);
+}
+
+/* Whether a line of the process's /proc/PID/cgroup ends in a group of this name. */
+static int is_in_group(int process, const char *group) {
+  char text[8192], *line, *rest = text;
+  int fd = openat(process, "cgroup", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("process");
+  size_t have = 0;
+  for (ssize_t got; have < sizeof text - 1 && (got = read(fd, text + have, sizeof text - 1 - have)) != 0; have += (size_t)got) {
+    if (got < 0) fail("process");
+  }
+  close(fd);
+  text[have] = '\0';
+  while ((line = strsep(&rest, "\n")) != NULL) {
+    const char *last = strrchr(line, '/');
+    if (last != NULL && strcmp(last + 1, group) == 0) return 1;
+  }
+  return 0;
+}
+
+/*
+ * The network namespace of a process by its number, if that process is in a control group of this name. A number comes again
+ * when its process has gone: everything is asked of one folder of /proc, which stays that of the process it was opened for.
+ */
+static int namespace_of(const char *pid, const char *group) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%lu", number(pid, "process"));
+  int process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (process < 0) fail("process");
+  if (!is_in_group(process, group)) {
+    errno = ESRCH;
+    fail("process");
+  }
+  int fd = openat(process, "ns/net", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("process");
+  close(process);
+  return fd;
+}
+
+static ino_t inode_of(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) fail("namespace");
+  return status.st_ino;
+}
+
+/* What a sandbox has beside lo before it has a link would be another way out. */
+static void must_have_lo_alone(void) {
+  struct if_nameindex *all = if_nameindex();
+  if (all == NULL) fail("interfaces");
+  for (struct if_nameindex *each = all; each->if_index != 0; each++) {
+    if (each->if_index == 1) continue;
+    errno = EEXIST;
+    fail(each->if_name);
+  }
+  if_freenameindex(all);
+}
+
+/* Docker has turned IPv6 off. The gate refuses what comes by it, and what cannot be sent would not be seen. A kernel without
+ * IPv6 has no such setting, and then no link either. */
+static void turn_on_ipv6(void) {
+  set_value("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0");
+  set_value("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0");
+}
+
+/*
+ * Links a network namespace that somebody else has made, of a process that runs in it and is in a control group of this name.
+ * It must be another than the one this runs in and than the gate's, and have no other interface than lo.
+ */
+void link_process(const char *gate, const char *inode, const char *name, const char *address, const char *pid, const char *group) {
+  struct place place = place_of(address);
+  int far = open_namespace(gate, inode);
+  int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  int near = namespace_of(pid, group);
+  if (own < 0 || inode_of(near) == inode_of(own) || inode_of(near) == inode_of(far)) {
+    errno = EINVAL;
+    fail("namespace");
+  }
+  enter_namespace(near, "namespace");
+  must_have_lo_alone();
+  turn_on_ipv6();
+  int route = open_route_socket();
+  make_pair(route, name, place, far);
+  set_up_sandbox(route, place);
+  close(route);
+  finish(far, gate, name, place);
+}
+
+static void remove_link(int route, int index) {
+  struct ifinfomsg link = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+  errno = request_try(request_new(RTM_DELLINK, 0, &link, sizeof link), route, "unlink");
+  if (errno != 0 && errno != ENODEV) fail("unlink"); /* its namespace may have gone meanwhile */
+}
+
+/* Removes the link of this name, or without a name every link of a sandbox, with both of its ends. One that is not there is no error. */
+void unlink_sandboxes(const char *gate, const char *inode, const char *name) {
+  enter_namespace(open_namespace(gate, inode), gate);
+  struct if_nameindex *all = if_nameindex();
+  if (all == NULL) fail("interfaces");
+  int route = open_route_socket();
+  for (struct if_nameindex *each = all; each->if_index != 0; each++) {
+    if (each->if_index >= FIRST_LINK_INDEX && (name == NULL || strcmp(each->if_name, name) == 0)) remove_link(route, (int)each->if_index);
+  }
+  if_freenameindex(all);
   close(route);
 }

@@ -67,7 +67,7 @@ int open_route_socket(void) {
   return fd;
 }
 
-void request_send(struct request *request, int fd, const char *step) {
+int request_try(struct request *request, int fd, const char *step) {
   static uint32_t sequence;
   request->head.nlmsg_seq = ++sequence;
   if (send(fd, request, request->head.nlmsg_len, 0) < 0) fail(step);
@@ -79,8 +79,11 @@ void request_send(struct request *request, int fd, const char *step) {
     if (length < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) || head->nlmsg_type != NLMSG_ERROR || head->nlmsg_seq != request->head.nlmsg_seq) continue;
     int error = ((const struct nlmsgerr *)NLMSG_DATA(head))->error;
     free(request);
-    if (error == 0) return;
-    errno = -error;
-    fail(step);
+    return -error;
   }
+}
+
+void request_send(struct request *request, int fd, const char *step) {
+  errno = request_try(request, fd, step);
+  if (errno != 0) fail(step);
 }

@@ -21,6 +21,7 @@ struct config {
   union {
     struct nfulnl_msg_config_cmd command;
     struct nfulnl_msg_config_mode mode;
+    uint32_t packets;
   };
 };
 
@@ -51,6 +52,8 @@ int open_seen(void) {
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
   configure(fd, NFULA_CFG_CMD, &(struct nfulnl_msg_config_cmd){.command = NFULNL_CFG_CMD_BIND}, sizeof(struct nfulnl_msg_config_cmd));
   configure(fd, NFULA_CFG_MODE, &(struct nfulnl_msg_config_mode){.copy_range = htonl(COPY_BYTES), .copy_mode = NFULNL_COPY_PACKET}, sizeof(struct nfulnl_msg_config_mode));
+  /* Each at once, and not with others after a second: its sandbox may be closed by then. The rules bound how many there are. */
+  configure(fd, NFULA_CFG_QTHRESH, &(uint32_t){htonl(1)}, sizeof(uint32_t));
   return fd;
 }
 

@@ -193,6 +193,8 @@ int main(int argc, char **argv) {
     watch(DATA_FD, WATCH_DATA, 0, 0);
   }
   watch(signals, WATCH_SIGNAL, 0, 0);
+  /* What the launcher still makes of the sandbox is there before pid 1 says what it sees. */
+  if (argc == 2 && strcmp(argv[1], "--wait") == 0) wait_for_resume(last == STREAM_FD ? STREAM_FD : CONTROL_FD);
   send_hello(landlock_abi);
 
   for (;;) {

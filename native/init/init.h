@@ -112,6 +112,8 @@ int lanes_take(void);
 /* The lane says nothing more until RESUME. Once both do, pid 1 answers QUIET and waits; then it returns whether this is
  * a sandbox that was started from the saved memory. */
 int quiesce_heard(int fd);
+/* Says nothing until RESUME comes on this descriptor; its end is the end of pid 1. Returns whether RESUME says that pid 1 comes out of saved memory. */
+int wait_for_resume(int fd);
 
 /* hello.c: reports what pid 1 sees from inside, as NUL-separated name/value pairs. */
 void send_hello(int landlock_abi);

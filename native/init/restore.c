@@ -25,9 +25,10 @@ int lanes_take(void) {
   return is_stream ? STREAM_FD : DATA_FD;
 }
 
-static void read_all(uint8_t *bytes, size_t length) {
+static void read_all(int fd, uint8_t *bytes, size_t length) {
   while (length > 0) {
-    ssize_t n = recv(CONTROL_FD, bytes, length, 0);
+    ssize_t n = recv(fd, bytes, length, 0);
+    if (n < 0 && errno == ENOTSOCK) n = read(fd, bytes, length);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) die(0);
     bytes += n;
@@ -37,12 +38,12 @@ static void read_all(uint8_t *bytes, size_t length) {
 
 /* Says and reads nothing until RESUME, so that no frame is ever half in the saved memory and half on a lane that is
  * not there any more. The agent's programs go on; their pipes fill. */
-static int wait_for_resume(void) {
+int wait_for_resume(int fd) {
   uint8_t header[LANE_HEADER_BYTES], flags[4];
   struct lane_header h;
-  read_all(header, sizeof header);
+  read_all(fd, header, sizeof header);
   if (lane_parse_header(header, &h) != 0 || h.type != LANE_RESUME || h.length != sizeof flags) die(71);
-  read_all(flags, sizeof flags);
+  read_all(fd, flags, sizeof flags);
   return (lane_get32(flags) & RESUME_RESTORED) != 0;
 }
 
@@ -54,5 +55,5 @@ int quiesce_heard(int fd) {
   send_frame(DATA_FD, LANE_QUIET, 0, 0, NULL, 0);
   send_frame(CONTROL_FD, LANE_QUIET, 0, 0, NULL, 0);
   heard[CONTROL_FD] = heard[DATA_FD] = 0;
-  return wait_for_resume();
+  return wait_for_resume(CONTROL_FD);
 }

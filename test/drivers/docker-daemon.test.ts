@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
 import { suite, test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationSpec } from '@caisson/contract';
-import { Cores, DockerDriver, probeHost, restoreOn, type Driver, type LauncherRoom } from '@caisson/runtime';
+import { Cores, DockerDriver, probeHost, restoreOn, Slots, type Driver, type LauncherRoom } from '@caisson/runtime';
+import { containerOf, tell } from './docker-behind.ts';
 import { findDockerd, leftInDockerd, startDockerd, type Dockerd } from './dockerd.ts';
 import { leftOf, openGround, pidsOf, read, specFor, type Ground } from './given.ts';
 import { besideDockerd } from './in-docker.ts';
@@ -13,23 +13,6 @@ import { COMMANDS, runIn } from './suite.ts';
 const never = (): { signal: AbortSignal } => ({ signal: new AbortController().signal });
 const DIGEST = `sha256:${'ab'.repeat(32)}` as const;
 
-/** Tells a daemon something behind the back of the driver. */
-function tell(socketPath: string, method: string, path: string): Promise<{ readonly status: number; readonly body: string }> {
-  return new Promise((done, fail) => {
-    request({ socketPath, method, path: `/v1.41${path}` }, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (text: string) => void (body += text)).on('end', () => done({ status: response.statusCode ?? 0, body }));
-    }).on('error', fail).end();
-  });
-}
-
-async function containerOf(socketPath: string, id: string): Promise<string> {
-  const filters = encodeURIComponent(JSON.stringify({ label: [`io.caisson.sandbox=${id}`] }));
-  const found = JSON.parse((await tell(socketPath, 'GET', `/containers/json?all=1&filters=${filters}`)).body) as { readonly Id: string }[];
-  assert.equal(found.length, 1);
-  return found[0]?.Id ?? '';
-}
-
 const hostUid = (ground: Ground, id: string): number => Number(/^Uid:\s+(\d+)/m.exec(read(`/proc/${pidsOf(ground, id)[0]}/status`))?.[1]);
 
 const roomOf = ({ host, driver }: Ground): LauncherRoom => ({ facts: async () => host, expect: () => undefined, driver: () => driver });
@@ -37,7 +20,7 @@ const roomOf = ({ host, driver }: Ground): LauncherRoom => ({ facts: async () =>
 /** Another driver on the same daemon that begins with the same uid. */
 function driverAt(ground: Ground, base: string, start: number): Driver {
   const image = { rootfs: `${ground.base}/images/host`, initPath: `${ground.base}/images/init`, roots: `${ground.base}/images/roots` };
-  return new DockerDriver(ground.driver.facts, { host: ground.host, image, sandboxes: base, cgroupParent: ground.cgroupParent, cores: new Cores([0]) }, start);
+  return new DockerDriver(ground.driver.facts, { host: ground.host, image, sandboxes: base, cgroupParent: ground.cgroupParent, cores: new Cores([0]), slots: new Slots(1_999_000_000, 0) }, start);
 }
 
 /** A daemon of this test alone, and a driver for it. */

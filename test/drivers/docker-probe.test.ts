@@ -44,8 +44,8 @@ suite('looking for a Docker daemon', { skip: IS_ROOT ? false : 'needs root: no o
 
   test('one that delivers all that a sandbox promises is a runtime of level container', async (t) => {
     const host = await look(await daemonThatSays(t, VERSION, { ...INFO, CgroupVersion: await cgroupVersion() }));
-    assert.deepEqual(host.runtimes.map(({ name, guestKernel, userInside, mountsWorkspaces, mountsImages, checkpoint }) => ({ name, guestKernel, userInside, mountsWorkspaces, mountsImages, checkpoint })), [
-      { name: 'docker', guestKernel: 'host', userInside: 'own', mountsWorkspaces: false, mountsImages: false, checkpoint: false },
+    assert.deepEqual(host.runtimes.map(({ name, guestKernel, userInside, mountsWorkspaces, mountsImages, networks, checkpoint }) => ({ name, guestKernel, userInside, mountsWorkspaces, mountsImages, networks, checkpoint })), [
+      { name: 'docker', guestKernel: 'host', userInside: 'own', mountsWorkspaces: false, mountsImages: false, networks: true, checkpoint: false },
     ]);
     assert.equal(host.missing.container, null);
   });

@@ -118,8 +118,8 @@ function mountsBelow(folder: string, file: string): string[] {
   return readFileSync(file, 'utf8').split('\n').filter((line) => line.split(' ')[4]?.startsWith(`${folder}/`) === true);
 }
 
-/** What a daemon still holds: containers, volumes, and what it has mounted for them. */
+/** What a daemon still holds: containers, volumes, and what it has mounted for them, network namespaces too. */
 export function leftInDockerd(folder: string): string[] {
-  const mounts = ['/proc/1/mountinfo', '/proc/self/mountinfo'].flatMap((file) => mountsBelow(folder, file)).filter((line) => /\/(volumes|merged|containers)\b/.test(line));
+  const mounts = ['/proc/1/mountinfo', '/proc/self/mountinfo'].flatMap((file) => mountsBelow(folder, file)).filter((line) => /\/(volumes|merged|containers)\b|\/netns\/[0-9a-f]/.test(line));
   return [...globSync(`${folder}/data/*/volumes/*/`), ...globSync(`${folder}/data/*/containers/*`), ...mounts];
 }

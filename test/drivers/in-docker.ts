@@ -8,7 +8,7 @@ import { againInOwnMounts, IS_ROOT } from './given.ts';
  * Runs a file of tests beside a Docker daemon of its own, whose folder the suites are given. A launcher has a mount
  * namespace to itself, and the daemon of a host has not: so it is here.
  */
-export async function besideDockerd(file: string, suites: (folder: string) => void): Promise<void> {
+export async function besideDockerd(file: string, suites: (folder: string) => void | Promise<void>): Promise<void> {
   const program = findDockerd();
   const skip = (why: string): void => void suite('Docker', () => test('holds sandboxes', (t) => t.skip(why)));
   if (!IS_ROOT) return skip('needs root: cgroups cannot be made without it');

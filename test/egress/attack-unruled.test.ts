@@ -1,36 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { Level } from '@caisson/contract';
 import { inside } from './internet/contact.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, sinkSawNothing, type Scene } from './given.ts';
-
-const REACH = `${import.meta.dirname}/attack-reach.py`;
-const PROGRAM = readFileSync(REACH, 'utf8');
-/** What a proxy is asked for, and names; more than one sandbox is told apart on record, so it has one of its own. */
-const BY_PROXY = '^(connect|get|socks)';
-const DIRECT = '^(?!connect|get|socks)';
-/** Of the tries those that are of no use where nothing is in the way: the fake Internet cannot be told from a wall there. */
-const CONTROL = '^(tcp|ping raw|doh|dot|metadata http://([0-9][0-9a-fx.]*[0-9a-f]$|\\[(f[cd]|2|64))|udp (9|1)|udp \\[|dns (by udp )?at [89])';
-
-/** What the record must say of a try that left the sandbox. */
-function onRecord(name: string): string | null {
-  const place = /^(tcp|udp) (.*)$/.exec(name);
-  const standIn = /^stand-in (.*)$/.exec(name);
-  const dns = /^dns (by udp )?at (\d.*)$/.exec(name);
-  const metadata = /^metadata http:\/\/(\[(?!::ffff|fe80).*\])$/.exec(name);
-  const asked = /^(connect|get|socks) '(.*)'$/.exec(name);
-  if (standIn !== null) return `connection ${standIn[1]}`;
-  if (place !== null) return place[2]?.startsWith('0.') === true ? null : `packet ${place[2]}/${place[1]}`;
-  if (dns !== null) return dns[2]?.startsWith('127') === true ? null : `packet ${dns[2]}:53/${dns[1] === undefined ? 'tcp' : 'udp'}`;
-  if (metadata !== null) return name.includes('::a9fe') ? null : `${metadata[1]}:80/tcp`.replace('169.254.169.254', 'a9fe:a9fe');
-  if (asked !== null) return (asked[2] ?? '').replaceAll('\\t', '\\x09').replace(/^[^@]*@/, '@').replace(/\?.*/, '?').replace('EXAMPLE', 'example').replace(/\.$/, '').slice(0, 100);
-  return name.startsWith('doh') || name.startsWith('dot') ? `packet ${name.slice(4)}/tcp` : null;
-}
-
-/** It never left: the kernel of the sandbox itself said no. */
-const INSIDE = /\tno (EPERM|EADDRNOTAVAIL|EINVAL|EACCES \[Errno 13\] Permission denied|ENOENT|EROFS|ENOTTY|gaierror|ECONNREFUSED)/;
+import { BY_PROXY, CONTROL, DIRECT, INSIDE, onRecord, REACH, REACH_PROGRAM } from './reach.ts';
 
 describe('a sandbox with a link and no rule', { skip: noInternet(), concurrency: false }, () => {
   let scene: Scene;
@@ -53,7 +27,7 @@ describe('a sandbox with a link and no rule', { skip: noInternet(), concurrency:
         const serving = other.exec(['timeout', '25', 'python3', '-m', 'http.server', '8000']);
         await using box = await scene.open({ level });
         const mark = await scene.net.mark();
-        const tries = await box.python(PROGRAM, await scene.addressOf(other), pattern);
+        const tries = await box.python(REACH_PROGRAM, await scene.addressOf(other), pattern);
         assert.deepEqual(tries.filter((line) => !line.includes('\tno ')), []);
         assert.ok(tries.length > 100, `${tries.length} tries`);
         await sinkSawNothing(scene, mark);

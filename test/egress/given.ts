@@ -5,44 +5,26 @@ import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { statePaths, type EgressRule, type Level, type Policy, type StatePaths, type SupervisorStatus } from '@caisson/contract';
-import { readEntries } from '@caisson/evidence';
 import { Caller } from '@caisson/wire';
 import { endOf, type Said } from '../cli/given.ts';
 import { HOME } from '../harness.ts';
 import { shippedPolicy } from '../isolation/given.ts';
 import { openInternet, type Internet, type InternetOptions } from './internet/internet.ts';
+import { recordOf, type Recorded } from './record.ts';
 
 const MAIN = `${HOME}/apps/cli/src/main.ts`;
-const RECORDED_MS = 15_000;
+const READY_MS = 15_000;
 /** A socket that is to reach the gate has the address of the link. */
 const ADDRESS = "import socket; s = socket.create_connection(('198.18.0.1', 1080), 5); print(s.getsockname()[0])";
 
-/** What the gate put on record of one sandbox. */
-export interface EgressEvent {
-  readonly event: string;
-  readonly what?: string;
-  readonly to?: string;
-  readonly host?: string;
-  readonly port?: number;
-  readonly address?: string | null;
-  readonly reason?: string;
-  readonly rule?: string | null;
-  readonly others?: number;
-  readonly cut?: string | null;
-  readonly again?: readonly { readonly to: string; readonly more: number }[];
-}
-
 /** A sandbox that stays. */
-export interface Box extends AsyncDisposable {
+export interface Box extends Recorded, AsyncDisposable {
   readonly id: string;
   readonly level: Level;
   /** What a command in it says; it may fail. */
   exec(argv: readonly string[]): Promise<Said>;
   /** The lines that a Python program in it prints. @throws AssertionError when the program fails */
   python(program: string, ...args: readonly string[]): Promise<readonly string[]>;
-  events(): Promise<readonly EgressEvent[]>;
-  /** Waits until each of these texts is on record, in an event `refused` or a later count. */
-  refusals(texts: readonly (string | RegExp)[]): Promise<void>;
 }
 
 /** One fake Internet with one whole Caisson in its `host`. */
@@ -63,18 +45,22 @@ export interface Scene extends AsyncDisposable {
 }
 
 export interface SceneOptions extends InternetOptions {
+  /** Where the Docker daemon is. Default: where DOCKER_HOST says. */
+  readonly dockerHost?: string;
+  /** Programs that the processes of this Caisson do not find, such as `/usr/bin/crun`. Default: none. */
+  readonly hidden?: readonly string[];
   /** What the policy file says beside what is shipped. Default: nothing; the shipped policy holds. */
   readonly policy?: (made: { readonly net: Internet; readonly dir: string }) => Pick<Policy, 'network' | 'secrets'>;
 }
 
-export async function openScene({ policy, ...options }: SceneOptions = {}): Promise<Scene> {
+export async function openScene({ policy, dockerHost, hidden = [], ...options }: SceneOptions = {}): Promise<Scene> {
   const net = await openInternet(options);
   const dir = mkdtempSync(`${tmpdir()}/caisson-egress-`);
   if (policy !== undefined) writeFileSync(`${dir}/policy.json`, JSON.stringify({ ...shippedPolicy, ...policy({ net, dir }) }));
-  const env = { ...process.env, CAISSON_DIR: dir, CAISSON_HOME: HOME };
+  const env = { ...process.env, CAISSON_DIR: dir, CAISSON_HOME: HOME, ...(dockerHost !== undefined && { DOCKER_HOST: dockerHost }) };
   const paths = statePaths({ env, uid: 0, resolve });
   const caisson = (args: readonly string[]): Promise<Said> => {
-    const [program = '', ...argv] = net.inHost([process.execPath, MAIN, ...args]);
+    const [program = '', ...argv] = net.inHost([...(args[0] === 'up' ? hiding(hidden) : []), process.execPath, MAIN, ...args]);
     return endOf(spawn(program, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] }));
   };
   const close = async (): Promise<void> => {
@@ -110,7 +96,7 @@ export async function openScene({ policy, ...options }: SceneOptions = {}): Prom
         return boxOf({ id: made.stdout.toString().trim(), level, caisson, paths });
       },
       async ready() {
-        for (const untilMs = performance.now() + RECORDED_MS; (await caisson(['ls'])).status !== 0; await delay(100)) assert.ok(performance.now() < untilMs, 'control does not answer');
+        for (const untilMs = performance.now() + READY_MS; (await caisson(['ls'])).status !== 0; await delay(100)) assert.ok(performance.now() < untilMs, 'control does not answer');
       },
       [Symbol.asyncDispose]: close,
     };
@@ -118,6 +104,12 @@ export async function openScene({ policy, ...options }: SceneOptions = {}): Prom
     await close();
     throw error;
   }
+}
+
+/** Argv before another, which runs where these programs are none. */
+function hiding(programs: readonly string[]): readonly string[] {
+  const script = 'for at in $HIDDEN; do mount --bind /dev/null $at; done; exec "$@"';
+  return programs.length === 0 ? [] : ['unshare', '--mount', 'env', `HIDDEN=${programs.join(' ')}`, 'sh', '-c', script, 'sh'];
 }
 
 function childOf(parent: number, name: string): number {
@@ -136,25 +128,12 @@ function nameOf(pid: number): string | null {
 
 function boxOf({ id, level, caisson, paths }: { readonly id: string; readonly level: Level; readonly caisson: Scene['caisson']; readonly paths: StatePaths }): Box {
   const exec = (argv: readonly string[]): Promise<Said> => caisson(['exec', id, '--', ...argv]);
-  const events = async (): Promise<readonly EgressEvent[]> => {
-    const found: EgressEvent[] = [];
-    for await (const { entry } of readEntries(paths.evidence)) if (entry.kind === 'egress' && entry.subject === id) found.push(entry.body as unknown as EgressEvent);
-    return found;
-  };
   return {
-    id, level, exec, events,
+    id, level, exec, ...recordOf(paths, id),
     async python(program, ...args) {
       const { status, stdout, stderr } = await exec(['python3', '-c', program, ...args]);
       assert.equal(status, 0, stderr.slice(-2_000));
       return stdout.toString().split('\n').filter((line) => line !== '');
-    },
-    async refusals(texts) {
-      for (const untilMs = performance.now() + RECORDED_MS; ; await delay(100)) {
-        const seen = (await events()).filter(({ event }) => event === 'refused').map(({ what = '', to = '', reason = '' }) => `${what} ${to}: ${reason}`);
-        const missing = texts.filter((text) => !seen.some((line) => (typeof text === 'string' ? line.includes(text) : text.test(line))));
-        if (missing.length === 0) return;
-        assert.ok(performance.now() < untilMs, `not on record: ${missing.join(', ')}; there is\n${seen.join('\n')}`);
-      }
     },
     async [Symbol.asyncDispose]() {
       await caisson(['rm', id]);

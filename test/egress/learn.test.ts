@@ -5,7 +5,8 @@ import type { EgressRule, Level } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
 import type { Said } from '../cli/given.ts';
 import { noInternet } from './internet/internet.ts';
-import { openScene, sinkSawNothing, type EgressEvent, type Scene } from './given.ts';
+import { openScene, sinkSawNothing, type Scene } from './given.ts';
+import type { EgressEvent } from './record.ts';
 
 const PUBLIC = '93.184.216.34';
 const NAMES = ['api.example.test', 'web.example.test', 'echo.example.test', 'other.example.test', 'pkg.example.test'];

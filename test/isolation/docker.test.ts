@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { IsolationSpec, Mount } from '@caisson/contract';
 import { toDocker, type DockerPlacement } from '@caisson/isolation';
 import { CERTIFICATE, specFor } from './given.ts';
 
@@ -14,6 +15,7 @@ const placement: DockerPlacement = {
   arch: 'x64',
   labels: { 'io.caisson.sandbox': 'sbx-0123456789abcdef' },
 };
+const written = ['hostname', 'hosts', 'resolv.conf'];
 const { HostConfig: host, ...container } = toDocker(specFor(), placement);
 
 test('a container has the id of its sandbox inside and no privilege at all', () => {
@@ -44,8 +46,10 @@ test('a container has every limit of the spec', () => {
 
 test('nothing of the host is mounted but read-only views of /usr and of the made /etc', () => {
   assert.ok(!('Binds' in host) && !('Devices' in host) && !('VolumesFrom' in host));
-  assert.deepEqual(host.Mounts.map(({ Type, Target }) => `${Type} ${Target}`), ['volume /usr', 'volume /etc']);
-  for (const { VolumeOptions: { DriverConfig } } of host.Mounts) {
+  assert.deepEqual(host.Mounts.map(({ Type, Target }) => `${Type} ${Target}`), ['volume /usr', 'volume /etc', ...written.map((name) => `bind /etc/${name}`)]);
+  for (const mount of host.Mounts) {
+    if (mount.Type === 'bind') continue;
+    const { DriverConfig } = mount.VolumeOptions;
     assert.equal(DriverConfig.Options.type, 'overlay');
     assert.match(DriverConfig.Options.o, /^ro,nosuid,nodev,lowerdir=[^,]+:[^,]+$/);
     assert.doesNotMatch(DriverConfig.Options.o, /upperdir|workdir/);
@@ -64,16 +68,35 @@ test('what Docker mounts unasked is covered, terminals too where there are none'
   const spec = specFor();
   const withTerminals = toDocker({ ...spec, mounts: [...spec.mounts.slice(0, 2), { kind: 'pts', terminals: 16 }, ...spec.mounts.slice(2)] }, placement).HostConfig;
   assert.deepEqual(covered(withTerminals.MaskedPaths), ['/sys', '/dev/mqueue']);
-  assert.match(withTerminals.Mounts[0]?.VolumeOptions.DriverConfig.Options.o ?? '', /newinstance.*max=16/);
+  const [first] = withTerminals.Mounts;
+  assert.match(first?.Type === 'volume' ? first.VolumeOptions.DriverConfig.Options.o : '', /newinstance.*max=16/);
 });
 
-test('a resolver of the host is not told', () => {
-  assert.deepEqual(host.Dns, ['127.0.0.1']);
+test('what Docker would tell of the host\'s names lies under files that are the sandbox\'s own and cannot be written', () => {
+  const bound = host.Mounts.filter((mount) => mount.Type === 'bind');
+  assert.deepEqual(bound.map(({ Source, Target, ReadOnly }) => [Source, Target, ReadOnly]), written.map((name) => [`${placement.etc.own}/${name}`, `/etc/${name}`, true]));
 });
 
-test('LAUNCH_FAILED: a workspace, another image or an authority of the sandbox\'s own has no place in Docker', () => {
+test('pid 1 waits for the link where there is to be one, and a container has no network of Docker\'s either way', () => {
+  assert.deepEqual(container.Entrypoint, ['/.caisson/init']);
+  const linked = toDocker({ ...specFor(), network: 'gate' }, placement);
+  assert.deepEqual(linked.Entrypoint, ['/.caisson/init', '--wait']);
+  assert.equal(linked.HostConfig.NetworkMode, 'none');
+  assert.deepEqual([linked.HostConfig.CapDrop, linked.HostConfig.CapAdd], [['ALL'], []]);
+  assert.ok(!('PortBindings' in linked.HostConfig) && !('ExtraHosts' in linked.HostConfig) && !('Links' in linked.HostConfig) && !('NetworkingConfig' in linked));
+});
+
+test('an authority of the sandbox\'s own is mounted over the lists of its image, and nothing is launched where it was not written', () => {
+  const spec = specFor();
+  const trusting: IsolationSpec = { ...spec, mounts: [...spec.mounts, { kind: 'trust', certificate: CERTIFICATE }] };
+  const { HostConfig: { Mounts } } = toDocker(trusting, { ...placement, trust: { folder: '/run/s/trust', lists: [{ at: '/etc/ssl/certs/ca-certificates.crt', source: '/run/s/trust/ca-bundle.crt' }] } });
+  assert.deepEqual(Mounts.flatMap((mount) => (mount.Type === 'bind' && mount.Source.startsWith('/run/s/') ? [[mount.Target, mount.ReadOnly]] : [])), [['/etc/caisson', true], ['/etc/ssl/certs/ca-certificates.crt', true]]);
+  assert.throws(() => toDocker(trusting, placement), { code: 'LAUNCH_FAILED', message: /was not written/ });
+});
+
+test('LAUNCH_FAILED: a workspace, another image or a mount that Docker does not know has no place in Docker', () => {
   const spec = specFor();
   assert.throws(() => toDocker({ ...spec, image: `sha256:${'ab'.repeat(32)}` }, placement), { code: 'LAUNCH_FAILED' });
-  assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'trust', certificate: CERTIFICATE }] }, placement), { code: 'LAUNCH_FAILED' });
+  assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'of tomorrow' } as unknown as Mount] }, placement), { code: 'LAUNCH_FAILED', message: /cannot mount of tomorrow/ });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'workspace', workspace: 'ws-0123456789abcdef' }] }, placement), { code: 'LAUNCH_FAILED' });
 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chownSync, constants, openSync } from 'node:fs';
+import { chownSync, constants, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { decodeExit, encodeLane, encodeSpawn, LANE, LaneReader, type LaneFrame } from '@caisson/runtime';
+import { decodeExit, encodeLane, encodeSpawn, LANE, LaneReader, u32, type LaneFrame } from '@caisson/runtime';
 import { buildDir, compile, INIT_SOURCES, SANITIZERS } from './given.ts';
 
 const NOBODY = 65_534;
@@ -20,7 +20,7 @@ class Piped implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #out: readonly Socket[];
 
-  constructor(binary: string, folder: string, name: string) {
+  constructor(binary: string, folder: string, name: string, args: readonly string[]) {
     const [input, output, errors] = ['in', 'out', 'err'].map((end) => `${folder}/${name}.${end}`) as [string, string, string];
     execFileSync('mkfifo', [input, output, errors]);
     const isRoot = process.getuid?.() === 0;
@@ -28,7 +28,7 @@ class Piped implements AsyncDisposable {
     this.stdin = new Socket({ fd: openSync(input, constants.O_RDWR | constants.O_NONBLOCK), readable: false, writable: true });
     this.#out = [output, errors].map((path) => new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false }));
     const drop = isRoot ? ['--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'] : [];
-    this.#process = spawn('setpriv', [...drop, '--no-new-privs', '--', 'sh', '-c', 'exec "$0" <"$1" >"$2" 2>"$3"', binary, input, output, errors], { stdio: 'ignore', cwd: '/' });
+    this.#process = spawn('setpriv', [...drop, '--no-new-privs', '--', 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; exec "$0" "$@" <"$in" >"$out" 2>"$err"', binary, input, output, errors, ...args], { stdio: 'ignore', cwd: '/' });
     this.ended = new Promise((done) => this.#process.once('exit', (code, signal) => done(signal ?? code)));
     for (const [index, frames] of [this.data, this.control].entries()) {
       const reader = new LaneReader();
@@ -53,6 +53,11 @@ class Piped implements AsyncDisposable {
     throw new Error(`no frame ${type} of exec ${exec}`);
   }
 
+  /** It has opened its pipes and is the program. */
+  async runs(): Promise<void> {
+    for (const until = Date.now() + 5_000; readFileSync(`/proc/${this.#process.pid}/comm`, 'utf8') !== 'init\n'; await delay(5)) assert.ok(Date.now() < until, 'it does not run');
+  }
+
   output(exec: number): string {
     return Buffer.concat(this.data.filter((each) => each.type === LANE.output && each.exec === exec).map(({ payload }) => payload)).toString();
   }
@@ -68,7 +73,7 @@ suite('the init program behind three pipes', () => {
   const build = buildDir();
   let binary = '';
   let count = 0;
-  const open = (): Piped => new Piped(binary, build.path, `pid1-${count++}`);
+  const open = (...args: readonly string[]): Piped => new Piped(binary, build.path, `pid1-${count++}`, args);
   before(async () => {
     binary = await compile(`${build.path}/init`, INIT_SOURCES, SANITIZERS);
   });
@@ -107,6 +112,32 @@ suite('the init program behind three pipes', () => {
     await pid1.frame(pid1.control, LANE.hello, 0);
     pid1.stdin.destroy();
     assert.equal(await pid1.ended, 0);
+  });
+
+  test('that is told to wait says nothing before it is told to go on, and then all that it says otherwise', async () => {
+    await using pid1 = open('--wait');
+    await using other = open();
+    await other.frame(other.control, LANE.hello, 0);
+    await delay(300); // the other, which was started later, has spoken
+    assert.deepEqual(pid1.control, []);
+    pid1.tell(LANE.resume, 0, u32(1));
+    await pid1.frame(pid1.control, LANE.hello, 0);
+    pid1.spawn(1, SH('echo heard'));
+    await pid1.frame(pid1.data, LANE.exit, 1);
+    assert.equal(pid1.output(1), 'heard\n');
+    pid1.tell(LANE.resume, 0, u32(1));
+    assert.equal(await pid1.ended, 71, 'it is told once');
+  });
+
+  test('that waits runs nothing and ends at whatever else it is told, and with the stream', async () => {
+    await using told = open('--wait');
+    told.spawn(1, SH('echo too soon'));
+    assert.equal(await told.ended, 71);
+    assert.deepEqual([told.control, told.data], [[], []]);
+    await using left = open('--wait');
+    await left.runs();
+    left.stdin.destroy();
+    assert.equal(await left.ended, 0);
   });
 
   const HOSTILE: readonly (readonly [what: string, bytes: Buffer])[] = [

@@ -1,4 +1,5 @@
-import { CaissonError, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
+import type { TrustPlace } from './oci-mounts.ts';
 import { CPU_PERIOD_US, socketLimitBytes } from './resources.ts';
 import { toOciSeccomp } from './oci-seccomp.ts';
 
@@ -6,8 +7,10 @@ import { toOciSeccomp } from './oci-seccomp.ts';
 export interface DockerPlacement {
   /** Id of the image that holds the root: empty mount points, the synthetic /etc and pid 1. */
   readonly imageId: string;
-  /** The synthetic /etc, and the folder whose files are laid over it: accounts with the sandbox's own id. */
+  /** The synthetic /etc, and the folder whose files are laid over it: accounts with the sandbox's own id, and DOCKER_WRITES. */
   readonly etc: { readonly shared: string; readonly own: string };
+  /** What holds the certificate that the sandbox alone trusts, where the spec has one. */
+  readonly trust?: TrustPlace | undefined;
   /** A folder in which nothing ever is. */
   readonly empty: string;
   /** Uid and gid inside. The daemon maps the ids of all its containers alike, so no other sandbox of the daemon has this one. */
@@ -34,6 +37,14 @@ interface DockerVolume {
     readonly Labels: Readonly<Record<string, string>>;
     readonly DriverConfig: { readonly Name: 'local'; readonly Options: { readonly type: string; readonly device: string; readonly o: string } };
   };
+}
+
+/** Files of this sandbox alone, which go with it. */
+interface DockerBind {
+  readonly Type: 'bind';
+  readonly Source: string;
+  readonly Target: string;
+  readonly ReadOnly: true;
 }
 
 /** The part of a container's creation that Caisson writes (Docker Engine API 1.41, ContainerCreate). */
@@ -65,7 +76,7 @@ export interface DockerContainer {
     readonly SecurityOpt: readonly string[];
     readonly MaskedPaths: readonly string[];
     readonly ReadonlyPaths: readonly string[];
-    readonly Dns: readonly string[];
+    readonly Sysctls: Readonly<Record<string, string>>;
     readonly Ulimits: readonly { readonly Name: string; readonly Hard: number; readonly Soft: number }[];
     readonly Memory: number;
     readonly MemorySwap?: number;
@@ -76,9 +87,18 @@ export interface DockerContainer {
     readonly LogConfig: { readonly Type: 'none' };
     readonly RestartPolicy: { readonly Name: 'no' };
     readonly Tmpfs: Readonly<Record<string, string>>;
-    readonly Mounts: readonly DockerVolume[];
+    readonly Mounts: readonly (DockerVolume | DockerBind)[];
   };
 }
+
+/**
+ * Files of /etc that the daemon mounts in every container: it writes them with the resolvers, search domains and names that
+ * the host has. Where something else is mounted at their places it does not.
+ */
+export const DOCKER_WRITES = ['hostname', 'hosts', 'resolv.conf'] as const;
+
+/** What the kernel sets in every new network namespace, and Docker in none of its own. */
+const SYSCTLS = { 'net.ipv4.ip_unprivileged_port_start': '1024', 'net.ipv4.ping_group_range': '1 0' } as const;
 
 /** What Docker mounts in every container and no sandbox has: a read-only tmpfs of nothing covers each. */
 const UNWANTED = ['/sys', '/dev/mqueue'];
@@ -97,7 +117,8 @@ export function toDocker(spec: IsolationSpec, placement: DockerPlacement): Docke
     Image: placement.imageId,
     Hostname: spec.hostname,
     User: `${placement.id}:${placement.id}`,
-    Entrypoint: ['/.caisson/init'],
+    // The link is made in the namespace of pid 1, which is there when pid 1 is: it waits, and then says what it sees.
+    Entrypoint: ['/.caisson/init', ...(spec.network === 'gate' ? ['--wait'] : [])],
     Env: ['PATH=/usr/bin'],
     WorkingDir: '/',
     Tty: false,
@@ -123,8 +144,7 @@ export function toDocker(spec: IsolationSpec, placement: DockerPlacement): Docke
       ],
       MaskedPaths: [...spec.maskedPaths, ...covered],
       ReadonlyPaths: spec.readOnlyPaths,
-      // The daemon writes a resolv.conf, and without a server of ours the host's own would be in it.
-      Dns: ['127.0.0.1'],
+      Sysctls: SYSCTLS,
       Ulimits: spec.rlimits.map(({ name, value }) => ({ Name: name, Hard: value, Soft: value })),
       Memory: limits.memoryBytes,
       ...(placement.swapAccounting ? { MemorySwap: limits.memoryBytes } : {}),
@@ -135,7 +155,7 @@ export function toDocker(spec: IsolationSpec, placement: DockerPlacement): Docke
       LogConfig: { Type: 'none' },
       RestartPolicy: { Name: 'no' },
       Tmpfs: Object.fromEntries(mounts.flatMap(({ tmpfs }) => (tmpfs === undefined ? [] : [tmpfs]))),
-      Mounts: mounts.flatMap(({ volume }) => (volume === undefined ? [] : [volume])),
+      Mounts: [...mounts.flatMap((told) => told.mounts ?? []), ...DOCKER_WRITES.map((name) => bind(`${placement.etc.own}/${name}`, `/etc/${name}`))],
     },
   };
 }
@@ -143,16 +163,20 @@ export function toDocker(spec: IsolationSpec, placement: DockerPlacement): Docke
 /** A mount of the spec as Docker is told it; neither, where the daemon or the image has it anyway. */
 interface Told {
   readonly tmpfs?: readonly [at: string, options: string];
-  readonly volume?: DockerVolume;
+  readonly mounts?: readonly (DockerVolume | DockerBind)[];
+}
+
+function bind(source: string, target: string): DockerBind {
+  return { Type: 'bind', Source: source, Target: target, ReadOnly: true };
 }
 
 function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
   const { empty, etc, labels, id } = placement;
   const volume = (target: string, type: string, options: readonly string[]): Told => ({
-    volume: {
+    mounts: [{
       Type: 'volume', Target: target,
       VolumeOptions: { NoCopy: true, Labels: labels, DriverConfig: { Name: 'local', Options: { type, device: type, o: options.join(',') } } },
-    },
+    }],
   });
   switch (mount.kind) {
     case 'proc':
@@ -167,12 +191,20 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
     case 'etc':
       return volume('/etc', 'overlay', ['ro', 'nosuid', 'nodev', `lowerdir=${etc.own}:${etc.shared}`]);
     case 'trust':
-      throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker has no link to the gate, and so no authority of a sandbox\'s own' });
+      return trusted(placement);
     case 'workspace':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a persistent workspace: it is mounted where the launcher alone sees it' });
     case 'tmpfs':
       return { tmpfs: [mount.at, [...tmpfsOptions(mount.at, id), `size=${mount.bytes}`, `nr_inodes=${mount.inodes}`].join(',')] };
+    default:
+      throw new CaissonError('LAUNCH_FAILED', { detail: `Docker cannot mount ${(mount as Mount).kind}` });
   }
+}
+
+/** @throws CaissonError LAUNCH_FAILED rather than that a sandbox is told to trust an authority that it knows nothing of */
+function trusted({ trust }: DockerPlacement): Told {
+  if (trust === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'the certificate that it trusts was not written' });
+  return { mounts: [bind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => bind(source, at))] };
 }
 
 /** Unlike the runtimes of OCI, the daemon takes no word for writable and makes a tmpfs noexec unless it is told. */

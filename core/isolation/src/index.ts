@@ -1,7 +1,7 @@
 export { compile } from './compile.ts';
 export type { CompileInput } from './mechanism.ts';
 export { belowFloor } from './floor.ts';
-export { toDocker, type DockerContainer, type DockerPlacement } from './docker.ts';
+export { DOCKER_WRITES, toDocker, type DockerContainer, type DockerPlacement } from './docker.ts';
 export type { Refusal } from './host.ts';
 export { toOci, type OciConfig, type Placement } from './oci.ts';
 export type { TrustPlace } from './oci-mounts.ts';

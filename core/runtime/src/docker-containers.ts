@@ -15,6 +15,7 @@ const REMOVE_MS = 10_000;
 
 const Id = z.string().regex(/^[0-9a-f]{64}$/);
 const Created = z.object({ Id, Warnings: z.array(z.string()).nullable() });
+const Inspected = z.object({ State: z.object({ Running: z.boolean(), Pid: z.int() }) });
 const Containers = z.array(z.object({ Id }));
 const Volumes = z.object({ Volumes: z.array(z.object({ Name: z.string().regex(/^[\w.-]+$/) })).nullable() });
 
@@ -39,6 +40,15 @@ export async function createContainer(engine: Engine, uid: number, container: Do
 export async function startContainer(engine: Engine, id: string): Promise<void> {
   const reply = await engine.call({ method: 'POST', path: `/containers/${id}/start` });
   if (reply.status !== 204) throw new CaissonError('LAUNCH_FAILED', { detail: messageOf(reply) });
+}
+
+/** Number of a container's pid 1 in the daemon's pid namespace. @throws CaissonError LAUNCH_FAILED when it does not run */
+export async function pidOf(engine: Engine, id: string): Promise<number> {
+  const reply = await engine.call({ method: 'GET', path: `/containers/${id}/json` });
+  if (reply.status !== 200) throw new CaissonError('LAUNCH_FAILED', { detail: messageOf(reply) });
+  const { State: { Running: runs, Pid: pid } } = Inspected.parse(reply.body);
+  if (!runs || pid < 1) throw new CaissonError('LAUNCH_FAILED', { detail: 'pid 1 ended before it spoke' });
+  return pid;
 }
 
 /**

@@ -1,18 +1,21 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type HostFacts, type IsolationSpec, type RuntimeFacts } from '@caisson/contract';
 import { toDocker } from '@caisson/isolation';
 import { cgroupAt, killAll, removeCgroup, type Cgroup } from './cgroup.ts';
 import type { Cores } from './cores.ts';
-import { createContainer, INSTANCE_LABEL, removeSandbox, SANDBOX_LABEL, startContainer } from './docker-containers.ts';
+import { createContainer, INSTANCE_LABEL, pidOf, removeSandbox, SANDBOX_LABEL, startContainer } from './docker-containers.ts';
 import { dockerRoot } from './docker-image.ts';
 import { splitStream } from './docker-stream.ts';
 import { launchFailed, type Driver, type LaunchOptions, type LiveMachine } from './driver.ts';
 import { Engine } from './engine.ts';
-import { writeAccounts, type HostImage } from './host-image.ts';
+import { joinGate, leaveGate, type GateGround } from './gate-link.ts';
+import { writeOwnEtc, type HostImage } from './host-image.ts';
 import { Lanes } from './lanes.ts';
 import { frozen, OciMachine } from './oci-machine.ts';
+import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
+import { writeTrust } from './trust.ts';
 
 export interface DockerGround {
   readonly host: HostFacts;
@@ -22,6 +25,10 @@ export interface DockerGround {
   /** Folder of this instance in every cgroup hierarchy. */
   readonly cgroupParent: string;
   readonly cores: Cores;
+  /** Makes links to the gate. Default: no sandbox can have one. */
+  readonly gate?: GateGround | undefined;
+  /** Addresses of links are made of these. */
+  readonly slots: Slots;
 }
 
 /** Longest from starting the container to the first word of pid 1. */
@@ -33,6 +40,8 @@ const LAUNCH_MS = 10_000;
 const FIRST_ID = 20_000;
 const IDS = 65_534 - FIRST_ID;
 const SWEEPS_AT_ONCE = 4;
+/** Pid 1 of a sandbox with a link says nothing before it is told that the link is there. */
+const WAITING = { nextExec: 1 };
 
 interface Placed {
   readonly id: string;
@@ -72,20 +81,26 @@ export class DockerDriver implements Driver {
     });
     let lanes: Lanes | undefined;
     let imageId: string | undefined;
+    let slot: number | null = null;
     try {
+      if (spec.network === 'gate') ({ slot } = this.#ground.slots.take());
+      await chmod(placed.folder, 0o711); // root inside passes through it, and lists nothing
       imageId = await this.#imageId();
       signal.throwIfAborted();
       await writeFile(`${placed.folder}/runtime`, this.facts.name);
       const { container, uid } = await this.#create(spec, placed, imageId);
       signal.throwIfAborted();
       const { control, data } = splitStream(await this.#engine.attach(container));
-      lanes = new Lanes(control, data);
-      await started(() => startContainer(this.#engine, container), lanes, signal);
+      lanes = new Lanes(control, data, slot === null ? undefined : WAITING);
+      const address = await started(async () => {
+        await startContainer(this.#engine, container);
+        return slot === null ? null : this.#link(placed, slot, container);
+      }, lanes, signal);
       const hello = await lanes.hello;
       return new OciMachine({
         runtime: this.facts.name,
         user: { uid, gid: uid },
-        address: null,
+        address,
         hello,
         lanes,
         group: this.#group(placed, container),
@@ -94,14 +109,18 @@ export class DockerDriver implements Driver {
         memory: undefined,
         hold: frozen(this.#group(placed, container)),
         cores: this.#ground.cores,
-        release: () => this.#releaseLater(placed),
+        release: () => this.#releaseLater(placed, slot),
       });
     } catch (error) {
       lanes?.destroy();
-      if (imageId === undefined) await rm(placed.folder, { recursive: true, force: true }); // the daemon was not told of it
-      else await this.#release(placed);
+      await this.#release(placed, slot, imageId !== undefined);
       throw signal.aborted ? signal.reason : launchFailed(error);
     }
+  }
+
+  async #link({ folder }: Placed, slot: number, container: string): Promise<string> {
+    const pid = await pidOf(this.#engine, container);
+    return joinGate(this.#ground.gate, { slot, folder, pid, group: container });
   }
 
   #group(placed: Placed, container: string): Cgroup {
@@ -110,14 +129,16 @@ export class DockerDriver implements Driver {
 
   async #create(spec: IsolationSpec, placed: Placed, imageId: string): Promise<{ readonly container: string; readonly uid: number }> {
     const { image, host, cgroupParent } = this.#ground;
+    const trust = await writeTrust(spec, { root: image.rootfs, bundle: placed.folder });
     for (let tried = 0; tried < IDS; tried++) {
       const uid = FIRST_ID + this.#nextId;
       this.#nextId = (this.#nextId + 1) % IDS;
       const own = `${placed.folder}/etc`;
-      await writeAccounts(own, uid);
+      await writeOwnEtc(own, uid);
       const container = await createContainer(this.#engine, uid, toDocker(spec, {
         imageId,
         etc: { shared: `${image.rootfs}/etc`, own },
+        trust,
         empty: `${image.rootfs}/mnt`,
         id: uid,
         cgroupParent: placed.groups,
@@ -146,25 +167,31 @@ export class DockerDriver implements Driver {
     return [...new Set(names.filter((entry) => entry.isDirectory()).map(({ name }) => name))].map((name) => this.#group(placed, name));
   }
 
-  /** @returns false when something is left: the name of the container holds its uid then, and the next sweep tries again. */
-  async #release(placed: Placed): Promise<boolean> {
+  /**
+   * The link goes first, and without the daemon: whoever keeps a namespace keeps no way to the gate in it.
+   *
+   * @returns false when something is left: the name of the container holds its uid then, and the next sweep tries again
+   */
+  async #release(placed: Placed, slot: number | null, isKnown = true): Promise<boolean> {
     const groups = await this.#groupsOf(placed);
-    const gone = await Promise.all(groups.map((group) => killAll(group)));
-    const removed = await removeSandbox(this.#engine, placed.id).then(() => true, () => false);
+    const gone = (await Promise.all(groups.map((group) => killAll(group)))).every((each) => each);
+    const left = await leaveGate(this.#ground.gate, placed.folder);
+    if (slot !== null && left) this.#ground.slots.give(slot);
+    const removed = !isKnown || (await removeSandbox(this.#engine, placed.id).then(() => true, () => false));
     for (const group of groups) await removeCgroup(group);
     await removeCgroup(cgroupAt(placed.groups, this.#ground.host.cgroup));
-    if (!removed || gone.includes(false)) return false;
+    if (!removed || !gone || !left) return false;
     await rm(placed.folder, { recursive: true, force: true });
     return true;
   }
 
-  #releaseLater(placed: Placed): void {
-    const work = this.#release(placed).finally(() => this.#underWay.delete(work));
+  #releaseLater(placed: Placed, slot: number | null): void {
+    const work = this.#release(placed, slot).finally(() => this.#underWay.delete(work));
     this.#underWay.add(work);
   }
 
   sweep(): Promise<readonly string[]> {
-    return sweepLeft({ sandboxes: this.#ground.sandboxes, runtime: this.facts.name, atOnce: SWEEPS_AT_ONCE }, (id) => this.#release(this.#place(id)));
+    return sweepLeft({ sandboxes: this.#ground.sandboxes, runtime: this.facts.name, atOnce: SWEEPS_AT_ONCE }, (id) => this.#release(this.#place(id), null));
   }
 
   async settled(): Promise<void> {
@@ -172,8 +199,8 @@ export class DockerDriver implements Driver {
   }
 }
 
-/** Resolves when the container has started and pid 1 has spoken. What the daemon says of a failure says more than the loss of pid 1. */
-async function started(start: () => Promise<void>, lanes: Lanes, signal: AbortSignal): Promise<void> {
+/** Resolves with what starting gave, when pid 1 has spoken. What the daemon says of a failure says more than the loss of pid 1. */
+async function started<T>(start: () => Promise<T>, lanes: Lanes, signal: AbortSignal): Promise<T> {
   const over = new AbortController();
   const late = delay(LAUNCH_MS, undefined, { signal: over.signal }).then(() => {
     throw new CaissonError('LAUNCH_FAILED', { detail: `pid 1 did not speak within ${LAUNCH_MS} ms` });
@@ -182,12 +209,14 @@ async function started(start: () => Promise<void>, lanes: Lanes, signal: AbortSi
   const aborted = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true, signal: over.signal }));
   aborted.catch(() => undefined);
   try {
-    await start();
+    const given = await start();
     signal.throwIfAborted();
+    lanes.resume(true); // where it waits
     const spoken = lanes.hello.catch(() => {
       throw new CaissonError('LAUNCH_FAILED', { detail: 'pid 1 ended before it spoke' });
     });
     await Promise.race([spoken, late, aborted]);
+    return given;
   } finally {
     over.abort();
   }

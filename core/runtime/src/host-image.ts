@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
+import { DOCKER_WRITES } from '@caisson/isolation';
 
 /**
  * The image `host`: an empty root whose /usr is the host's, mounted read-only, and whose /etc is made here. Of the
@@ -72,11 +73,15 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   return { rootfs, initPath, roots };
 }
 
-/** Makes a folder to lay over /etc, for a sandbox whose agent has another id than the image says. */
-export async function writeAccounts(folder: string, agentId: number): Promise<void> {
+/**
+ * Makes a folder to lay over /etc, for a sandbox whose agent has another id than the image says. What Docker would write in
+ * the host's words is there too, in files that are this sandbox's alone.
+ */
+export async function writeOwnEtc(folder: string, agentId: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o755);
-  for (const [name, text] of Object.entries(accountFiles(agentId))) {
+  const named = DOCKER_WRITES.map((name) => [name, FILES[`etc/${name}`] ?? ''] as const);
+  for (const [name, text] of [...Object.entries(accountFiles(agentId)), ...named]) {
     await writeFile(`${folder}/${name}`, text);
     await chmod(`${folder}/${name}`, 0o644);
   }

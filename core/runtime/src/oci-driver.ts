@@ -9,7 +9,7 @@ import { cgroupAt, killAll, removeCgroup, type Cgroup } from './cgroup.ts';
 import type { Cores } from './cores.ts';
 import type { Dialect, Invocation } from './dialect.ts';
 import { launchFailed, type Driver, type ExecEvents, type LaunchOptions, type LiveMachine, type RestoredExec, type RestoreOptions } from './driver.ts';
-import { linkToGate, unlinkGate, type GateGround, type GateLink } from './gate-link.ts';
+import { linkToGate, unlinkGate, type GateGround } from './gate-link.ts';
 import type { HostImage } from './host-image.ts';
 import { makeImageRoot, removeImageRoot, type HeldImage, type ImageRoots } from './image-root.ts';
 import { Lanes, type LaneExec } from './lanes.ts';
@@ -158,7 +158,7 @@ export class OciDriver implements Driver {
       const root = await makeImageRoot(spec, this.#ground.image.roots, this.#ground.images);
       if (root.held !== undefined) this.#held.set(spec.id, root.held);
       const trust = await writeTrust(spec, { root: root.path ?? this.#ground.image.rootfs, bundle: placed.bundle });
-      const link = placed.network ? await this.#link(placed, taken.slot) : null;
+      const link = placed.network ? await linkToGate(this.#ground.gate, { slot: taken.slot, folder: placed.bundle }) : null;
       await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
@@ -233,12 +233,6 @@ export class OciDriver implements Driver {
     await rm(placed.bundle, { recursive: true, force: true });
     if (slot !== null) this.#ground.slots.give(slot);
     return true;
-  }
-
-  #link(placed: Placed, slot: number): Promise<GateLink> {
-    const { gate } = this.#ground;
-    if (gate === undefined) throw new CaissonError('NETWORK_UNAVAILABLE', { what: 'there is no gate', how: 'look at the log of Caisson' });
-    return linkToGate(gate, { slot, folder: placed.bundle });
   }
 
   /** A runtime that was killed half-way may not know its own sandbox; its files all carry the sandbox's id. */
