@@ -8,6 +8,7 @@ export { Approvals, holding, type Attempt } from './approvals.ts';
 export { Certificates, makeAuthority } from './authority.ts';
 export { ClientHelloReader, readClientHello, type ClientHello, type HelloState } from './client-hello.ts';
 export { decideConnection, decideName, type ConnectionAllowed } from './decide.ts';
+export { RECORD, readServerAnswer, writeQuestion, type Question, type ServerAnswer } from './dns-answer.ts';
 export { RCODE, readFramed, readQuery, writeAnswer, writeFramed, writeRefusal, type Answer, type Query, type Rcode, type RefusedQuery } from './dns.ts';
 export { Gate, readDescriptors, type GateDescriptors } from './gate.ts';
 export { canonicalHost, splitHostPort, type Refused } from './host.ts';
