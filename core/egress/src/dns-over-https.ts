@@ -40,13 +40,11 @@ export class DnsOverHttps implements DnsLine {
   ask(question: Question, timeoutMs: number): Promise<Heard> {
     if (!this.isOpen) return Promise.resolve({ silent: 'the connection ended' });
     const before = this.#answers;
+    const body = writeQuestion(ID, question);
+    const stream = this.#request(body.length);
+    if (stream === null) return Promise.resolve({ silent: 'the connection takes no more questions' });
     this.#idle.refresh();
     this.#asked += 1;
-    const body = writeQuestion(ID, question);
-    const stream = this.#session.request({
-      ':method': 'POST', ':scheme': 'https', ':authority': this.#authority, ':path': this.#path,
-      'content-type': MEDIA_TYPE, accept: MEDIA_TYPE, 'content-length': body.length,
-    });
     return new Promise((resolve) => {
       let isOver = false;
       const settle = (heard: Heard): void => {
@@ -73,6 +71,19 @@ export class DnsOverHttps implements DnsLine {
       });
       stream.end(body);
     });
+  }
+
+  /** Null: the session is over, or has no streams left. Either is noticed when one is asked for. */
+  #request(bodyBytes: number): ClientHttp2Stream | null {
+    try {
+      return this.#session.request({
+        ':method': 'POST', ':scheme': 'https', ':authority': this.#authority, ':path': this.#path,
+        'content-type': MEDIA_TYPE, accept: MEDIA_TYPE, 'content-length': bodyBytes,
+      });
+    } catch {
+      this.#retired = true;
+      return null;
+    }
   }
 
   close(): void {

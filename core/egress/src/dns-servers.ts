@@ -76,7 +76,7 @@ export class DnsServers implements Disposable {
       else if ((slot.line?.asked ?? 0) + slot.waiting < ASKED_MOST) return slot;
     }
     if (server.slots.size >= LINES_MOST) return null;
-    const slot: Slot = { opened: open(to, trust, this.#closed.signal), line: null, waiting: 0 };
+    const slot: Slot = { opened: open(to, trust, this.#closed.signal).catch((error: Error) => ({ silent: error.message })), line: null, waiting: 0 };
     server.slots.add(slot);
     void slot.opened.then((opened) => {
       if ('line' in opened) return void (slot.line = opened.line);
