@@ -25,6 +25,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
     record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
     resolve: resolver.resolve,
     valueOf: (asked) => values.value(asked),
+    denials: paths.denials,
     nowMs,
     wallMs: Date.now,
     onBlind() {

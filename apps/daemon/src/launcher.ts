@@ -1,5 +1,5 @@
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
-import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, serveKeeper, serveLauncher, showFolder, stirCgroups, uidBase, type LauncherRoom } from '@caisson/runtime';
+import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, serveKeeper, serveLauncher, showFolder, stirCgroups, sweepDenials, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { openImages, type ImageStore } from '@caisson/images';
 import { openWorkspaces } from '@caisson/workspace';
 import { listenUnix } from '@caisson/wire';
@@ -20,6 +20,8 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
   });
   const instance = instanceId(paths.dir);
   const cgroupParent = `/caisson/${instance}`;
+  const denials = { folder: paths.denials, ...identities(paths.dir, self()).gate };
+  if (!rootless) await sweepDenials(denials);
   const images = await openStore(paths, rootless);
   const drivers = openDrivers({
     image,
@@ -28,7 +30,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     runtimes: paths.runtimes,
     cgroupParent,
     uidBase: uidBase(instance),
-    gate: rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace },
+    gate: rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace, denials },
   });
 
   let facts = await probeHost(probe);

@@ -19,6 +19,7 @@ export { HostName } from './host-name.ts';
 export { readResolver, type DnsServer, type SecureDnsServer } from './resolver.ts';
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
+export { DENIALS_FILE, DENIALS_FOLDER } from './denials.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { Lease, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
