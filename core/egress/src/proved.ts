@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, createSecureContext, getCACertificates, type PeerCertificate, type SecureContext, type TLSSocket } from 'node:tls';
 
@@ -18,7 +19,7 @@ export class Trust {
     const [oldest] = this.#held.keys();
     if (this.#held.size >= TRUST_HELD && oldest !== undefined) this.#held.delete(oldest);
     const system = getCACertificates('system');
-    const trust = createSecureContext({ ca: [...(system.length > 0 ? system : getCACertificates('bundled')), ...certificateAuthorities], minVersion: 'TLSv1.2' });
+    const trust = createSecureContext({ ca: [...(system.length > 0 ? system : getCACertificates('bundled')), ...certificateAuthorities], minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_RENEGOTIATION });
     this.#held.set(name, trust);
     return trust;
   }
