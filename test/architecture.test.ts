@@ -41,7 +41,7 @@ const LAW: Law = {
   '@caisson/egress': {
     rooms: ['@caisson/contract', '@caisson/wire'],
     packages: ['@peculiar/x509', 'reflect-metadata', 'zod'],
-    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'http', 'http2', 'net', 'stream', 'timers/promises', 'tls'],
+    builtins: ['crypto', 'dgram', 'dns', 'dns/promises', 'events', 'fs', 'fs/promises', 'http', 'http2', 'net', 'stream', 'timers/promises', 'tls'],
     doors: ['.', './rules'],
   },
   '@caisson/vault': {

@@ -61,6 +61,7 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-allowed.test.ts', 'where a redirect leads is decided anew (${level})'],
       ['test/egress/https.test.ts', 'what a rule allows passes, what it does not is refused with its reason, and the server proves itself to the gate (${level})'],
       ['test/egress/attack-secrets.test.ts', 'is seen by its server, and in the sandbox, on the disk of the host, in the record and in other processes by nobody (${level})'],
+      ['test/egress/dns-sandbox.test.ts', 'reaches names, and is refused those that are not public, and nothing is asked in the open (${transport})'],
     ],
   },
   {

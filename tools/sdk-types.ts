@@ -77,7 +77,7 @@ const grouped = (text: string): string => (text.includes(' | ') && !text.startsW
 const unionOf = (parts: readonly string[]): string => [...new Set(parts)].join(' | ');
 
 /** Longest object that stands on one line. */
-const LINE_MOST = 110;
+const LINE_MOST = 138;
 
 function objectOf({ properties, required = [], additionalProperties }: Schema, named: Named, indent: string, lineMost = LINE_MOST): string {
   if (properties === undefined || Object.keys(properties).length === 0) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import type { CertificateAuthority, EgressRule } from '@caisson/contract';
 import { RemoteGate } from '@caisson/egress';
 import type { GateGround, GatePlace, LiveMachine } from '@caisson/runtime';
@@ -43,7 +43,8 @@ export async function openLinkBench(): Promise<LinkBench> {
   const scene = await openScene();
   const { paths, net } = scene;
   const remote = new RemoteGate(paths.gateSocket, { certificateAuthorities: [net.caPem] });
-  const gate = { tool: `${HOME}/build/native/caisson-gate`, place: paths.gateNamespace };
+  const { uid, gid } = statSync(`/proc/${await scene.pidOf('gate')}`);
+  const gate = { tool: `${HOME}/build/native/caisson-gate`, place: paths.gateNamespace, denials: { folder: paths.denials, uid, gid } };
   return {
     scene, gate,
     async open(ground, { rules = [], certified = [] } = {}) {
@@ -78,7 +79,7 @@ export async function openLinkBench(): Promise<LinkBench> {
   };
 }
 
-export function linksOf({ place }: GateGround): readonly string[] {
+export function linksOf({ place }: Pick<GateGround, 'place'>): readonly string[] {
   const at = JSON.parse(readFileSync(place, 'utf8')) as GatePlace;
   if ('problem' in at) return [];
   const text = execFileSync('nsenter', [`--net=${at.netns}`, '--', 'ip', '-brief', 'link'], { encoding: 'utf8' });

@@ -36,7 +36,7 @@ describe('a Caisson that has Docker alone for level container', { skip: noIntern
     assert.notEqual(stdout.toString(), '', stderr);
     return JSON.parse(stdout.toString()) as Ran;
   };
-  const left = (): readonly string[] => [...linksOf({ tool: '', place: scene.paths.gateNamespace }), ...leftInDockerd(dockerd.folder)];
+  const left = (): readonly string[] => [...linksOf({ place: scene.paths.gateNamespace }), ...leftInDockerd(dockerd.folder)];
   /** Clean-up goes on after the answer. */
   const nothingLeft = async (): Promise<void> => {
     for (const untilMs = performance.now() + SOON_MS; left().length > 0 && performance.now() < untilMs; ) await delay(50);
@@ -50,6 +50,13 @@ describe('a Caisson that has Docker alone for level container', { skip: noIntern
     assert.deepEqual(ran.stdout.split('\n').filter((line) => line !== ''), ['200', '200', '000', '000', '000']);
     assert.deepEqual((await scene.net.since(mark)).requests.map(({ method, path }) => `${method} ${path}`), ['GET /', 'GET /v1']);
     await recordOf(scene.paths, ran.id).refusals(['evil.test', `${PUBLIC}:81/tcp`, '169.254.169.254:80/tcp']);
+    await nothingLeft();
+  });
+
+  test('a call reads in a file what it was refused, and cannot write there', async () => {
+    const ran = await run(`${CURL} http://evil.test/; for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q evil.test /run/caisson/denials.json && break; sleep 0.2; done; cat /run/caisson/denials.json; touch /run/caisson/mine 2>&1; ls /run/caisson`, ['example.test:80']);
+    assert.match(ran.stdout, /"to": ?"evil\.test/);
+    assert.match(ran.stdout, /touch: .*Read-only file system\ndenials\.json\n$/);
     await nothingLeft();
   });
 

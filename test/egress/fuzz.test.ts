@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ClientHelloReader, readClientHello, readFramed, readProxyHead, readQuery, readRefusedPackets, readSocksGreeting, readSocksRequest, writeAnswer, writeFramed, writeRefusal } from '@caisson/egress';
+import { ClientHelloReader, parseAddress, readClientHello, readFramed, readProxyHead, readQuery, readRefusedPackets, readServerAnswer, readSocksGreeting, readSocksRequest, writeAnswer, writeFramed, writeRefusal } from '@caisson/egress';
 import { dnsQuery, opt, wireName } from './dns-bytes.ts';
+import { a, cname, reply } from './dns-server.ts';
 import { extension, helloMessage, record, records, serverName, vector16, vector8 } from './hello-bytes.ts';
 import { CAPTURED } from './nflog-captured.ts';
 
@@ -37,7 +38,18 @@ function readAndAnswer(bytes: Buffer): object | null {
 
 const HELLO = records(helloMessage({ extensions: Buffer.concat([serverName('api.example.test'), extension(16, vector16(vector8(latin1('h2')))), extension(43, vector8(Buffer.of(3, 4, 3, 3)))]) }), 60);
 
+const ASKED = dnsQuery({ id: 0 });
+const CHAINED = reply(ASKED, { answers: [cname('b.test'), a('93.184.216.34', { owner: wireName('b.test') }), a('93.184.216.35', { owner: Buffer.of(0xc0, 12 + 22 + 12) })] });
+
+/** What a server of names answered; whatever comes of it are addresses, or words of ours. */
+function readAnswered(bytes: Buffer): object {
+  const read = readServerAnswer(bytes, 0, { name: 'api.example.test', type: 1 });
+  if ('records' in read) for (const { address, ttl } of read.records) assert.ok(parseAddress(address)?.family === 4 && ttl >= 0 && ttl < 2 ** 31);
+  return read;
+}
+
 const READERS: readonly Reader[] = [
+  { name: 'an answer of DNS', read: readAnswered, valid: [reply(ASKED, { answers: [a('93.184.216.34')] }), CHAINED], beginnings: [reply(ASKED).subarray(0, 12), reply(ASKED, { counts: [1, 9, 9, 9] }), Buffer.concat([reply(ASKED, { counts: [1, 200, 0, 0] }), Buffer.of(0xc0, 12)])], verdictBytes: null },
   { name: 'DNS', read: readAndAnswer, valid: [dnsQuery(), dnsQuery({ behind: opt(), name: wireName('a_b.c-d.test') })], beginnings: [dnsQuery().subarray(0, 12), dnsQuery({ behind: opt() }).subarray(0, 36)], verdictBytes: null },
   { name: 'DNS over TCP', read: readFramed, valid: [writeFramed(dnsQuery())], beginnings: [Buffer.of(0)], verdictBytes: 4_098 },
   { name: 'a ClientHello', read: readClientHello, valid: [HELLO, records(helloMessage())], beginnings: [HELLO.subarray(0, 5), HELLO.subarray(0, 9), HELLO.subarray(0, 48)], verdictBytes: 65_541 },
@@ -52,7 +64,7 @@ const READERS: readonly Reader[] = [
 ];
 
 const isWaiting = (read: object | null): boolean => read !== null && 'need' in read;
-const isVerdict = (read: object | null): boolean => read === null || ['need', 'refused', 'name', 'hello', 'message', 'connect', 'absolute', 'answer', 'request', 'packets'].some((key) => key in read);
+const isVerdict = (read: object | null): boolean => read === null || ['need', 'refused', 'name', 'hello', 'message', 'connect', 'absolute', 'answer', 'request', 'packets', 'records', 'absent'].some((key) => key in read);
 
 /** Reads, holding the reader to its promises: a verdict of its kind, in time, and no waiting beyond its bound. */
 function hold({ read, verdictBytes }: Reader, bytes: Buffer): object | null {
@@ -152,4 +164,27 @@ test('a ClientHello: records of any size that promise a long message are refused
     }
     assert.fail(`still waiting after ${sent} bytes`);
   }), { numRuns: 100, seed: SEED });
+});
+
+test('an answer of DNS: names that point at names that point are read in time, or not at all', () => {
+  const ladder = Buffer.concat(Array.from({ length: 8_000 }, (_, at) => Buffer.of(0xc0 | ((12 + 2 * at) >> 8), (12 + 2 * at) & 0xff)));
+  const owners = Array.from({ length: 500 }, (_, at) => a('93.184.216.34', { owner: Buffer.of(0xff, 0xff - at % 16) }));
+  const message = reply(ASKED, { counts: [1, 501, 0, 0], answers: [Buffer.concat([Buffer.of(0), Buffer.from([0, 16, 0, 1, 0, 0, 0, 0]), Buffer.of(ladder.length >> 8, ladder.length & 255), ladder]), ...owners] });
+  const start = performance.now();
+  assert.ok('refused' in readServerAnswer(message, 0, { name: 'api.example.test', type: 1 }));
+  assert.ok(performance.now() - start < CALL_MS_MAX);
+});
+
+test('an answer of DNS: what is said of a name is found whatever stands around it, and of no other name', () => {
+  const label = fc.stringMatching(/^[a-z0-9]{1,20}$/);
+  const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
+  fc.assert(fc.property(name, name, fc.array(name, { maxLength: 12 }), fc.ipV4(), (wanted, other, hops, address) => {
+    fc.pre(new Set([wanted, other, ...hops]).size === hops.length + 2);
+    const query = dnsQuery({ id: 0, name: wireName(wanted) });
+    const chain = [wanted, ...hops];
+    const links = hops.map((to, at) => cname(to, { owner: wireName(chain[at] ?? '') }));
+    const others = [a('10.0.0.1', { owner: wireName(other) }), a('10.0.0.2', { owner: wireName(wanted.toUpperCase()), kind: 3 })];
+    const message = reply(query, { answers: [...others, a(address, { owner: wireName((chain.at(-1) ?? '').toUpperCase()) }), ...links.toReversed()] });
+    assert.deepEqual(readServerAnswer(message, 0, { name: wanted, type: 1 }), { records: [{ address, ttl: 60 }] });
+  }), { numRuns: 500, seed: SEED });
 });

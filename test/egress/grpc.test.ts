@@ -40,7 +40,7 @@ async function wire(serve: (stream: ServerHttp2Stream, headers: IncomingHttpHead
   const lease = { id: 'lea-0000000000000000', secret: 'token', sandbox: 'sbx', placeholder: PLACEHOLDER, at: 'bearer', hosts: [HOST], digest: '0'.repeat(64), expiresMs: null } as unknown as Lease;
   const admitted = new Admitted(
     { sandbox: 'sbx', address: '', network: { rules: [EgressRule.parse({ host: HOST, protocol: 'https', ...rule })] }, policy: { certificateAuthorities: [theirs.certificate] }, authority: ours, held: [{ lease, value: VALUE }] },
-    { record: async (_, body) => void record.push(body), nowMs: () => performance.now(), wallMs: Date.now, neighbours: new Neighbours() },
+    { denials: '/dev/null', record: async (_, body) => void record.push(body), nowMs: () => performance.now(), wallMs: Date.now, neighbours: new Neighbours() },
   );
   let ids = 0;
   const relay = new HttpRelay({ resolve: async () => ({ addresses: [{ address: ADDRESS, family: 4, exception: null }] }), nowMs: () => performance.now(), wallMs: Date.now, nextId: () => ++ids });

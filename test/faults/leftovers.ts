@@ -15,8 +15,9 @@ function leftovers(paths: StatePaths, known: Known): readonly string[] {
   const states = list(paths.runtimes).flatMap((runtime) => list(`${paths.runtimes}/${runtime}`).filter((name) => name.includes('sbx-')));
   const journals = list(paths.journals).map((name) => `journals/${name}`).filter((path) => !known.remembered.has(SANDBOX.exec(path)?.[0] ?? ''));
   const mounts = readText('/proc/self/mounts').split('\n').filter((line) => line.includes(paths.run));
+  const told = known.live.size === 0 ? list(paths.denials).map((name) => `denials/${name}`) : [];
   const named = [...groups, ...bundles, ...states, ...mounts].filter((line) => !known.live.has(SANDBOX.exec(line)?.[0] ?? ''));
-  return [...named, ...journals, ...held(paths, known), ...sandboxProcesses(instance, known), ...runtimeProcesses(paths, known), ...known.astray];
+  return [...named, ...told, ...journals, ...held(paths, known), ...sandboxProcesses(instance, known), ...runtimeProcesses(paths, known), ...known.astray];
 }
 
 function list(path: string): readonly string[] {

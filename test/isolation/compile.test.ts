@@ -148,7 +148,7 @@ test('the certificate that a sandbox trusts is in its spec and in no other, over
     const { mounts } = specFor({}, { image, network: true, certificate: CERTIFICATE });
     const at = mounts.findIndex(({ kind }) => kind === 'trust');
     assert.deepEqual(mounts[at], { kind: 'trust', certificate: CERTIFICATE });
-    assert.deepEqual(mounts.slice(at + 1).map(({ kind }) => kind), ['init', 'tmpfs', 'tmpfs']);
+    assert.deepEqual(mounts.slice(at + 1).map(({ kind }) => kind), ['denials', 'init', 'tmpfs', 'tmpfs']);
     assert.deepEqual(mounts.toSpliced(at, 1), specFor({}, { image, network: true }).mounts);
   }
 });
@@ -156,6 +156,10 @@ test('the certificate that a sandbox trusts is in its spec and in no other, over
 test('LAUNCH_FAILED: a spec that trusts an authority gets no config where its certificate was not written', () => {
   const spec = specFor({}, { network: true, certificate: CERTIFICATE });
   assert.throws(() => toOci(spec, { ...placement, netns: '/run/netns' }), { code: 'LAUNCH_FAILED', message: /the certificate that it trusts was not written/ });
+});
+
+test('LAUNCH_FAILED: a spec that is told what a gate refuses gets no config where there is no place for it', () => {
+  assert.throws(() => toOci(specFor({}, { network: true }), { ...placement, netns: '/run/netns' }), { code: 'LAUNCH_FAILED', message: /no place where the gate could say/ });
 });
 
 test('LAUNCH_FAILED: a machine that the filter is not written for gets no config', () => {

@@ -97,12 +97,24 @@ test('few terminals after /dev are not below the floor; many, none or at another
   assertBelow(withMounts([proc, dev, pts(1), pts(1), ...rest]), /the mounts are/);
 });
 
+test('what a gate refuses is told in one place, and to who has a link to it', () => {
+  const spec = specFor({}, { network: true });
+  assert.deepEqual(belowFloor(spec), [], 'control');
+  assert.deepEqual(belowFloor({ ...spec, network: 'none' }), ['it is told what a gate refuses to which it has no link']);
+  const at = spec.mounts.findIndex(({ kind }) => kind === 'denials');
+  const rest = spec.mounts.toSpliced(at, 1);
+  for (let place = 0; place <= rest.length; place++) {
+    if (place !== at) assert.match(belowFloor({ ...spec, mounts: rest.toSpliced(place, 0, { kind: 'denials' }) }).join(), /the mounts are/, `${place}`);
+  }
+  assert.match(belowFloor({ ...spec, mounts: spec.mounts.toSpliced(at, 0, { kind: 'denials' }) }).join(), /the mounts are/);
+});
+
 test('an authority of the sandbox\'s own is not below the floor with a link to the gate; without one, twice or in another place it is', () => {
   const trust: Mount = { kind: 'trust', certificate: CERTIFICATE };
   for (const more of [{}, { terminals: true }, { image: `sha256:${'ab'.repeat(32)}` }] as const) {
     const spec = specFor({}, { network: true, certificate: CERTIFICATE, ...more });
     assert.deepEqual(belowFloor(spec), []);
-    assert.deepEqual(belowFloor({ ...spec, network: 'none' }), ['it trusts an authority of its own without a link to the gate']);
+    assert.deepEqual(belowFloor({ ...spec, network: 'none' }), ['it trusts an authority of its own without a link to the gate', 'it is told what a gate refuses to which it has no link']);
     const at = spec.mounts.findIndex(({ kind }) => kind === 'trust');
     const rest = spec.mounts.toSpliced(at, 1);
     for (let place = 0; place <= rest.length; place++) {

@@ -20,7 +20,7 @@ const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Plac
   'small-memory': [{ limits: { memoryBytes: 32 * MIB, cpuMillis: 250, pids: 8 } }, {}],
   'no-swap-accounting': [{}, { swapAccounting: false }],
   'terminals': [{}, {}, { terminals: true }],
-  'trust': [{}, { trust, netns: '/run/caisson/sandboxes/sbx-0123456789abcdef/netns' }, { network: true, certificate: CERTIFICATE }],
+  'trust': [{}, { trust, netns: '/run/caisson/sandboxes/sbx-0123456789abcdef/netns', denials: '/run/caisson/denials/198.19.0.1' }, { network: true, certificate: CERTIFICATE }],
   'arm64': [{}, { arch: 'arm64' }],
 };
 

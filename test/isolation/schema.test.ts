@@ -7,7 +7,8 @@ import { CERTIFICATE, placement, specFor } from './given.ts';
 
 const good = specFor({}, { network: true, certificate: CERTIFICATE });
 const folder = '/run/caisson/sandboxes/sbx-0123456789abcdef/trust';
-const here = { ...placement, netns: '/run/caisson/netns', trust: { folder, lists: [{ at: '/etc/ssl/cert.pem', source: `${folder}/ca-bundle.crt` }] } };
+const denials = '/run/caisson/denials/198.19.0.1';
+const here = { ...placement, denials, netns: '/run/caisson/netns', trust: { folder, lists: [{ at: '/etc/ssl/cert.pem', source: `${folder}/ca-bundle.crt` }] } };
 
 function accepts(change: object): boolean {
   return IsolationSpec.safeParse({ ...good, ...change }).success;
@@ -64,7 +65,7 @@ test('a spec has no field beyond those of the schema, and no image but host', ()
 test('of the host, an OCI config names the rootfs, the init binary, /usr and files that are the sandbox\'s own, and all of them are read-only', () => {
   const config = toOci(good, here);
   const binds = config.mounts.filter(({ type, options }) => type === 'bind' || options.some((option) => option.includes('bind')));
-  assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), [[folder, '/etc/caisson'], [`${folder}/ca-bundle.crt`, '/etc/ssl/cert.pem']]);
+  assert.deepEqual(binds.map(({ source, destination }) => [source, destination]), [[folder, '/etc/caisson'], [`${folder}/ca-bundle.crt`, '/etc/ssl/cert.pem'], [denials, '/run/caisson']]);
   const usr = config.mounts.find(({ destination }) => destination === '/usr');
   assert.ok(usr?.options.includes(`lowerdir=/usr:${placement.rootfs}/mnt`));
   for (const { options = [] } of [...binds, ...(usr === undefined ? [] : [usr])]) for (const option of ['ro', 'nosuid', 'nodev']) assert.ok(options.includes(option));

@@ -19,11 +19,13 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   const evidence = remoteLog(paths.scribeSocket);
   const values = new RemoteValues(paths.vaultGateSocket);
   const nowMs = (): number => performance.now();
+  const resolver = openResolver({ nowMs });
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
     record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
-    resolve: openResolver({ nowMs }),
+    resolve: resolver.resolve,
     valueOf: (asked) => values.value(asked),
+    denials: paths.denials,
     nowMs,
     wallMs: Date.now,
     onBlind() {
@@ -37,6 +39,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
     async [Symbol.asyncDispose]() {
       await listening[Symbol.asyncDispose]();
       await gate[Symbol.asyncDispose]();
+      resolver[Symbol.dispose]();
       values[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },

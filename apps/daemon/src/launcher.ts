@@ -1,5 +1,5 @@
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
-import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, removeLinks, serveKeeper, serveLauncher, showFolder, stirCgroups, uidBase, type LauncherRoom } from '@caisson/runtime';
+import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, removeLinks, serveKeeper, serveLauncher, showFolder, stirCgroups, sweepDenials, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { openImages, type ImageStore } from '@caisson/images';
 import { openWorkspaces } from '@caisson/workspace';
 import { listenUnix } from '@caisson/wire';
@@ -20,8 +20,10 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
   });
   const instance = instanceId(paths.dir);
   const cgroupParent = `/caisson/${instance}`;
+  const denials = { folder: paths.denials, ...identities(paths.dir, self()).gate };
+  if (!rootless) await sweepDenials(denials);
   const images = await openStore(paths, rootless);
-  const gate = rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace };
+  const gate = rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace, denials };
   if (gate !== undefined && !(await removeLinks(gate))) log('links stay', { detail: 'a sandbox that gets the address of one has no network' });
   const drivers = openDrivers({
     image,

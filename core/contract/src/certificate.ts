@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { CertificatePem, HostName } from './network.ts';
+import { HostName } from './host-name.ts';
+import { CertificatePem } from './network.ts';
 
 /** A certificate authority that one sandbox alone trusts: by it the gate stands for servers whose requests it reads. */
 export interface CertificateAuthority {

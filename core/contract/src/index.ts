@@ -12,11 +12,14 @@ export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSI
 export { isBelow, Level, LEVELS } from './level.ts';
 export { GIB, KIB, LIMIT_NAMES, Limits, MIB, SomeLimits } from './limits.ts';
 export {
-  allowArgument, EGRESS_PROTOCOLS, EgressRule, HostName, NetworkPolicy, NetworkRequest, portOf, protocolOf, readsRequests, RESOLV_CONF, ruleName,
+  allowArgument, EGRESS_PROTOCOLS, EgressRule, NetworkPolicy, NetworkRequest, portOf, protocolOf, readsRequests, RESOLV_CONF, ruleName,
   type EgressAllowed, type EgressDecision, type EgressDenied, type EgressProtocol, type HttpRule, type McpRule,
 } from './network.ts';
+export { HostName } from './host-name.ts';
+export { readResolver, type DnsServer, type SecureDnsServer } from './resolver.ts';
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
+export { DENIALS_FILE, DENIALS_FOLDER } from './denials.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { AwsCredentials, awsKeyFor, type AwsScope } from './aws.ts';
 export { envOf, Lease, leaseEnv, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, secretEnvNames, type KubernetesKey, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';

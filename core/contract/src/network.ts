@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { HOST } from './host-name.ts';
+import { Resolvers } from './resolver.ts';
 
 /** `/etc/resolv.conf` of every sandbox (resolv.conf(5)). Names go over TCP (use-vc): UDP cannot be had at level container. Without a link to the gate a name fails at once. */
 export const RESOLV_CONF = 'nameserver 198.18.0.1\noptions use-vc timeout:2 attempts:2\n';
@@ -88,9 +90,9 @@ export interface NetworkPolicy {
    * which goes into the evidence of every connection. Never a default.
    */
   readonly unsafeAllowPrivate?: readonly { readonly cidr: string; readonly reason: string }[];
-  /** Addresses of DNS servers that the gate asks. Default: those of the host. */
+  /** DNS servers that the gate asks: addresses, or `tls://ADDRESS#NAME` and `https://ADDRESS/PATH#NAME` (resolver.ts). Default: those of the host. */
   readonly resolvers?: readonly string[];
-  /** Certificates of authorities, each as PEM, that a server may prove its name by where the gate reads requests by `https`. Default: those of the host alone. */
+  /** Certificates of authorities, each as PEM, that a server may prove its name by where the gate reads requests by `https`, or asks it for names by TLS. Default: those of the host alone. */
   readonly certificateAuthorities?: readonly string[];
   /**
    * Whether a request may learn. Default true: it gives nothing that could not be asked for by rules, one name after the other,
@@ -104,12 +106,6 @@ export interface NetworkPolicy {
   /** Milliseconds that an attempt waits for a decision where a rule has `hold`. Default 120000. */
   readonly holdMs?: number;
 }
-
-const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
-/** Letters, digits, hyphen and underscore (RFC 1123 §2.1); a last label that is not all digits, so that no address is a name. */
-const HOST = new RegExp(`^(?=.{1,253}$)(?:${LABEL}\\.)*(?!\\d+$)(?!0x[0-9a-f]*$)${LABEL}$`);
-
-export const HostName: z.ZodType<string> = z.string().regex(HOST, 'must be a host name in small letters, without a dot at its end; a name that is not ASCII is written as xn--…');
 
 /** Names that whole registries share: `*.com` would be everybody. Two labels below are asked for at least. */
 const HostPattern: z.ZodType<string> = z
@@ -200,7 +196,7 @@ export const NetworkPolicy: z.ZodType<NetworkPolicy> = z.strictObject({
   allow: Rules.exactOptional(),
   deny: Rules.refine((rules) => rules.every((rule) => rule.effect !== 'allow' && rule.hold !== true && !hasBudget(rule)), 'holds rules that deny: no effect allow, no hold, perMinute, bytes or bodyBytes').exactOptional(),
   unsafeAllowPrivate: z.array(z.strictObject({ cidr: Cidr, reason: z.string().min(10).max(512) })).max(64).exactOptional(),
-  resolvers: z.array(z.union([z.ipv4(), z.ipv6()])).min(1).max(8).exactOptional(),
+  resolvers: Resolvers.exactOptional(),
   certificateAuthorities: z.array(CertificatePem).max(64).exactOptional(),
   learn: z.boolean().exactOptional(),
   connections: z.int().min(1).max(100_000).exactOptional(),

@@ -26,6 +26,8 @@ export type Mount =
   | { readonly kind: 'etc' }
   /** The lists of certificate authorities of the image, with one more that this sandbox alone trusts: its certificate, as PEM. */
   | { readonly kind: 'trust'; readonly certificate: string }
+  /** What the gate has refused to this sandbox, in DENIALS_FOLDER, read-only; only with a link to the gate. */
+  | { readonly kind: 'denials' }
   | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number }
   /** A persistent workspace at /workspace, by its id; its own file system holds it to its size. */
   | { readonly kind: 'workspace'; readonly workspace: string };
@@ -106,7 +108,7 @@ export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
 });
 
 const Mount: z.ZodType<Mount> = z.union([
-  z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc']) }) as z.ZodType<Mount>,
+  z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc', 'denials']) }) as z.ZodType<Mount>,
   z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
   z.strictObject({ kind: z.literal('workspace'), workspace: WorkspaceId }),
   z.strictObject({ kind: z.literal('trust'), certificate: CertificatePem }),

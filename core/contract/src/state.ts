@@ -36,6 +36,8 @@ export interface StatePaths {
   readonly mounts: string;
   readonly images: string;
   readonly runtimes: string;
+  /** Holds one folder for each sandbox with a link to the gate: what the gate tells it of refusals. */
+  readonly denials: string;
 }
 
 export interface Surroundings {
@@ -86,5 +88,6 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     mounts: `${run}/mounts`,
     images: `${run}/images`,
     runtimes: `${run}/runtimes`,
+    denials: `${run}/denials`,
   };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AWS_ENV, AwsEnv, AwsScope, awsVariables } from './aws.ts';
-import { HostName, type EgressRule } from './network.ts';
+import { HostName } from './host-name.ts';
+import type { EgressRule } from './network.ts';
 
 /**
  * Where a secret comes from, never the secret: `env:NAME` of whoever started Caisson, `file:/path`, the output of a program

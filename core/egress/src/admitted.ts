@@ -2,6 +2,8 @@ import type { Socket } from 'node:net';
 import { readsRequests, type CertificateAuthority, type EgressDecision, type EgressProtocol, type Json, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState, type Refusal, type SecretUse } from '@caisson/contract';
 import { Approvals } from './approvals.ts';
 import { Certificates } from './authority.ts';
+import { DenialsFile } from './denials-file.ts';
+import { denialsText } from './denials.ts';
 import { decideConnection, decideName } from './decide.ts';
 import type { HeldSecret } from './inject.ts';
 import { layersOf, type Destination, type Layer } from './layers.ts';
@@ -69,6 +71,8 @@ export class Admitted {
   readonly queries: Pace;
   readonly turn: Turn;
   readonly approvals: Approvals;
+  /** What was refused, as the sandbox reads it. */
+  readonly denials: DenialsFile;
   readonly connections = new Map<number, OpenConnection>();
   /** Bytes of connections that are over, and how many there were. */
   readonly passed = { connections: 0, out: 0, in: 0 };
@@ -84,7 +88,7 @@ export class Admitted {
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
 
-  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours }: { readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
+  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours, denials }: { readonly denials: string; readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
     this.sandbox = sandbox;
     this.address = address;
     this.policy = policy;
@@ -95,7 +99,8 @@ export class Admitted {
     this.#nowMs = nowMs;
     this.#wallMs = wallMs;
     this.turn = new Turn(neighbours);
-    this.approvals = new Approvals({ sandbox, record: (body) => this.record(body), nowMs, wallMs });
+    this.approvals = new Approvals({ sandbox, record: (body) => this.record(body), nowMs, wallMs, changed: () => this.denials.changed() });
+    this.denials = new DenialsFile({ folder: `${denials}/${address}`, text: () => denialsText(this) });
     this.queries = new Pace(QUERIES_PER_SECOND, nowMs);
     this.#nameHosts(network);
   }
@@ -175,6 +180,7 @@ export class Admitted {
 
   /** Puts a refusal on record, the first of its kind at once. What cannot be recorded is refused all the same. */
   refuse(refusal: Refusal): void {
+    this.denials.changed();
     if (!this.refusals.add(refusal, this.#wallMs())) return;
     const { what, to, rule, reason, wouldAllow = null } = cut(refusal);
     void this.record({ event: 'refused', what, to, rule, reason, wouldAllow }).catch(() => undefined);

@@ -57,6 +57,8 @@ interface Parts {
   readonly record: (body: Json) => Promise<void>;
   readonly nowMs: () => number;
   readonly wallMs: () => number;
+  /** Told when what is listed is another. */
+  readonly changed?: () => void;
 }
 
 /** The rules by which something waits: all that allow it, in each layer where every rule that allows it has `hold`. */
@@ -114,7 +116,7 @@ export class Approvals {
       key, rules, attempt, waiting: new Set(), isOnRecord: false,
       // It waits to its end also when nobody does any more: who comes back in a loop asks once, and finds what was decided.
       timer: setTimeout(() => this.#settle(question, refused(rules, `nobody has decided within ${Math.round(holdMs / 1_000)} s`)), holdMs),
-      recorded: record({ event: 'held', approval: id, ...told }).then(() => void (question.isOnRecord = true), (error: unknown) => {
+      recorded: record({ event: 'held', approval: id, ...told }).then(() => this.#put(question), (error: unknown) => {
         this.#settle(question, refused(rules, 'it could not be put on record'));
         throw error;
       }),
@@ -122,6 +124,11 @@ export class Approvals {
     question.recorded.catch(() => undefined);
     this.#questions.set(key, question);
     return question;
+  }
+
+  #put(question: Question): void {
+    question.isOnRecord = true;
+    this.#parts.changed?.();
   }
 
   #waiting(): number {
@@ -132,6 +139,7 @@ export class Approvals {
     clearTimeout(question.timer);
     if (this.#questions.get(question.key) === question) this.#questions.delete(question.key);
     for (const resolve of question.waiting) resolve(verdict);
+    this.#parts.changed?.();
   }
 
   #answerTo(key: string): Answer | undefined {

@@ -1,5 +1,12 @@
 import { connect, type Socket } from 'node:net';
-import type { Checked } from './resolve.ts';
+import type { AddressException } from './address-judge.ts';
+
+/** An address that was checked: this one is connected to, and not the name again. */
+export interface Checked {
+  readonly address: string;
+  readonly family: 4 | 6;
+  readonly exception: AddressException | null;
+}
 
 /** Longest for one address, and addresses that are tried. */
 const CONNECT_MS = 10_000;

@@ -1,5 +1,5 @@
 import type { EgressAllowed, EgressDenied, Json } from '@caisson/contract';
-import type { Checked } from './resolve.ts';
+import type { Checked } from './dial.ts';
 
 const TEXT_MOST = 1_024;
 

@@ -30,6 +30,8 @@ export interface GateOptions {
   readonly record: PutOnRecord;
   readonly resolve: Resolve;
   readonly valueOf: ValueOf;
+  /** Holds a folder for each sandbox, by its address, in which it reads what was refused to it. */
+  readonly denials: string;
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   /** Told when nothing tells any more what the kernel refuses: a gate that does not see goes, and another comes. */
@@ -134,6 +136,7 @@ export class Gate implements AsyncDisposable {
       const held = await valuesOf(leases, message.sandbox, this.#options.valueOf);
       await before?.catch(() => undefined);
       this.#admit({ ...message, held });
+      await this.#admitted.get(message.sandbox)?.denials.open(); // what begins finds the file
       void this.#askAgain(message.sandbox);
     })();
     this.#admitting.set(message.sandbox, admitting);
@@ -171,6 +174,7 @@ export class Gate implements AsyncDisposable {
 
   #forget(admitted: Admitted): void {
     admitted.approvals.end('the sandbox was closed');
+    admitted.denials.close();
     this.#admitted.delete(admitted.sandbox);
     if (this.#byAddress.get(admitted.address) === admitted) this.#byAddress.delete(admitted.address);
   }

@@ -14,7 +14,7 @@ import type { Destination } from './layers.ts';
 import { inject, type Injectable, type Injected } from './inject.ts';
 import { hashesBody } from './resign.ts';
 import { readMcp, type McpRead } from './mcp.ts';
-import type { Checked } from './resolve.ts';
+import type { Checked } from './dial.ts';
 
 /** Where a connection came to, and whose it is. */
 export interface HttpContext {
@@ -105,7 +105,7 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   if (over !== null) return { denied: over, target };
   connection.bytes.out += head;
   for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
-  const resolved = await rooms.resolve(target.host, { unsafeAllowPrivate: admitted.policy.unsafeAllowPrivate ?? [], resolvers: admitted.policy.resolvers });
+  const resolved = await rooms.resolve(target.host, admitted.policy);
   if ('refused' in resolved) return { denied: denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', allowed.request.rule), target };
   if ('failed' in resolved) return resolved;
   const to = resolved.addresses;

@@ -3,9 +3,10 @@ import { connect, type ClientHttp2Session } from 'node:http2';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { PassingRequest } from './http-decide.ts';
-import { identity, type Opened, type Upstreams } from './http-ask.ts';
+import { identity, type Upstreams } from './http-ask.ts';
 import { passedOn } from './http-fields.ts';
 import { plainFields } from './http2-message.ts';
+import type { Opened } from './proved.ts';
 
 /** What a server may send before it is taken, in bytes, and what it may say. */
 const SESSION = { maxSessionMemory: 4, maxHeaderListPairs: 128, maxOutstandingPings: 10, settings: { enablePush: false, initialWindowSize: 262_144, maxHeaderListSize: 65_536 } } as const;

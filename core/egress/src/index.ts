@@ -7,7 +7,11 @@ export { addressOfBytes, isWithin, parseAddress, parseCidr, type Address, type C
 export { Approvals, holding, type Attempt } from './approvals.ts';
 export { Certificates, makeAuthority } from './authority.ts';
 export { ClientHelloReader, readClientHello, type ClientHello, type HelloState } from './client-hello.ts';
+export { DenialsFile } from './denials-file.ts';
+export { denialsText } from './denials.ts';
+export { Refusals } from './refusals.ts';
 export { decideConnection, decideName, type ConnectionAllowed } from './decide.ts';
+export { RECORD, readServerAnswer, writeQuestion, type Question, type ServerAnswer } from './dns-answer.ts';
 export { RCODE, readFramed, readQuery, writeAnswer, writeFramed, writeRefusal, type Answer, type Query, type Rcode, type RefusedQuery } from './dns.ts';
 export { Gate, readDescriptors, type GateDescriptors } from './gate.ts';
 export { canonicalHost, splitHostPort, type Refused } from './host.ts';

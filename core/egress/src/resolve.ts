@@ -1,18 +1,19 @@
 import { Resolver } from 'node:dns/promises';
-import { judgeAddress, type AddressException } from './address-judge.ts';
+import { readResolver, type NetworkPolicy, type SecureDnsServer } from '@caisson/contract';
+import { judgeAddress } from './address-judge.ts';
 import { parseAddress } from './address.ts';
-
-/** An address that was checked: this one is connected to, and not the name again. */
-export interface Checked {
-  readonly address: string;
-  readonly family: 4 | 6;
-  readonly exception: AddressException | null;
-}
+import { RECORD, type ServerAnswer } from './dns-answer.ts';
+import type { Checked } from './dial.ts';
+import { DnsServers } from './dns-servers.ts';
+import { Trust } from './proved.ts';
 
 export type Resolved = { readonly addresses: readonly Checked[] } | { readonly failed: string } | { readonly refused: string };
 
+/** What the policy says of looking names up. */
+export type ResolvePolicy = Pick<NetworkPolicy, 'unsafeAllowPrivate' | 'resolvers' | 'certificateAuthorities'>;
+
 /** Finds and checks the addresses of a name. */
-export type Resolve = (host: string, options: { readonly unsafeAllowPrivate: readonly AddressException[]; readonly resolvers: readonly string[] | undefined }) => Promise<Resolved>;
+export type Resolve = (host: string, policy: ResolvePolicy) => Promise<Resolved>;
 
 const TIMEOUT_MS = 2_000;
 const TRIES = 2;
@@ -28,22 +29,35 @@ interface Answer {
   readonly untilMs: number;
 }
 
+/** Records of both families, and why there are none. */
+type Found = { readonly records: readonly { readonly address: string; readonly ttl: number }[] } | { readonly failed: string };
+
 /**
  * Asks the servers of the host, or those that the policy names, for IPv4 and IPv6. Every address is judged, and one that may
- * not be connected to spoils the name: a name with a public and a private address is what rebinding looks like.
+ * not be connected to spoils the name: a name with a public and a private address is what rebinding looks like. Servers that
+ * are named by TLS or HTTPS are asked in no other way: where none of them answers, names have no address.
  */
-export function openResolver({ nowMs }: { readonly nowMs: () => number }): Resolve {
+export function openResolver({ nowMs }: { readonly nowMs: () => number }): { readonly resolve: Resolve } & Disposable {
   const known = new Map<string, Answer>();
+  const servers = new DnsServers(nowMs);
+  const trust = new Trust();
 
-  async function ask(host: string, resolvers: readonly string[] | undefined): Promise<Answer> {
-    const key = `${resolvers?.join(' ') ?? ''} ${host}`;
+  async function find(host: string, { resolvers, certificateAuthorities }: ResolvePolicy): Promise<Found> {
+    const secure = resolvers === undefined ? [] : securedOf(resolvers);
+    if (secure.length === 0) return askPlain(host, resolvers);
+    const context = trust.of(certificateAuthorities);
+    const [v4, v6] = await Promise.all([RECORD.a, RECORD.aaaa].map((type) => servers.ask(secure, { name: host, type }, context)));
+    const records = [v4, v6].flatMap((each) => (each !== undefined && 'records' in each ? each.records : []));
+    return records.length > 0 ? { records } : { failed: whyNone(v4) };
+  }
+
+  async function ask(host: string, policy: ResolvePolicy): Promise<Answer> {
+    const key = `${policy.resolvers?.join(' ') ?? ''} ${host}`;
     const fresh = known.get(key);
     if (fresh !== undefined && fresh.untilMs > nowMs()) return fresh;
-    const resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES });
-    if (resolvers !== undefined) resolver.setServers(resolvers);
-    const [v4, v6] = await Promise.allSettled([resolver.resolve4(host, { ttl: true }), resolver.resolve6(host, { ttl: true })]);
-    const records = [v4, v6].flatMap((each) => (each.status === 'fulfilled' ? each.value : [])).slice(0, ADDRESSES_MOST);
-    const failed = records.length > 0 ? null : codeOf(v4);
+    const found = await find(host, policy);
+    const records = 'records' in found ? found.records.slice(0, ADDRESSES_MOST) : [];
+    const failed = 'failed' in found ? found.failed : null;
     const rememberMs = failed === null ? Math.min(REMEMBER_MS, ...records.map(({ ttl }) => 1_000 * ttl)) : 0;
     const answer = { addresses: records.map(({ address }) => address), failed, untilMs: nowMs() + rememberMs };
     known.delete(key);
@@ -53,19 +67,38 @@ export function openResolver({ nowMs }: { readonly nowMs: () => number }): Resol
     return answer;
   }
 
-  return async (host, { unsafeAllowPrivate, resolvers }) => {
-    const { addresses, failed } = await ask(host, resolvers);
+  const resolve: Resolve = async (host, policy) => {
+    const { addresses, failed } = await ask(host, policy);
     if (failed !== null) return { failed: `${host} has no address: ${failed}` };
     const checked: Checked[] = [];
     for (const text of addresses) {
       const address = parseAddress(text);
       if (address === null) return { refused: `${host} stands for ${text}, which is no address` };
-      const judged = judgeAddress(address, unsafeAllowPrivate);
+      const judged = judgeAddress(address, policy.unsafeAllowPrivate ?? []);
       if ('refused' in judged) return { refused: `${host} stands for an address that is not public: ${judged.refused}` };
       checked.push({ address: address.text, family: address.family, exception: judged.exception });
     }
     return { addresses: checked };
   };
+  return { resolve, [Symbol.dispose]: () => servers[Symbol.dispose]() };
+}
+
+/** The servers that are asked by TLS or HTTPS: all of them, or none (`Resolvers` of the contract). */
+function securedOf(resolvers: readonly string[]): readonly SecureDnsServer[] {
+  return resolvers.map(readResolver).filter((server) => server !== null && server.transport !== 'plain');
+}
+
+async function askPlain(host: string, resolvers: readonly string[] | undefined): Promise<Found> {
+  const resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES });
+  if (resolvers !== undefined) resolver.setServers(resolvers);
+  const [v4, v6] = await Promise.allSettled([resolver.resolve4(host, { ttl: true }), resolver.resolve6(host, { ttl: true })]);
+  const records = [v4, v6].flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
+  return records.length > 0 ? { records } : { failed: codeOf(v4) };
+}
+
+function whyNone(answer: ServerAnswer | { readonly failed: string } | undefined): string {
+  if (answer === undefined || 'records' in answer) return 'no records';
+  return 'absent' in answer ? answer.absent : 'failed' in answer ? answer.failed : answer.refused;
 }
 
 function codeOf(result: PromiseSettledResult<unknown>): string {

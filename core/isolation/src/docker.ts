@@ -1,4 +1,4 @@
-import { CaissonError, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, DENIALS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
 import type { TrustPlace } from './oci-mounts.ts';
 import { CPU_PERIOD_US, socketLimitBytes } from './resources.ts';
 import { toOciSeccomp } from './oci-seccomp.ts';
@@ -11,6 +11,8 @@ export interface DockerPlacement {
   readonly etc: { readonly shared: string; readonly own: string };
   /** What holds the certificate that the sandbox alone trusts, where the spec has one. */
   readonly trust?: TrustPlace | undefined;
+  /** The folder in which the gate says what it has refused to the sandbox, where the spec mounts it. */
+  readonly denials?: string | undefined;
   /** A folder in which nothing ever is. */
   readonly empty: string;
   /** Uid and gid inside. The daemon maps the ids of all its containers alike, so no other sandbox of the daemon has this one. */
@@ -192,6 +194,8 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
       return volume('/etc', 'overlay', ['ro', 'nosuid', 'nodev', `lowerdir=${etc.own}:${etc.shared}`]);
     case 'trust':
       return trusted(placement);
+    case 'denials':
+      return { mounts: [bind(told(placement), DENIALS_FOLDER)] };
     case 'workspace':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a persistent workspace: it is mounted where the launcher alone sees it' });
     case 'tmpfs':
@@ -199,6 +203,12 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
     default:
       throw new CaissonError('LAUNCH_FAILED', { detail: `Docker cannot mount ${(mount as Mount).kind}` });
   }
+}
+
+/** @throws CaissonError LAUNCH_FAILED */
+function told({ denials }: DockerPlacement): string {
+  if (denials === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no place where the gate could say what it refuses' });
+  return denials;
 }
 
 /** @throws CaissonError LAUNCH_FAILED rather than that a sandbox is told to trust an authority that it knows nothing of */

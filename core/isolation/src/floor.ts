@@ -85,7 +85,8 @@ function mounts(spec: IsolationSpec): readonly string[] {
   // The order counts: a later mount hides what lies below it.
   const terminals = spec.mounts.flatMap((mount) => (mount.kind === 'pts' ? [mount.terminals] : []));
   const trusting = found.includes('trust') ? MOUNTS.toSpliced(MOUNTS.indexOf('init'), 0, 'trust') : MOUNTS;
-  const wanted = (terminals.length === 0 ? trusting : trusting.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
+  const told = found.includes('denials') ? trusting.toSpliced(trusting.indexOf('init'), 0, 'denials') : trusting;
+  const wanted = (terminals.length === 0 ? told : told.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
   const fixed = found.length === wanted.length && found.every((label, index) => label === wanted[index]);
   const room: Readonly<Record<string, number>> = {
     '/dev/shm': spec.limits.memoryBytes,
@@ -95,6 +96,7 @@ function mounts(spec: IsolationSpec): readonly string[] {
   return [
     ...(spec.readOnlyRoot ? [] : ['the root is writable']),
     ...(found.includes('trust') && spec.network !== 'gate' ? ['it trusts an authority of its own without a link to the gate'] : []),
+    ...(found.includes('denials') && spec.network !== 'gate' ? ['it is told what a gate refuses to which it has no link'] : []),
     ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${wanted.join(', ')}`]),
     ...(terminals.every((count) => within(count, TERMINALS_MAX)) ? [] : ['its terminals are not few']),
     ...spec.mounts.flatMap((mount) => {

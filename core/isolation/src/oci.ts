@@ -18,6 +18,8 @@ export interface Placement {
   readonly workspace?: string | undefined;
   /** What holds the certificate that the sandbox alone trusts, where the spec has one. */
   readonly trust?: TrustPlace | undefined;
+  /** The folder in which the gate says what it has refused to the sandbox, where the spec mounts it. */
+  readonly denials?: string | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */

@@ -1,15 +1,16 @@
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type HostFacts, type IsolationSpec, type RuntimeFacts } from '@caisson/contract';
-import { toDocker } from '@caisson/isolation';
+import { toDocker, type DockerPlacement } from '@caisson/isolation';
 import { cgroupAt, killAll, removeCgroup, type Cgroup } from './cgroup.ts';
 import type { Cores } from './cores.ts';
 import { createContainer, INSTANCE_LABEL, pidOf, removeSandbox, SANDBOX_LABEL, startContainer } from './docker-containers.ts';
+import { makeDenialsFolder, removeDenialsFolder } from './denials-folder.ts';
 import { dockerRoot } from './docker-image.ts';
 import { splitStream } from './docker-stream.ts';
 import { launchFailed, type Driver, type LaunchOptions, type LiveMachine } from './driver.ts';
 import { Engine } from './engine.ts';
-import { joinGate, leaveGate, type GateGround } from './gate-link.ts';
+import { addressOf, joinGate, leaveGate, type GateGround } from './gate-link.ts';
 import { writeOwnEtc, type HostImage } from './host-image.ts';
 import { Lanes } from './lanes.ts';
 import { frozen, OciMachine } from './oci-machine.ts';
@@ -88,7 +89,7 @@ export class DockerDriver implements Driver {
       imageId = await this.#imageId();
       signal.throwIfAborted();
       await writeFile(`${placed.folder}/runtime`, this.facts.name);
-      const { container, uid } = await this.#create(spec, placed, imageId);
+      const { container, uid } = await this.#create(spec, placed, { imageId, denials: await this.#denials(slot) });
       signal.throwIfAborted();
       const { control, data } = splitStream(await this.#engine.attach(container));
       lanes = new Lanes(control, data, slot === null ? undefined : WAITING);
@@ -118,6 +119,11 @@ export class DockerDriver implements Driver {
     }
   }
 
+  async #denials(slot: number | null): Promise<string | undefined> {
+    const { gate } = this.#ground;
+    return slot === null || gate === undefined ? undefined : makeDenialsFolder(gate.denials, addressOf(slot));
+  }
+
   async #link({ folder }: Placed, slot: number, container: string): Promise<string> {
     const pid = await pidOf(this.#engine, container);
     return joinGate(this.#ground.gate, { slot, folder, pid, group: container });
@@ -127,7 +133,7 @@ export class DockerDriver implements Driver {
     return cgroupAt(`${placed.groups}/${container}`, this.#ground.host.cgroup);
   }
 
-  async #create(spec: IsolationSpec, placed: Placed, imageId: string): Promise<{ readonly container: string; readonly uid: number }> {
+  async #create(spec: IsolationSpec, placed: Placed, { imageId, denials }: Pick<DockerPlacement, 'imageId' | 'denials'>): Promise<{ readonly container: string; readonly uid: number }> {
     const { image, host, cgroupParent } = this.#ground;
     const trust = await writeTrust(spec, { root: image.rootfs, bundle: placed.folder });
     for (let tried = 0; tried < IDS; tried++) {
@@ -139,6 +145,7 @@ export class DockerDriver implements Driver {
         imageId,
         etc: { shared: `${image.rootfs}/etc`, own },
         trust,
+        denials,
         empty: `${image.rootfs}/mnt`,
         id: uid,
         cgroupParent: placed.groups,
@@ -176,7 +183,10 @@ export class DockerDriver implements Driver {
     const groups = await this.#groupsOf(placed);
     const gone = (await Promise.all(groups.map((group) => killAll(group)))).every((each) => each);
     const left = await leaveGate(this.#ground.gate, placed.folder);
-    if (slot !== null && left) this.#ground.slots.give(slot);
+    if (slot !== null && left) {
+      if (this.#ground.gate !== undefined) await removeDenialsFolder(this.#ground.gate.denials, addressOf(slot)); // the next with this address has its own
+      this.#ground.slots.give(slot);
+    }
     const removed = !isKnown || (await removeSandbox(this.#engine, placed.id).then(() => true, () => false));
     for (const group of groups) await removeCgroup(group);
     await removeCgroup(cgroupAt(placed.groups, this.#ground.host.cgroup));

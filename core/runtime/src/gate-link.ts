@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { CaissonError } from '@caisson/contract';
+import type { DenialsGround } from './denials-folder.ts';
 
 const run = promisify(execFile);
 const LINK_MS = 5_000;
@@ -22,6 +23,7 @@ export interface GateGround {
   readonly tool: string;
   /** File in which the supervisor says where the namespace of the gate is. */
   readonly place: string;
+  readonly denials: DenialsGround;
 }
 
 /** A link of one sandbox to the gate. */
@@ -33,7 +35,7 @@ export interface GateLink {
 }
 
 /** 198.19.0.0/16 holds one address for each uid slot, which is 1 to 65534 (RFC 2544 keeps the range off the Internet). */
-function addressOf(slot: number): string {
+export function addressOf(slot: number): string {
   return `198.19.${slot >> 8}.${slot & 255}`;
 }
 

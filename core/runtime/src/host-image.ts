@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
+import { DENIALS_FOLDER, RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { DOCKER_WRITES } from '@caisson/isolation';
 
 /**
@@ -51,7 +51,7 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   const rootfs = `${images}/host`;
   const fresh = `${images}/host.new`;
   await rm(fresh, { recursive: true, force: true });
-  for (const folder of FOLDERS) await mkdir(`${fresh}/${folder}`, { recursive: true });
+  for (const folder of [...FOLDERS, DENIALS_FOLDER.slice(1)]) await mkdir(`${fresh}/${folder}`, { recursive: true });
   for (const [name, target] of Object.entries(LINKS)) await symlink(target, `${fresh}/${name}`);
   const java = (await readdir('/etc')).filter((name) => name.startsWith('java')).map((name) => `etc/${name}`); // a JVM does not start without
   for (const name of [...COPIED, ...java]) await copyFromHost(name, fresh);

@@ -9,7 +9,8 @@ import { cgroupAt, killAll, removeCgroup, type Cgroup } from './cgroup.ts';
 import type { Cores } from './cores.ts';
 import type { Dialect, Invocation } from './dialect.ts';
 import { launchFailed, type Driver, type ExecEvents, type LaunchOptions, type LiveMachine, type RestoredExec, type RestoreOptions } from './driver.ts';
-import { linkToGate, unlinkGate, type GateGround } from './gate-link.ts';
+import { makeDenialsFolder, removeDenialsFolder } from './denials-folder.ts';
+import { addressOf, linkToGate, unlinkGate, type GateGround, type GateLink } from './gate-link.ts';
 import type { HostImage } from './host-image.ts';
 import { makeImageRoot, removeImageRoot, type HeldImage, type ImageRoots } from './image-root.ts';
 import { Lanes, type LaneExec } from './lanes.ts';
@@ -159,7 +160,8 @@ export class OciDriver implements Driver {
       if (root.held !== undefined) this.#held.set(spec.id, root.held);
       const trust = await writeTrust(spec, { root: root.path ?? this.#ground.image.rootfs, bundle: placed.bundle });
       const link = placed.network ? await linkToGate(this.#ground.gate, { slot: taken.slot, folder: placed.bundle }) : null;
-      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns });
+      const denials = link === null ? undefined : await this.#denials(link);
+      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
       const hello = await lanes.hello;
@@ -185,7 +187,7 @@ export class OciDriver implements Driver {
     }
   }
 
-  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns'>): Promise<void> {
+  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns' | 'denials'>): Promise<void> {
     const { host, image, cgroupParent } = this.#ground;
     const config = toOci(spec, {
       ...image,
@@ -231,8 +233,15 @@ export class OciDriver implements Driver {
     this.#held.delete(placed.id);
     await unlinkGate(placed.bundle);
     await rm(placed.bundle, { recursive: true, force: true });
+    const { gate } = this.#ground;
+    if (gate !== undefined && placed.network && slot !== null) await removeDenialsFolder(gate.denials, addressOf(slot)); // the next with this address has its own
     if (slot !== null) this.#ground.slots.give(slot);
     return true;
+  }
+
+  async #denials({ address }: GateLink): Promise<string | undefined> {
+    const { gate } = this.#ground;
+    return gate === undefined ? undefined : makeDenialsFolder(gate.denials, address);
   }
 
   /** A runtime that was killed half-way may not know its own sandbox; its files all carry the sandbox's id. */

@@ -18,7 +18,7 @@ from given import CuttingProxy, needs_daemon
 
 class Shapes(unittest.TestCase):
     def test_both_sides_have_the_same_methods_with_the_same_arguments(self):
-        for name in ["Sandbox", "Process", "Files", "Network", "Ports", "Python", "Secrets", "Snapshots", "Workspaces"]:
+        for name in ["Approvals", "Sandbox", "Process", "Files", "Network", "Ports", "Python", "Secrets", "Snapshots", "Workspaces"]:
             one, other = getattr(caisson, name), getattr(caisson, f"Async{name}")
             public = lambda kind: {key: str(inspect.signature(value).replace(return_annotation=None)) for key, value in inspect.getmembers(kind, callable) if not key.startswith("_")}
             self.assertEqual(public(one), {key: value.replace("Async", "") for key, value in public(other).items()})

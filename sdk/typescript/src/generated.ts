@@ -81,11 +81,7 @@ export type Ending =
   | { readonly kind: 'signaled'; readonly signal: number }
   | { readonly kind: 'timed-out'; readonly limit: 'wall' | 'cpu'; readonly limitMs: number }
   | { readonly kind: 'out-of-memory'; readonly limitBytes: number }
-  | {
-    readonly kind: 'not-started';
-    readonly code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID';
-    readonly detail: string;
-  }
+  | { readonly kind: 'not-started'; readonly code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'CWD_INVALID'; readonly detail: string }
   | { readonly kind: 'refused'; readonly code: string; readonly detail: string }
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string }
   | { readonly kind: 'cancelled'; readonly detail: string }
@@ -148,6 +144,20 @@ export interface ForkRequest {
   readonly terminals?: boolean;
   readonly network?: NetworkRequest;
   readonly secrets?: readonly string[];
+}
+
+export interface HeldAttempt {
+  readonly id: string;
+  readonly sandbox: string;
+  readonly what: 'connection' | 'request';
+  readonly host: string;
+  readonly port: number;
+  readonly method: string | null;
+  readonly path: string | null;
+  readonly rules: readonly string[];
+  readonly sinceMs: number;
+  readonly expiresMs: number;
+  readonly waiting: number;
 }
 
 export interface ImageImport {
@@ -283,12 +293,7 @@ export interface SandboxInfo {
   readonly labels: Readonly<Record<string, string>>;
   readonly state: SandboxState;
   readonly reason: string;
-  readonly level: {
-    readonly requested: Level;
-    readonly delivered: Level | null;
-    readonly runtime: string | null;
-    readonly kernel: string | null;
-  };
+  readonly level: { readonly requested: Level; readonly delivered: Level | null; readonly runtime: string | null; readonly kernel: string | null };
   readonly image: string;
   readonly limits: Limits;
   readonly notEnforced: readonly ('wallMs' | 'cpuMs' | 'memoryBytes' | 'pids' | 'cpuMillis' | 'outputBytes' | 'workspaceBytes' | 'tmpBytes' | 'inodes' | 'openFiles')[];

@@ -1,3 +1,4 @@
+export { Approvals, type ApprovalFilter, type ApprovalSpan, type Decided } from './approvals.ts';
 export { connectionOf, type Connecting, type Connection, type ConnectionOptions } from './connection.ts';
 export { CaissonError, ExecError, type AnyCode, type ClientCode } from './errors.ts';
 export type { ExecOptions, SpawnOptions } from './exec.ts';

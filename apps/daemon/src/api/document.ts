@@ -13,7 +13,7 @@ type Node = Readonly<Record<string, unknown>>;
 /** Schemas that the document names; what is not here stands where it is used. */
 const NAMED: Readonly<Record<string, z.ZodType>> = {
   Allowed: wire.Allowed, CreateRequest, Denied: wire.Denied, EgressRule, Ending: wire.Ending, ExecInfo: wire.ExecInfo, ExecRequest, FileInfo: wire.FileInfo,
-  ForkRequest: wire.ForkRequest, ImageImport: wire.ImageImport, ImageInfo, Level, Limits, LiveUsage: wire.LiveUsage, NetworkInfo: wire.NetworkInfo, NetworkRequest, NewSnapshot: wire.NewSnapshot, NewToken: wire.NewToken,
+  ForkRequest: wire.ForkRequest, HeldAttempt: wire.HeldAttempt, ImageImport: wire.ImageImport, ImageInfo, Level, Limits, LiveUsage: wire.LiveUsage, NetworkInfo: wire.NetworkInfo, NetworkRequest, NewSnapshot: wire.NewSnapshot, NewToken: wire.NewToken,
   OutputCount: wire.OutputCount, OutputEvent: wire.OutputEvent, Problem: wire.Problem, Renewal: wire.Renewal, SandboxInfo: wire.SandboxInfo, SandboxState,
   Scope: wire.Scope, SnapshotInfo, SomeLimits, TerminalSize, TokenInfo: wire.TokenInfo, WorkspaceInfo,
 };

@@ -3,6 +3,7 @@
 `Sandbox` blocks, `AsyncSandbox` is for asyncio; both have the same methods.
 """
 
+from ._aio.approvals import AsyncApprovals
 from ._aio.files import AsyncFiles
 from ._aio.network import AsyncNetwork
 from ._aio.ports import AsyncPorts
@@ -12,6 +13,7 @@ from ._aio.sandbox import AsyncSandbox
 from ._aio.secrets import AsyncSecrets
 from ._aio.snapshots import AsyncSnapshots
 from ._aio.workspaces import AsyncWorkspaces
+from ._sync.approvals import Approvals
 from ._sync.files import Files
 from ._sync.network import Network
 from ._sync.ports import Ports
@@ -27,6 +29,7 @@ from ._types import (
     ErrorCode,
     ExecInfo,
     FileInfo,
+    HeldAttempt,
     Level,
     Limits,
     LiveUsage,
@@ -38,14 +41,14 @@ from ._types import (
     SomeLimits,
     WorkspaceInfo,
 )
-from ._values import ExecEnd, ExecResult, Output, PythonFault, PythonResult, SecretInfo
+from ._values import Decided, ExecEnd, ExecResult, Output, PythonFault, PythonResult, SecretInfo
 from ._where import Where, connection
 from .errors import CaissonError, ExecError, PythonEnded
 
 __all__ = [
-    "AsyncFiles", "AsyncNetwork", "AsyncPorts", "AsyncProcess", "AsyncPython", "AsyncSandbox", "AsyncSecrets", "AsyncSnapshots",
-    "AsyncWorkspaces", "CaissonError", "EgressRule", "Ending", "ErrorCode", "ExecEnd", "ExecError", "ExecInfo", "ExecResult",
-    "FileInfo", "Files", "Level", "Limits", "LiveUsage", "Network", "NetworkInfo", "NetworkRequest", "Output", "Ports", "Process", "Python",
+    "Approvals", "AsyncApprovals", "AsyncFiles", "AsyncNetwork", "AsyncPorts", "AsyncProcess", "AsyncPython", "AsyncSandbox",
+    "AsyncSecrets", "AsyncSnapshots", "AsyncWorkspaces", "CaissonError", "Decided", "EgressRule", "Ending", "ErrorCode", "ExecEnd", "ExecError", "ExecInfo", "ExecResult",
+    "FileInfo", "Files", "HeldAttempt", "Level", "Limits", "LiveUsage", "Network", "NetworkInfo", "NetworkRequest", "Output", "Ports", "Process", "Python",
     "PythonEnded", "PythonFault", "PythonResult", "Sandbox", "SandboxInfo", "SandboxState", "SecretInfo", "Secrets",
     "SnapshotInfo", "Snapshots", "SomeLimits", "Where", "WorkspaceInfo", "Workspaces", "connection",
 ]

@@ -297,6 +297,20 @@ class ForkRequest(TypedDict):
     secrets: NotRequired[list[str]]
 
 
+class HeldAttempt(TypedDict):
+    id: str
+    sandbox: str
+    what: Literal["connection", "request"]
+    host: str
+    port: int
+    method: Union[str, None]
+    path: Union[str, None]
+    rules: list[str]
+    sinceMs: float
+    expiresMs: float
+    waiting: int
+
+
 class ImageImport(TypedDict):
     name: NotRequired[str]
     source: NotRequired[str]

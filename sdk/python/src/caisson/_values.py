@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, Union
 
-from ._types import Ending, ExecInfo
+from ._types import Ending, ExecInfo, HeldAttempt
 from .errors import invalid_answer
 
 StreamName = Literal["stdout", "stderr"]
@@ -21,6 +21,14 @@ class SecretInfo(TypedDict):
     uses: int
     lastMs: Union[float, None]
     """When it last did, in milliseconds since 1970 UTC; None: it never did."""
+
+
+class Decided(HeldAttempt):
+    """A decision that was made of what waited."""
+
+    decision: Literal["allow", "deny"]
+    untilMs: Union[float, None]
+    """Until when it holds of the same again, in milliseconds since 1970 UTC; None: as long as the sandbox lives."""
 
 
 @dataclass(frozen=True)
