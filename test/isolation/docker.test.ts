@@ -71,9 +71,10 @@ test('a resolver of the host is not told', () => {
   assert.deepEqual(host.Dns, ['127.0.0.1']);
 });
 
-test('LAUNCH_FAILED: a workspace, another image or an authority of the sandbox\'s own has no place in Docker', () => {
+test('LAUNCH_FAILED: a workspace, another image, a secret that is a file or an authority of the sandbox\'s own has no place in Docker', () => {
   const spec = specFor();
   assert.throws(() => toDocker({ ...spec, image: `sha256:${'ab'.repeat(32)}` }, placement), { code: 'LAUNCH_FAILED' });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'trust', certificate: CERTIFICATE }] }, placement), { code: 'LAUNCH_FAILED' });
+  assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'secrets', sandbox: spec.id, files: [{ name: 'key', lease: 'lea-0123456789abcdef' }] }] }, placement), { code: 'LAUNCH_FAILED' });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'workspace', workspace: 'ws-0123456789abcdef' }] }, placement), { code: 'LAUNCH_FAILED' });
 });

@@ -1,6 +1,7 @@
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
 import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, serveKeeper, serveLauncher, showFolder, stirCgroups, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { openImages, type ImageStore } from '@caisson/images';
+import { RemoteFiles } from '@caisson/vault';
 import { openWorkspaces } from '@caisson/workspace';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
@@ -21,6 +22,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
   const instance = instanceId(paths.dir);
   const cgroupParent = `/caisson/${instance}`;
   const images = await openStore(paths, rootless);
+  const files = new RemoteFiles(paths.vaultLauncherSocket);
   const drivers = openDrivers({
     image,
     images,
@@ -28,6 +30,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     runtimes: paths.runtimes,
     cgroupParent,
     uidBase: uidBase(instance),
+    secrets: { value: (asked) => files.file(asked), now: Date.now },
     gate: rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace },
   });
 
@@ -62,6 +65,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
       await workspaces[Symbol.asyncDispose]();
       await Promise.allSettled(serving); // a launch that was given up is not over before it has left nothing
       await drivers.settled();
+      files[Symbol.dispose]();
     },
   };
 }

@@ -32,9 +32,12 @@ function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
   return { effect: 'deny', rule: 'secrets', reason: `the policy has no secret ${unknown}`, wouldAllow: `one of the secrets of the policy: ${known}`, code: 'SECRET_UNKNOWN', context: { secret: unknown } };
 }
 
-/** Whoever may use a secret may reach its hosts, within what the policy says of the network. */
+/** Whoever may use a secret may reach its hosts, within what the policy says of the network. One that is a file has none. */
 function networkPolicy({ network, secrets = [] }: Asked, policy: Policy): Denied | null {
-  const own = secrets.flatMap((secret) => rulesForSecret(secret, secretOf(policy, secret) ?? { hosts: [] }));
+  const own = secrets.flatMap((secret) => {
+    const rule = secretOf(policy, secret);
+    return rule === undefined || 'file' in rule ? [] : rulesForSecret(secret, rule);
+  });
   if (network === undefined && own.length === 0) return null;
   return decideNetwork({ ...network, rules: [...(network?.rules ?? []), ...own] }, policy.network);
 }

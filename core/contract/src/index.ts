@@ -18,7 +18,7 @@ export {
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
-export { Lease, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
+export { AnyLease, FileLease, Lease, LeaseId, rulesForSecret, SECRETS_FOLDER, SecretFileName, SecretName, SecretNames, SecretRule, type FileRule, type InjectedRule, type SecretInfo, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';
@@ -26,7 +26,7 @@ export { RunRequest } from './request.ts';
 export type { RunResult } from './result.ts';
 export {
   IsolationSpec, NAMESPACES, SandboxId, Seccomp,
-  type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule,
+  type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule, type SecretFileSpec,
 } from './spec.ts';
 export {
   CreateRequest, ExecId, ExecRequest, ImageRef, TerminalSize,

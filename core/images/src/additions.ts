@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
+import { RESOLV_CONF, SECRETS_FOLDER, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { invalid } from './tar.ts';
 import { fileAt, type Folder } from './tree.ts';
 
@@ -13,10 +13,12 @@ const GROUP = `${AGENT.name}:x:${AGENT.id}:`;
 const ACCOUNTS_BYTES_MAX = 1_048_576;
 
 const TRUST = TRUST_FOLDER.slice(1);
+/** Where files of secrets are mounted, and the folder above it. */
+const SECRETS = ['run', SECRETS_FOLDER.slice(1)] as const;
 
 /** Its own modes, because a runtime gives a tmpfs the mode of the folder below it (runc before 1.2). */
 const FOLDERS: Readonly<Record<string, number>> = {
-  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, [TRUST]: 0o755, proc: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
+  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, [TRUST]: 0o755, proc: 0o755, [SECRETS[0]]: 0o755, [SECRETS[1]]: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
 };
 
 /** Files of the layer by path. `read` gives the text of a file of the image, one character per byte. */
@@ -56,8 +58,10 @@ function accounts(root: Folder, read: (content: number) => string, { path, own, 
 
 /** Gives the layer of an image that was unpacked earlier what such layers have by now. */
 export function completeAdditions(at: string): void {
-  mkdirSync(`${at}/${TRUST}`, { recursive: true });
-  chmodSync(`${at}/${TRUST}`, 0o755);
+  for (const folder of [TRUST, ...SECRETS]) {
+    mkdirSync(`${at}/${folder}`, { recursive: true });
+    chmodSync(`${at}/${folder}`, 0o755);
+  }
   for (const name of [TRUST_BUNDLE, TRUST_CERTIFICATE]) if (!existsSync(`${at}/${TRUST}/${name}`)) writeFileSync(`${at}/${TRUST}/${name}`, '', { mode: 0o644 });
 }
 

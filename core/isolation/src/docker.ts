@@ -168,6 +168,8 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
       return volume('/etc', 'overlay', ['ro', 'nosuid', 'nodev', `lowerdir=${etc.own}:${etc.shared}`]);
     case 'trust':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker has no link to the gate, and so no authority of a sandbox\'s own' });
+    case 'secrets':
+      throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount the files of secrets: they are mounted where the launcher alone sees them' });
     case 'workspace':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a persistent workspace: it is mounted where the launcher alone sees it' });
     case 'tmpfs':

@@ -1,4 +1,4 @@
-import { CaissonError, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, SECRETS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
 
 export interface OciMount {
   readonly destination: string;
@@ -22,6 +22,8 @@ interface Sources {
   /** The folder that holds the sandbox's workspace, where its spec mounts one. */
   readonly workspace?: string | undefined;
   readonly trust?: TrustPlace | undefined;
+  /** The folder that holds the sandbox's secrets, where its spec mounts them. */
+  readonly secrets?: string | undefined;
 }
 
 /** The mounts of config.md, "Mounts", that one mount of the spec is. Only here does it get a source, and only two of them are the host's. */
@@ -38,7 +40,7 @@ function trustMounts({ trust }: Sources): readonly OciMount[] {
   return [readOnlyBind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => readOnlyBind(source, at))];
 }
 
-function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace }: Sources): OciMount {
+function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, secrets }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
@@ -55,6 +57,10 @@ function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: P
       return ownOrBind(`${rootfs}/etc`, '/etc');
     case 'init':
       return level === 'container' ? ownInodes(`${rootfs}/.caisson`, '/.caisson', empty) : readOnlyBind(initPath, '/.caisson/init');
+    case 'secrets':
+      if (secrets === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'the files of its secrets were not written' });
+      // Of a tmpfs that is mounted noexec, which a user namespace cannot take off.
+      return { destination: SECRETS_FOLDER, type: 'bind', source: secrets, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
     case 'workspace':
       // A source that is empty is no refusal to every runtime: runc takes it for the folder of the bundle.
       if (workspace === undefined) throw new CaissonError('FLOOR_VIOLATED', { violations: 'it mounts a workspace where none is attached' });

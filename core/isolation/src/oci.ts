@@ -18,6 +18,8 @@ export interface Placement {
   readonly workspace?: string | undefined;
   /** What holds the certificate that the sandbox alone trusts, where the spec has one. */
   readonly trust?: TrustPlace | undefined;
+  /** The folder that holds the files of its secrets, where the spec has any. */
+  readonly secrets?: string | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */

@@ -15,6 +15,7 @@ import { makeImageRoot, removeImageRoot, type HeldImage, type ImageRoots } from 
 import { Lanes, type LaneExec } from './lanes.ts';
 import { frozen, OciMachine, type Hold, type OciMachineParts } from './oci-machine.ts';
 import { startRuntime } from './runtime-process.ts';
+import { mountSecrets, unmountSecrets, type SecretFiles, type SecretGround } from './secret-files.ts';
 import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
 import { writeTrust } from './trust.ts';
@@ -29,6 +30,8 @@ export interface OciGround {
   readonly images?: ImageRoots | undefined;
   /** Makes links to the gate. Default: no sandbox can have one. */
   readonly gate?: GateGround | undefined;
+  /** Has the values of secrets that are files. Default: no sandbox can have one. */
+  readonly secrets?: SecretGround | undefined;
   /** Holds one folder per sandbox: its bundle, and the proof that it may have left something behind. */
   readonly sandboxes: string;
   /** Holds one folder per runtime for the runtime's own state. */
@@ -151,6 +154,7 @@ export class OciDriver implements Driver {
     });
     let slot: number | null = null;
     let lanes: Lanes | undefined;
+    let secrets: SecretFiles | undefined;
     try {
       const taken = this.#ground.slots.take();
       slot = taken.slot;
@@ -159,7 +163,9 @@ export class OciDriver implements Driver {
       if (root.held !== undefined) this.#held.set(spec.id, root.held);
       const trust = await writeTrust(spec, { root: root.path ?? this.#ground.image.rootfs, bundle: placed.bundle });
       const link = placed.network ? await this.#link(placed, taken.slot) : null;
-      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns });
+      // The second id of the slot is the sandbox's user; the first is root inside, which nothing runs as.
+      secrets = await mountSecrets(spec, { bundle: placed.bundle, uid: taken.hostUid + 1, ground: this.#ground.secrets });
+      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, secrets: secrets?.folder, netns: link?.netns });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
       const hello = await lanes.hello;
@@ -175,17 +181,19 @@ export class OciDriver implements Driver {
         memory: this.#memory(spec, placed),
         hold: this.#hold(placed),
         cores: this.#ground.cores,
+        secrets,
         release: () => this.#releaseLater(placed, taken.slot),
       });
       return { machine, adopted: begun.adopted };
     } catch (error) {
       lanes?.destroy();
+      secrets?.[Symbol.dispose]();
       await this.#release(placed, slot);
       throw signal.aborted ? signal.reason : launchFailed(error);
     }
   }
 
-  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns'>): Promise<void> {
+  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'secrets' | 'netns'>): Promise<void> {
     const { host, image, cgroupParent } = this.#ground;
     const config = toOci(spec, {
       ...image,
@@ -230,6 +238,7 @@ export class OciDriver implements Driver {
     this.#held.get(placed.id)?.[Symbol.dispose]();
     this.#held.delete(placed.id);
     await unlinkGate(placed.bundle);
+    await unmountSecrets(placed.bundle);
     await rm(placed.bundle, { recursive: true, force: true });
     if (slot !== null) this.#ground.slots.give(slot);
     return true;

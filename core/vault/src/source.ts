@@ -19,10 +19,14 @@ const TIMEOUT_MS = 10_000;
 /** What may come with the longest value: a line break, and one byte more that shows that it is too long. */
 const SLACK_BYTES = 3;
 
+/** What a value is for: a place in the head of a request, or a file. */
+export type Purpose = 'request' | 'file';
+
 /** Looks a reference up. What is wrong is an answer: whatever else is thrown on the way may quote the value, and is not told. */
-export async function resolveSource(source: SecretSource, ground: Ground): Promise<Resolved> {
+export async function resolveSource(source: SecretSource, ground: Ground, purpose: Purpose = 'request'): Promise<Resolved> {
   const found = await look(source, ground).catch(() => ({ why: 'it cannot be read' }));
-  return 'why' in found ? found : judge(found.value);
+  if ('why' in found) return found;
+  return purpose === 'file' ? judgeFile(found.value) : judge(found.value);
 }
 
 async function look(source: SecretSource, ground: Ground): Promise<Resolved> {
@@ -86,9 +90,22 @@ function lineBreakAtEnd(bytes: Buffer): number {
   return bytes.at(-2) === 0x0d ? 2 : 1;
 }
 
-function faultOf(value: Buffer): string | null {
+/** As it is, for the last line break of a private key belongs to it. */
+function judgeFile(bytes: Buffer): Resolved {
+  const why = wrongSize(bytes);
+  if (why === null) return { value: bytes };
+  bytes.fill(0);
+  return { why };
+}
+
+function wrongSize(value: Buffer): string | null {
   if (value.length === 0) return 'it is empty';
-  if (value.length > VALUE_MAX) return `it is longer than ${VALUE_MAX} bytes`;
+  return value.length > VALUE_MAX ? `it is longer than ${VALUE_MAX} bytes` : null;
+}
+
+function faultOf(value: Buffer): string | null {
+  const size = wrongSize(value);
+  if (size !== null) return size;
   if (value.some((byte) => (byte < 0x20 && byte !== 0x09) || byte === 0x7f)) return 'it holds a line break or another control character';
   return isUtf8(value) ? null : 'it is not text in UTF-8';
 }
