@@ -99,6 +99,16 @@ export const NETWORK: readonly Requirement[] = [
     ],
   },
   {
+    id: 'BS-03',
+    promise: 'A program that needs a secret itself reads it from a file on a tmpfs, mode 0400, of the sandbox\'s user alone, and nothing of it is in an environment.',
+    proofs: [
+      ['test/vault/attack-files.test.ts', 'is in its file, for the sandbox\'s user alone, and nowhere else in the sandbox, on the host or on record (${level})'],
+      ['test/vault/attack-files.test.ts', 'can be read on the host by root and the sandbox\'s own uid, and by no other (${level})'],
+      ['test/drivers/secrets.test.ts', '${name}: nothing in the sandbox can change, replace, cover or unmount it'],
+      ['test/drivers/secrets.test.ts', '${name}: who reads while it is replaced sees one whole value or the other'],
+    ],
+  },
+  {
     id: 'BS-04',
     promise: 'A sandbox cannot reach the vault, nor make it look anything up that the policy does not name.',
     proofs: [
@@ -131,7 +141,6 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-aws.test.ts', 'signs nothing else: another scope, host, method, path or clock, another sandbox, an address, a body that is not read, or a request that was changed'],
       ['test/egress/sigv4.test.ts', 'what a client signs by the placeholder is signed by the real key as the signer of AWS does it, whatever the request is'],
     ],
-    later: 'secrets as files for programs that cannot do with a placeholder',
   },
   {
     id: 'H46',
@@ -143,6 +152,18 @@ export const NETWORK: readonly Requirement[] = [
       ['test/egress/attack-secrets.test.ts', 'whose time is over is not put in any more'],
       ['test/egress/attack-aws.test.ts', 'of temporary credentials the token goes with it, comes back to nobody, and those that are over are looked up anew'],
       ['test/sandbox/secrets.test.ts', 'what is leased ends with its sandbox, however that ends'],
+      ['test/vault/attack-files.test.ts', 'is gone within a second of its revocation, from this sandbox and no other, and is counted while it is there (${level})'],
+      ['test/vault/attack-files.test.ts', 'is leased anew to a fork, or not at all, and is what it has left to a sandbox that is put back (${level})'],
+    ],
+  },
+  {
+    id: 'H47',
+    promise: 'A secret that is a file is written by the launcher through a descriptor before anything runs; it is in no argument, log or record.',
+    proofs: [
+      ['test/drivers/secrets.test.ts', '${name}: the sandbox\'s user alone can read the file, as it came, and nothing of it is in the bundle'],
+      ['test/drivers/secrets.test.ts', '${name}: when one of its secrets cannot be had nothing starts, and nothing is left'],
+      ['test/vault/attack-files.test.ts', 'is in its file, for the sandbox\'s user alone, and nowhere else in the sandbox, on the host or on record (${level})'],
+      ['test/vault/attack-files.test.ts', 'goes with the launcher: whenever that is killed, nothing of it is mounted and no sandbox has it'],
     ],
   },
 ];

@@ -111,7 +111,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
       ['test/isolation/floor.test.ts', 'a filter that allows ${name} is below the floor, whatever its condition'],
       ['test/isolation/compile.test.ts', 'whatever limits are allowed, a compiled spec is valid and not below the floor'],
     ],
-    later: 'AppArmor where the kernel has it, and secrets on tmpfs, come with the vault',
+    later: 'AppArmor where the kernel has it',
   },
 
   // Runtime isolation and limits.

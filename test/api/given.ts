@@ -78,6 +78,9 @@ function sandboxesInMemory(): Double {
       if (get(sandbox).network !== null) put({ ...get(sandbox), network });
       return this.networkState(sandbox);
     },
+    async secrets(sandbox) {
+      return get(sandbox).secrets.map((secret) => ({ file: null, expiresMs: null, ...(secret === USED.secret ? USED : { secret, uses: 0, lastMs: null }) }));
+    },
     async revokeSecret(sandbox, secret, { caller, key }) {
       const found = get(sandbox);
       if (!found.secrets.includes(secret)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox: found.id, secret });

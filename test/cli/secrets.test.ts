@@ -93,8 +93,8 @@ test('secrets ls tells what a sandbox may use and how often it did, revoke takes
   const id = (await at.ok('create', '--name', 'a', '--secret', 'openai', '--secret', 'github')).trim();
   const other = (await at.ok('create', '--secret', 'github')).trim();
   const listed = await at.ok('secrets', 'ls', 'a');
-  assert.match(listed, /^NAME {4}USES {2}LAST\nopenai {2}3 {5}\d+d ago\ngithub {2}0 {5}-\n$/);
-  assert.deepEqual(JSON.parse(await at.ok('secrets', 'ls', id, '--json')), { secrets: [{ secret: 'openai', uses: 3, lastMs: 1 }, { secret: 'github', uses: 0, lastMs: null }] });
+  assert.match(listed, /^NAME {4}FILE {2}USES {2}LAST {7,}ENDS\nopenai {2}- {5}3 {5}\d+d ago {2,}-\ngithub {2}- {5}0 {5}- +-\n$/);
+  assert.deepEqual(JSON.parse(await at.ok('secrets', 'ls', id, '--json')), { secrets: [{ expiresMs: null, file: null, lastMs: 1, secret: 'openai', uses: 3 }, { expiresMs: null, file: null, lastMs: null, secret: 'github', uses: 0 }] });
   assert.equal(await at.ok('secrets', 'rotate', 'github'), `${id}\n${other}\n`);
   assert.equal(await at.ok('secrets', 'revoke', 'a', 'github'), `${id}\n`);
   assert.doesNotMatch(await at.ok('secrets', 'ls', 'a'), /github/);
@@ -108,7 +108,7 @@ test('secrets ls tells what a sandbox may use and how often it did, revoke takes
 test('a sandbox without secrets, and without a network, has none to list', async () => {
   await using at = await scene();
   const id = (await at.ok('create')).trim();
-  assert.equal(await at.ok('secrets', 'ls', id), 'NAME  USES  LAST\n');
+  assert.equal(await at.ok('secrets', 'ls', id), 'NAME  FILE  USES  LAST  ENDS\n');
   assert.equal(await at.ok('secrets', 'ls', id, '--json'), '{"secrets":[]}\n');
 });
 
@@ -128,7 +128,7 @@ test('help says what https and a secret are, and completion knows the names that
   await using at = await scene();
   for (const verb of ['run', 'create', 'fork']) {
     const help = (await at.ok(verb, '--help')).replace(/\s+/g, ' ');
-    assert.match(help, /--secret <NAME> let it use a secret of the policy, which it never sees; may be repeated/);
+    assert.match(help, /--secret <NAME> let it use a secret of the policy, at its hosts or as a file; may be repeated/);
     assert.match(help, /\/https: requests are read/);
   }
   assert.match((await at.ok('secrets', '--help')).replace(/\s+/g, ' '), /ls .*<id> list the secrets.* revoke .*<id> <secret> take a secret.* rotate .*<secret> take the value/);

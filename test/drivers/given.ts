@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { decide, parsePolicy } from '@caisson/authority';
 import { levelOf, Seccomp, type HostFacts, type IsolationSpec, type SomeLimits } from '@caisson/contract';
 import { compile } from '@caisson/isolation';
-import { openDrivers, prepareHostImage, probeHost, type Driver, type Drivers, type GateGround, type ImageRoots } from '@caisson/runtime';
+import { openDrivers, prepareHostImage, probeHost, type Driver, type Drivers, type DriversGround, type GateGround, type ImageRoots } from '@caisson/runtime';
 
 const HOME = resolve(import.meta.dirname, '../..');
 const NATIVE = `${HOME}/build/native`;
@@ -51,6 +51,8 @@ export interface GroundOptions {
   readonly images?: ImageRoots;
   /** Makes links to a gate. Default: there is none. */
   readonly gate?: GateGround;
+  /** The vault, for secrets that are files. Default: there is none. */
+  readonly secrets?: DriversGround['secrets'];
   /** Another root than that of the image `host`. */
   readonly rootfs?: string;
   /** Another program in the place of pid 1. */
@@ -58,7 +60,7 @@ export interface GroundOptions {
 }
 
 /** Opens the driver of one runtime as a launcher would. The place of a ground is named by its base alone. */
-export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, dockerHost, images, gate, rootfs, init }: GroundOptions = {}): Promise<Ground> {
+export async function openGround(runtime: string, { base: given, uidBase = 1_999_000_000, facts = (host) => host, dockerHost, images, gate, secrets, rootfs, init }: GroundOptions = {}): Promise<Ground> {
   const base = given ?? mkdtempSync('/run/caisson-drivers-');
   chmodSync(base, 0o711); // the uids of sandboxes pass through it to the image
   const found = await readHost(dockerHost);
@@ -66,7 +68,7 @@ export async function openGround(runtime: string, { base: given, uidBase = 1_999
   const image = await prepareHostImage(`${base}/images`, INIT);
   if (init !== undefined) for (const path of globSync([`${base}/images/init`, `${image.rootfs}/.caisson/init`])) replace(path, init);
   const cgroupParent = `/${basename(base)}/instance`;
-  const drivers = openDrivers({ image: { ...image, ...(rootfs === undefined ? {} : { rootfs }) }, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase, gate, ...(images === undefined ? {} : { images }) });
+  const drivers = openDrivers({ image: { ...image, ...(rootfs === undefined ? {} : { rootfs }) }, sandboxes: `${base}/sandboxes`, runtimes: `${base}/runtimes`, cgroupParent, uidBase, gate, secrets, ...(images === undefined ? {} : { images }) });
   const driver = drivers.of(host).get(runtime);
   if (driver === undefined) throw new Error(`no ${runtime} on this host`);
   return {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, openSync, closeSync, readdirSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { Level } from '@caisson/contract';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
+import { filesWith, memoryHolds } from '../vault/host-search.ts';
 
 const PUBLIC = '93.184.216.34';
 const WORKS_MS = 20_000;
@@ -41,38 +42,6 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     except OSError: pass
 print("found", len(found), *found)
 `;
-
-/** Files below a folder of the host that hold a text. */
-function filesWith(folder: string, text: string): readonly string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => {
-    const path = `${entry.parentPath}/${entry.name}`;
-    if (!entry.isFile() || statSync(path).size > 1 << 28) return [];
-    return readFileSync(path).includes(text) ? [path] : [];
-  });
-}
-
-/** Whether a process of the host has a text in its memory. */
-function memoryHolds(pid: number, text: string): boolean {
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n').some((line) => {
-      const [, from = '0', to = '0'] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
-      const [start, end] = [Number.parseInt(from, 16), Number.parseInt(to, 16)];
-      for (let at = start; at < end; at += 1 << 24) {
-        const piece = Buffer.alloc(Math.min((1 << 24) + 64, end - at)); // pieces overlap by more than the text is long
-        try {
-          if (piece.subarray(0, readSync(memory, piece, 0, piece.length, at)).includes(text)) return true;
-        } catch {
-          return false; // not there any more, or no memory
-        }
-      }
-      return false;
-    });
-  } finally {
-    closeSync(memory);
-  }
-}
 
 describe('a secret of the policy', { skip: noInternet(), concurrency: false }, () => {
   const value = canary();

@@ -9,7 +9,7 @@ import type { Caisson } from '../harness.ts';
 /** Longest that an instance may take to work again after one of its processes was killed. */
 const RECOVERY_MS = 60_000;
 
-export type Role = 'control' | 'launcher' | 'scribe';
+export type Role = 'control' | 'launcher' | 'scribe' | 'vault';
 
 async function pidOf(caisson: Caisson, role: Role): Promise<number | null> {
   return (await caisson.status()).processes.find(({ name }) => name === role)?.pid ?? null;

@@ -28,7 +28,7 @@ function list(path: string): readonly string[] {
   }
 }
 
-/** Mounts, loop devices and images of workspaces that no sandbox has. */
+/** Mounts of secrets, and mounts, loop devices and images of workspaces, that no sandbox has. */
 function held(paths: StatePaths, known: Known): readonly string[] {
   const inUse = (text: string): boolean => known.attached.has(WORKSPACE.exec(text)?.[0] ?? '');
   const own = known.launcher === null ? [] : readText(`/proc/${known.launcher}/mounts`).split('\n');
@@ -38,7 +38,8 @@ function held(paths: StatePaths, known: Known): readonly string[] {
     .filter((line) => line.includes(`${paths.workspaces}/`) && !inUse(line) && !(known.launcher !== null && line.endsWith('/pool.img')));
   const images = known.launcher === null ? [] : list(`/proc/${known.launcher}/root${paths.workspaces}/pool/images`);
   const unnamed = images.filter((image) => !known.stored.has(image.split('.')[0] ?? '')).map((image) => `image ${image} of no workspace and no snapshot`);
-  return [...mounts, ...loops, ...unnamed];
+  const secrets = own.filter((line) => line.includes(`${paths.sandboxes}/`) && line.includes('/secrets ') && !known.live.has(SANDBOX.exec(line)?.[0] ?? ''));
+  return [...mounts, ...secrets, ...loops, ...unnamed];
 }
 
 const processes = (): readonly string[] => list('/proc').filter((name) => /^\d+$/.test(name));

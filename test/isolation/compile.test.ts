@@ -7,7 +7,7 @@ import { allowed, CERTIFICATE, goodHost, placement, runtime, shippedPolicy, ship
 
 const IMAGE = `sha256:${'ab'.repeat(32)}` as const;
 
-const needs = (level: Level): RuntimeNeeds => ({ level, workspace: false, image: 'host', network: false });
+const needs = (level: Level): RuntimeNeeds => ({ level, workspace: false, image: 'host', network: false, secrets: false });
 
 type Case = readonly [code: ErrorCode, what: string, change: Partial<HostFacts>, message: RegExp, level?: Level];
 
@@ -124,15 +124,18 @@ test('a runtime that cannot mount what is asked for is passed over, however fast
   assert.equal(chooseRuntime({ ...needs('container'), image: IMAGE }, host), able);
 });
 
-const UNMOUNTABLE: readonly (readonly [what: string, asked: Pick<CompileInput, 'image' | 'network' | 'workspace'>, words: RegExp])[] = [
+const SECRETS: NonNullable<CompileInput['secrets']> = { sandbox: 'sbx-0123456789abcdef', files: [{ name: 'id_ed25519', lease: 'lea-0123456789abcdef' }] };
+
+const UNMOUNTABLE: readonly (readonly [what: string, asked: Pick<CompileInput, 'image' | 'network' | 'workspace' | 'secrets'>, words: RegExp])[] = [
   ['a persistent workspace', { workspace: 'ws-0123456789abcdef' }, /a persistent workspace cannot be mounted by plain/],
   ['an image', { image: IMAGE }, /an image other than host cannot be mounted by plain/],
   ['both', { workspace: 'ws-0123456789abcdef', image: IMAGE }, /a persistent workspace or an image other than host cannot be mounted by plain/],
+  ['a secret that is a file', { secrets: SECRETS }, /files of secrets cannot be mounted by plain/],
   ['a network', { network: true }, /^level container cannot be delivered on this host: a network cannot be had from plain/],
 ];
 for (const [what, asked, words] of UNMOUNTABLE) {
   test(`LEVEL_UNAVAILABLE: ${what} where no runtime of the level has it, and what to install`, () => {
-    const host = { ...goodHost, runtimes: [runtime({ name: 'plain', mountsWorkspaces: false, mountsImages: false, networks: false })] };
+    const host = { ...goodHost, runtimes: [runtime({ name: 'plain', mountsWorkspaces: false, mountsImages: false, networks: false, mountsSecrets: false })] };
     const input = { id: 'sbx-0123456789abcdef', decision: allowed({ level: 'container' }), host, seccomp: shippedSeccomp };
     const compiled = compile({ ...input, ...asked });
     assert.ok('refused' in compiled);
@@ -151,6 +154,21 @@ test('the certificate that a sandbox trusts is in its spec and in no other, over
     assert.deepEqual(mounts.slice(at + 1).map(({ kind }) => kind), ['denials', 'init', 'tmpfs', 'tmpfs']);
     assert.deepEqual(mounts.toSpliced(at, 1), specFor({}, { image, network: true }).mounts);
   }
+});
+
+test('files of secrets are in the spec by name and lease, in their one place, with a network or without', () => {
+  for (const image of ['host', IMAGE] as const) {
+    const { mounts } = specFor({}, { image, secrets: SECRETS });
+    const at = mounts.findIndex(({ kind }) => kind === 'secrets');
+    assert.deepEqual(mounts[at], { kind: 'secrets', ...SECRETS });
+    assert.deepEqual(mounts.slice(at + 1).map(({ kind }) => kind), ['init', 'tmpfs', 'tmpfs']);
+    assert.deepEqual(mounts.toSpliced(at, 1), specFor({}, { image }).mounts);
+  }
+});
+
+test('LAUNCH_FAILED: a spec with files of secrets gets no config where they were not written', () => {
+  const spec = specFor({}, { secrets: SECRETS });
+  assert.throws(() => toOci(spec, placement), { code: 'LAUNCH_FAILED', message: /the files of its secrets were not written/ });
 });
 
 test('LAUNCH_FAILED: a spec that trusts an authority gets no config where its certificate was not written', () => {

@@ -94,9 +94,10 @@ test('an authority of the sandbox\'s own is mounted over the lists of its image,
   assert.throws(() => toDocker(trusting, placement), { code: 'LAUNCH_FAILED', message: /was not written/ });
 });
 
-test('LAUNCH_FAILED: a workspace, another image or a mount that Docker does not know has no place in Docker', () => {
+test('LAUNCH_FAILED: a workspace, another image, a secret that is a file or a mount that Docker does not know has no place in Docker', () => {
   const spec = specFor();
   assert.throws(() => toDocker({ ...spec, image: `sha256:${'ab'.repeat(32)}` }, placement), { code: 'LAUNCH_FAILED' });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'of tomorrow' } as unknown as Mount] }, placement), { code: 'LAUNCH_FAILED', message: /cannot mount of tomorrow/ });
+  assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'secrets', sandbox: spec.id, files: [{ name: 'key', lease: 'lea-0123456789abcdef' }] }] }, placement), { code: 'LAUNCH_FAILED' });
   assert.throws(() => toDocker({ ...spec, mounts: [...spec.mounts, { kind: 'workspace', workspace: 'ws-0123456789abcdef' }] }, placement), { code: 'LAUNCH_FAILED' });
 });

@@ -125,6 +125,24 @@ test('an authority of the sandbox\'s own is not below the floor with a link to t
   }
 });
 
+test('files of secrets are not below the floor in their place; twice, in another place, or under a name that is a path they are', () => {
+  const files = [{ name: 'id_ed25519', lease: 'lea-0123456789abcdef' }];
+  const secrets: Mount = { kind: 'secrets', sandbox: good.id, files };
+  for (const more of [{}, { terminals: true }, { network: true, certificate: CERTIFICATE }, { image: `sha256:${'ab'.repeat(32)}` }] as const) {
+    const spec = specFor({}, { secrets: { sandbox: good.id, files }, ...more });
+    assert.deepEqual(belowFloor(spec), []);
+    const at = spec.mounts.findIndex(({ kind }) => kind === 'secrets');
+    const rest = spec.mounts.toSpliced(at, 1);
+    for (let place = 0; place <= rest.length; place++) {
+      if (place !== at) assert.match(belowFloor({ ...spec, mounts: rest.toSpliced(place, 0, secrets) }).join(), /the mounts are/, `${place}`);
+    }
+    assert.match(belowFloor({ ...spec, mounts: spec.mounts.toSpliced(at, 0, secrets) }).join(), /the mounts are/);
+    for (const name of ['..', '.', 'a/b', '', '/etc/passwd', 'a\n']) {
+      assert.deepEqual(belowFloor({ ...spec, mounts: spec.mounts.with(at, { ...secrets, files: [{ name, lease: 'lea-0123456789abcdef' }] }) }), ['a secret of it has a name that is a path'], name);
+    }
+  }
+});
+
 for (const [index, mount] of good.mounts.entries()) {
   test(`a spec without mount ${index + 1}, ${mount.kind}, is below the floor`, () => {
     assertBelow(withMounts(good.mounts.filter((other) => other !== mount)), /the mounts are/);

@@ -11,7 +11,7 @@ export const shippedPolicy: Policy = parsePolicy(readFileSync(POLICY_PATH, 'utf8
 export const shippedSeccomp: Seccomp = Seccomp.parse(JSON.parse(readFileSync(join(PROFILES, 'seccomp/default.json'), 'utf8')));
 
 export function runtime(facts: Partial<RuntimeFacts> = {}): RuntimeFacts {
-  return { name: 'a', path: '/usr/bin/a', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true, typicalLaunchMs: 10, ...facts };
+  return { name: 'a', path: '/usr/bin/a', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true, mountsSecrets: true, typicalLaunchMs: 10, ...facts };
 }
 
 /** A host that has everything except a virtual machine monitor. */
@@ -49,7 +49,7 @@ export function allowed(request: Partial<RunRequest> = {}): Allowed {
 /** Of an authority that one sandbox alone trusts. Nothing here reads more of it than its form. */
 export const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nbm90IG9uZSB0aGF0IGFueWJvZHkgY291bGQgdHJ1c3Q=\n-----END CERTIFICATE-----\n';
 
-export function specFor(request: Partial<RunRequest> = {}, more: Pick<CompileInput, 'terminals' | 'network' | 'certificate' | 'image'> = {}): IsolationSpec {
+export function specFor(request: Partial<RunRequest> = {}, more: Pick<CompileInput, 'terminals' | 'network' | 'certificate' | 'image' | 'secrets'> = {}): IsolationSpec {
   const compiled = compile({ id: 'sbx-0123456789abcdef', decision: allowed(request), host: goodHost, seccomp: shippedSeccomp, ...more });
   if ('refused' in compiled) throw new Error(compiled.refused.message);
   return compiled;

@@ -14,13 +14,14 @@ const trust = {
   lists: [{ at: '/etc/ssl/certs/ca-certificates.crt', source: '/run/caisson/sandboxes/sbx-0123456789abcdef/trust/ca-bundle.crt' }],
 };
 
-const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>, Pick<CompileInput, 'terminals' | 'network' | 'certificate'>?]>> = {
+const cases: Readonly<Record<string, readonly [Partial<RunRequest>, Partial<Placement>, Pick<CompileInput, 'terminals' | 'network' | 'certificate' | 'secrets'>?]>> = {
   'container-default': [{}, {}],
   'gvisor': [{ level: 'gvisor' }, {}],
   'small-memory': [{ limits: { memoryBytes: 32 * MIB, cpuMillis: 250, pids: 8 } }, {}],
   'no-swap-accounting': [{}, { swapAccounting: false }],
   'terminals': [{}, {}, { terminals: true }],
   'trust': [{}, { trust, netns: '/run/caisson/sandboxes/sbx-0123456789abcdef/netns', denials: '/run/caisson/denials/198.19.0.1' }, { network: true, certificate: CERTIFICATE }],
+  'secrets': [{}, { secrets: '/run/caisson/sandboxes/sbx-0123456789abcdef/secrets/shown' }, { secrets: { sandbox: 'sbx-0123456789abcdef', files: [{ name: 'id_ed25519', lease: 'lea-0123456789abcdef' }] } }],
   'arm64': [{}, { arch: 'arm64' }],
 };
 

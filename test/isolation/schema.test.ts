@@ -35,6 +35,15 @@ test('there is no mount of another kind', () => {
   }));
 });
 
+test('a secret of a spec is the name of a file and a lease, and neither a path nor a value', () => {
+  const secrets = { kind: 'secrets', sandbox: 'sbx-0123456789abcdef', files: [{ name: 'id_ed25519', lease: 'lea-0123456789abcdef' }] };
+  const having = (more: object): boolean => accepts({ mounts: [...good.mounts, { ...secrets, ...more }] });
+  assert.ok(having({}));
+  const [file] = secrets.files;
+  for (const files of [[], [{ ...file, name: '..' }], [{ ...file, name: 'a/b' }], [{ ...file, value: 'v' }], [{ ...file, lease: 'v' }], [{ name: 'a' }], [file, file], Array.from({ length: 33 }, (_, n) => ({ ...file, name: `${n}` }))]) assert.ok(!having({ files }), JSON.stringify(files).slice(0, 80));
+  for (const wrong of [{ sandbox: '../x' }, { path: '/etc' }, { at: '/etc' }]) assert.ok(!having(wrong), JSON.stringify(wrong));
+});
+
 test('what a sandbox trusts is one certificate as PEM and no place', () => {
   const trusting = (certificate: unknown): boolean => accepts({ mounts: good.mounts.map((mount) => (mount.kind === 'trust' ? { ...mount, certificate } : mount)) });
   assert.ok(trusting(CERTIFICATE));

@@ -1,17 +1,19 @@
-import { CaissonError, type ApprovalAnswer, type CertificateAuthority, type Decided, type HeldAttempt, type Lease } from '@caisson/contract';
+import { CaissonError, type ApprovalAnswer, type CertificateAuthority, type Decided, type HeldAttempt, type AnyLease } from '@caisson/contract';
 import { makeAuthority } from '@caisson/egress';
 import type { Admission, GateRoom, VaultRoom } from '@caisson/sandbox';
 
 /** A vault without secrets: what is leased is noted. */
 export class NotedVault implements VaultRoom {
-  readonly leased = new Map<string, readonly Lease[]>();
+  readonly leased = new Map<string, readonly AnyLease[]>();
+  /** Names of secrets that are files, under the same name. */
+  readonly files = new Set<string>();
   readonly asked: string[] = [];
   fails = false;
 
-  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly Lease[]> {
+  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly AnyLease[]> {
     this.asked.push(`lease ${secrets.join(' ')}`);
     if (this.fails) throw new CaissonError('SECRET_UNAVAILABLE', { secret: secrets[0] ?? '', detail: 'its file is not there' });
-    const leases = secrets.map((secret, n): Lease => ({
+    const leases = secrets.map((secret, n): AnyLease => this.files.has(secret) ? { id: `lea-${String(n).padStart(16, '0')}`, secret, file: secret, env: `${secret.toUpperCase()}_FILE`, expiresMs, digest: 'd' } : ({
       id: `lea-${String(n).padStart(16, '0')}`, secret, placeholder: `caisson-${sandbox}-${secret}`, env: secret.toUpperCase(), hosts: [`${secret}.example.test`], at: 'bearer', expiresMs, digest: 'd',
     }));
     this.leased.set(sandbox, leases);
@@ -25,6 +27,14 @@ export class NotedVault implements VaultRoom {
 
   async revoke(_: string, secret: string): Promise<void> {
     this.asked.push(`revoke ${secret}`);
+  }
+
+  async adopt({ leases }: { readonly leases: readonly AnyLease[] }): Promise<void> {
+    this.asked.push(`adopt ${leases.map(({ secret }) => secret).join(' ')}`);
+  }
+
+  async list(sandbox: string): Promise<readonly { readonly lease: AnyLease; readonly uses: number; readonly lastMs: number | null }[]> {
+    return (this.leased.get(sandbox) ?? []).map((lease) => ({ lease, uses: 1, lastMs: 5 }));
   }
 
   async rotate(secret: string): Promise<void> {

@@ -143,3 +143,47 @@ test('EGRESS_UNCERTIFIED: rules that would have more hosts read than the sandbox
   await on.sandboxes.changeNetwork(box.id, { rules: [{ host: 'more.test' }, { host: 'x.api.example.test', protocol: 'https' }] }, ASKING);
   assert.deepEqual(on.gate.admitted.get(box.id)?.network.rules.map(({ host }) => host), ['more.test', 'x.api.example.test', 'api.example.test']);
 });
+
+const FILES: NonNullable<Policy['secrets']> = { ...SECRETS, pem: { from: 'env:PEM', file: 'pem', env: 'PEM_FILE' } };
+
+test('who asks for a secret that is a file gets no network by that, is not given a prepared sandbox, and finds the path in the environment', async () => {
+  const commands: ProcessSpec[] = [];
+  await using on = await stage((command) => (commands.push(command), { hang: true }), { secrets: FILES, warm: 1 });
+  on.vault.files.add('pem');
+  while (on.pool.ready < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  const box = await on.sandboxes.create({ secrets: ['pem'] }, ASKING);
+  assert.deepEqual([box.secrets, box.network, box.warm, on.gate.admitted.size], [['pem'], null, false, 0]);
+  assert.equal((await on.sandboxes.create({}, ASKING)).warm, true, 'control: who asks for none is');
+  await on.sandboxes.exec(box.id, { argv: ['true'] }, ASKING);
+  const env = commands.at(-1)?.env ?? [];
+  assert.ok(env.includes('PEM_FILE=/run/secrets/pem'), env.join('\n'));
+  assert.ok(!env.some((item) => item.startsWith('PEM=') || item.startsWith('SSL_CERT_FILE=')), env.join('\n'));
+  assert.deepEqual((await on.sandboxes.secrets(box.id)).map(({ secret, file, uses, lastMs }) => [secret, file, uses, lastMs]), [['pem', '/run/secrets/pem', 1, 5]]);
+});
+
+test('with both kinds the gate is told of the one, and a revocation of a file leaves the rest as it is', async () => {
+  await using on = await stage({ hang: true }, { secrets: FILES });
+  on.vault.files.add('pem');
+  const box = await on.sandboxes.create({ secrets: ['pem', 'api'] }, ASKING);
+  assert.deepEqual(on.gate.admitted.get(box.id)?.leases.map(({ secret }) => secret), ['api']);
+  const admissions = on.gate.asked.length;
+  assert.deepEqual((await on.sandboxes.revokeSecret(box.id, 'pem', ASKING)).secrets, ['api']);
+  assert.ok(on.vault.asked.includes('revoke pem'));
+  assert.equal(on.gate.asked.length, admissions, 'the gate has nothing to do with it');
+  await assert.rejects(on.sandboxes.revokeSecret(box.id, 'pem', ASKING), { code: 'LEASE_NOT_FOUND' });
+  assert.deepEqual((await on.sandboxes.revokeSecret(box.id, 'api', ASKING)).secrets, []);
+  await on.sandboxes.close(box.id, ASKING);
+});
+
+test('a control that is started anew tells the vault of files that are leased, and still refuses to save memory that has seen one', async () => {
+  await using on = await stage({ hang: true }, { secrets: FILES });
+  on.vault.files.add('pem');
+  const box = await on.sandboxes.create({ secrets: ['pem'] }, ASKING);
+  const again = await on.restarted();
+  assert.ok(on.vault.asked.includes('adopt pem'), on.vault.asked.join());
+  const refusal = { code: 'CHECKPOINT_UNAVAILABLE', message: /had files of secrets/ };
+  await assert.rejects(again.snapshot(box.id, { memory: true }, ASKING), refusal);
+  assert.deepEqual((await again.revokeSecret(box.id, 'pem', ASKING)).secrets, []);
+  await assert.rejects(again.snapshot(box.id, { memory: true }, ASKING), refusal);
+  await again.close(box.id, ASKING);
+});

@@ -9,9 +9,9 @@ test('a sandbox is made with secrets by name, which are listed, taken from it, a
   const connection = { socket: place.socketPath };
   const box = await Sandbox.create({ secrets: ['openai', 'github'], network: ['api.test/https'] }, { connection });
   assert.deepEqual(place.double.asked.at(-1)?.detail, { secrets: ['openai', 'github'], network: { rules: [{ host: 'api.test', protocol: 'https' }] } });
-  assert.deepEqual(await box.secrets.list(), [{ secret: 'openai', uses: 3, lastMs: 1 }, { secret: 'github', uses: 0, lastMs: null }]);
+  assert.deepEqual(await box.secrets.list(), [{ secret: 'openai', file: null, uses: 3, lastMs: 1, expiresMs: null }, { secret: 'github', file: null, uses: 0, lastMs: null, expiresMs: null }]);
   assert.deepEqual((await box.secrets.revoke('openai')).secrets, ['github']);
-  assert.deepEqual(await box.secrets.list(), [{ secret: 'github', uses: 0, lastMs: null }]);
+  assert.deepEqual(await box.secrets.list(), [{ secret: 'github', file: null, uses: 0, lastMs: null, expiresMs: null }]);
   await assert.rejects(box.secrets.revoke('openai'), { code: 'LEASE_NOT_FOUND' });
   await assert.rejects(box.secrets.revoke('../../tokens'), { code: 'REQUEST_INVALID' });
   const fork = await box.fork({ secrets: ['openai'] });

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import type { Lease, SecretRule, SecretSource, VaultField } from '@caisson/contract';
+import type { AnyLease, FileLease, FileRule, InjectedRule, Lease, SecretRule, SecretSource, VaultField } from '@caisson/contract';
 import { resolveSource, Vault, type Ground } from '@caisson/vault';
 
 export const SANDBOX = 'sbx-0000000000000001';
@@ -74,7 +74,25 @@ export async function look(source: SecretSource, ground: Ground = GROUND): Promi
   return 'why' in found ? `refused: ${found.why}` : found.value.toString('utf8');
 }
 
-export const rule = (from: SecretSource, more: Partial<SecretRule> = {}): SecretRule => ({ from, hosts: [HOST], ...more });
+export const rule = (from: SecretSource, more: Partial<InjectedRule> = {}): SecretRule => ({ from, hosts: [HOST], ...more });
+
+export const fileRule = (from: SecretSource, more: Partial<FileRule> = {}): SecretRule => ({ from, file: 'secret', ...more });
+
+/** Leases of secrets that go with requests. */
+export function sent(leases: readonly AnyLease[]): readonly Lease[] {
+  return leases.map((lease) => {
+    if ('file' in lease) throw new Error('it is a file');
+    return lease;
+  });
+}
+
+/** Leases of secrets that are files. */
+export function filed(leases: readonly AnyLease[]): readonly FileLease[] {
+  return leases.map((lease) => {
+    if (!('file' in lease)) throw new Error('it is no file');
+    return lease;
+  });
+}
 
 export interface Clock {
   ms: number;
@@ -85,7 +103,7 @@ export function openVault(rules: Readonly<Record<string, SecretRule>>, { clock =
 }
 
 export async function leaseOne(vault: Pick<Vault, 'lease'>, secret: string, { sandbox = SANDBOX, expiresMs = null }: { readonly sandbox?: string; readonly expiresMs?: number | null } = {}): Promise<Lease> {
-  const [lease] = await vault.lease({ sandbox, secrets: [secret], expiresMs });
+  const [lease] = sent(await vault.lease({ sandbox, secrets: [secret], expiresMs }));
   if (lease === undefined) throw new Error('there is no lease');
   return lease;
 }

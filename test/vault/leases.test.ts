@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Lease, type SecretRule } from '@caisson/contract';
+import { Lease, type InjectedRule } from '@caisson/contract';
 import type { Vault } from '@caisson/vault';
-import { CANARY, files, GROUND, HOST, leaseOne, OTHER, openVault, rule, SANDBOX, type Clock } from './given.ts';
+import { CANARY, files, GROUND, HOST, leaseOne, OTHER, openVault, rule, SANDBOX, sent, type Clock } from './given.ts';
 
 const valueOf = (vault: Vault, { id }: Lease, { sandbox = SANDBOX, host = HOST } = {}): string => vault.value({ sandbox, lease: id, host });
 const NO_LEASE = { code: 'LEASE_NOT_FOUND' };
 
 test('a lease tells where a secret may go and what stands for it, and its value goes to the gate', async () => {
-  const more: Partial<SecretRule> = { at: 'header:X-Key', methods: ['GET'], paths: ['/v1/**'], env: 'THE_KEY', prefix: 'ghp_' };
+  const more: Partial<InjectedRule> = { at: 'header:X-Key', methods: ['GET'], paths: ['/v1/**'], env: 'THE_KEY', prefix: 'ghp_' };
   using vault = openVault({ plain: rule('env:API_KEY'), 'full-one': rule('env:API_KEY', more), 'my-key_2': rule('env:API_KEY') });
-  const [plain, full, named] = await vault.lease({ sandbox: SANDBOX, secrets: ['plain', 'full-one', 'my-key_2'], expiresMs: null });
+  const [plain, full, named] = sent(await vault.lease({ sandbox: SANDBOX, secrets: ['plain', 'full-one', 'my-key_2'], expiresMs: null }));
   assert.ok(plain !== undefined && full !== undefined && named !== undefined);
   for (const lease of [plain, full, named]) assert.deepEqual(Lease.parse(lease), lease);
   assert.match(plain.placeholder, /^caisson-[A-Za-z0-9]{40}$/);
@@ -78,7 +78,7 @@ test('a value is for the sandbox and the hosts of its lease and for nobody else'
 test('a lease is over when its time or its sandbox is, and nothing of it is left', async () => {
   const clock: Clock = { ms: 1_000_000 };
   using vault = openVault({ short: rule('env:API_KEY', { ttlMs: 10_000 }), long: rule('env:API_KEY') }, { clock });
-  const [short, long] = await vault.lease({ sandbox: SANDBOX, secrets: ['short', 'long'], expiresMs: 1_060_000 });
+  const [short, long] = sent(await vault.lease({ sandbox: SANDBOX, secrets: ['short', 'long'], expiresMs: 1_060_000 }));
   assert.ok(short !== undefined && long !== undefined);
   assert.deepEqual([short.expiresMs, long.expiresMs], [1_010_000, 1_060_000]);
   assert.equal((await leaseOne(vault, 'short', { sandbox: OTHER, expiresMs: 1_005_000 })).expiresMs, 1_005_000);
@@ -95,7 +95,7 @@ test('a lease is over when its time or its sandbox is, and nothing of it is left
 
 test('what is revoked or released is gone at once, and the rest is not', async () => {
   using vault = openVault({ one: rule('env:API_KEY'), two: rule('env:API_KEY') });
-  const [one, two] = await vault.lease({ sandbox: SANDBOX, secrets: ['one', 'two'], expiresMs: null });
+  const [one, two] = sent(await vault.lease({ sandbox: SANDBOX, secrets: ['one', 'two'], expiresMs: null }));
   assert.ok(one !== undefined && two !== undefined);
   vault.revoke({ sandbox: SANDBOX, secret: 'one' });
   assert.throws(() => valueOf(vault, one), NO_LEASE);
@@ -132,7 +132,7 @@ test('rotation gives every lease the new value under the placeholder that it has
   const leases = [await leaseOne(vault, 'one'), await leaseOne(vault, 'one', { sandbox: OTHER })] as const;
   given.file('secret', 'new-value');
   const rotated = await vault.rotate('one');
-  assert.deepEqual(rotated.map(({ lease }) => lease.placeholder), leases.map(({ placeholder }) => placeholder));
+  assert.deepEqual(sent(rotated.map(({ lease }) => lease)).map(({ placeholder }) => placeholder), leases.map(({ placeholder }) => placeholder));
   assert.notEqual(rotated[0]?.lease.digest, leases[0].digest);
   assert.deepEqual([valueOf(vault, leases[0]), valueOf(vault, leases[1], { sandbox: OTHER })], ['new-value', 'new-value']);
   given.file('secret', '');
@@ -155,11 +155,11 @@ test('a value that was looked up before a rotation does not come back after it',
 
 test('a vault that is started anew has the leases that it is told of, by their ids and placeholders', async () => {
   using before = openVault({ one: rule('env:API_KEY'), two: rule('env:API_KEY') });
-  const leases = await before.lease({ sandbox: SANDBOX, secrets: ['one', 'two'], expiresMs: 2_000_000 });
+  const leases = sent(await before.lease({ sandbox: SANDBOX, secrets: ['one', 'two'], expiresMs: 2_000_000 }));
   using vault = openVault({ one: rule('env:API_KEY'), two: rule('env:API_KEY') });
   const [first, second] = await Promise.all([vault.restore({ sandbox: SANDBOX, leases }), vault.restore({ sandbox: SANDBOX, leases })]);
   assert.deepEqual([first.refused, second], [[], first], 'told twice it is no other');
-  assert.deepEqual(first.leases.map(({ id, placeholder, expiresMs }) => [id, placeholder, expiresMs]), leases.map(({ id, placeholder, expiresMs }) => [id, placeholder, expiresMs]));
+  assert.deepEqual(sent(first.leases).map(({ id, placeholder, expiresMs }) => [id, placeholder, expiresMs]), leases.map(({ id, placeholder, expiresMs }) => [id, placeholder, expiresMs]));
   assert.notEqual(first.leases[0]?.digest, leases[0]?.digest, 'the key of digests is another');
   for (const lease of leases) assert.equal(valueOf(vault, lease), CANARY);
   assert.deepEqual((await vault.lease({ sandbox: SANDBOX, secrets: ['one', 'two'], expiresMs: null })), first.leases);
@@ -168,12 +168,12 @@ test('a vault that is started anew has the leases that it is told of, by their i
 test('who restores a lease cannot widen it: where it goes is the policy\'s, and what is over or unknown stays so', async () => {
   const clock: Clock = { ms: 1_000_000 };
   using before = openVault({ one: rule('env:API_KEY', { ttlMs: 60_000 }), gone: rule('env:API_KEY'), bad: rule('env:API_KEY') }, { clock });
-  const [one, gone, bad] = await before.lease({ sandbox: SANDBOX, secrets: ['one', 'gone', 'bad'], expiresMs: null });
+  const [one, gone, bad] = sent(await before.lease({ sandbox: SANDBOX, secrets: ['one', 'gone', 'bad'], expiresMs: null }));
   assert.ok(one !== undefined && gone !== undefined && bad !== undefined);
   using vault = openVault({ one: rule('env:API_KEY', { ttlMs: 60_000 }), bad: rule('env:NONE') }, { clock });
   const wide: Lease = { ...one, hosts: ['evil.example.com'], at: 'header:X-Evil', env: 'EVIL', expiresMs: null };
   const { leases, refused } = await vault.restore({ sandbox: SANDBOX, leases: [wide, gone, bad] });
-  assert.deepEqual(leases.map(({ hosts, at, env, expiresMs }) => [hosts, at, env, expiresMs]), [[[HOST], 'bearer', 'ONE', 1_060_000]]);
+  assert.deepEqual(sent(leases).map(({ hosts, at, env, expiresMs }) => [hosts, at, env, expiresMs]), [[[HOST], 'bearer', 'ONE', 1_060_000]]);
   assert.throws(() => valueOf(vault, one, { host: 'evil.example.com' }), NO_LEASE);
   assert.deepEqual(refused.map(({ secret, problem }) => [secret, problem.code]), [['gone', 'SECRET_UNKNOWN'], ['bad', 'SECRET_UNAVAILABLE']]);
   const refusals = async (lease: Lease, sandbox = OTHER): Promise<readonly string[]> => (await vault.restore({ sandbox, leases: [lease] })).refused.map(({ problem }) => problem.code);

@@ -104,9 +104,9 @@ test('the vault of a pod is told where the API server of its cluster is, and no 
 
 test('each socket of the vault is of the one process that may connect', { skip }, async () => {
   await using on = await up({ key: rule('env:CAISSON_TEST_KEY') });
-  const { vaultSocket, vaultGateSocket } = on.place.paths;
+  const { vaultSocket, vaultGateSocket, vaultLauncherSocket } = on.place.paths;
   const uids = Object.fromEntries((await on.processes()).map(({ name, uid }) => [name, uid]));
-  for (const path of [vaultSocket, vaultGateSocket]) assert.equal(statSync(path).mode & 0o777, 0o600);
+  for (const path of [vaultSocket, vaultGateSocket, vaultLauncherSocket]) assert.equal(statSync(path).mode & 0o777, 0o600);
   const connect = async (uid: number, gid: number, path: string): Promise<string> => {
     const script = `require('node:net').connect(${JSON.stringify(path)}).on('connect', () => { console.log('connected'); process.exit(); }).on('error', ({ code }) => console.log(code))`;
     return (await promisify(execFile)('setpriv', ['--reuid', String(uid), '--regid', String(gid), '--clear-groups', process.execPath, '-e', script])).stdout.trim();
@@ -115,6 +115,7 @@ test('each socket of the vault is of the one process that may connect', { skip }
   for (const [uid, path, said] of [
     [control, vaultSocket, 'connected'], [control, vaultGateSocket, 'EACCES'], [gate, vaultGateSocket, 'connected'], [gate, vaultSocket, 'EACCES'],
     [scribe, vaultSocket, 'EACCES'], [scribe, vaultGateSocket, 'EACCES'], [65_534, vaultSocket, 'EACCES'], [65_534, vaultGateSocket, 'EACCES'],
+    [0, vaultLauncherSocket, 'connected'], [control, vaultLauncherSocket, 'EACCES'], [gate, vaultLauncherSocket, 'EACCES'], [scribe, vaultLauncherSocket, 'EACCES'], [65_534, vaultLauncherSocket, 'EACCES'],
   ] as const) assert.equal(await connect(uid, control, path), said, `uid ${uid} at ${path}`);
 });
 

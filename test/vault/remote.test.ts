@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SecretRule } from '@caisson/contract';
 import { RemoteValues, RemoteVault, serveValues, serveVault, type Vault } from '@caisson/vault';
 import { Caller, listenUnix } from '@caisson/wire';
-import { CANARY, files, HOST, leaseOne, openVault, rule, SANDBOX, type Files } from './given.ts';
+import { CANARY, files, HOST, leaseOne, openVault, rule, SANDBOX, sent, type Files } from './given.ts';
 
 interface Place extends AsyncDisposable {
   readonly given: Files;
@@ -53,7 +53,7 @@ test('control leases, and the gate has the value', async () => {
   assert.ok(vault);
   const lease = await leaseOne(on.control, 'key');
   assert.equal(await on.gate.value({ sandbox: SANDBOX, lease, host: HOST }), CANARY);
-  assert.deepEqual(await on.control.list(SANDBOX), [{ sandbox: SANDBOX, lease, uses: 1 }]);
+  assert.deepEqual(await on.control.list(SANDBOX), [{ sandbox: SANDBOX, lease, uses: 1, lastMs: 1_000_000 }]);
   assert.equal((await on.control.rotate('key')).length, 1);
   await on.control.revoke({ sandbox: SANDBOX, secret: 'key' });
   await assert.rejects(on.gate.value({ sandbox: SANDBOX, lease, host: HOST }), { code: 'LEASE_NOT_FOUND' });
@@ -94,7 +94,7 @@ test('SECRET_UNAVAILABLE: a vault that does not answer is waited for a bounded t
 test('a vault that comes back within that time answers, and knows every lease but those that were given back', async () => {
   await using on = place();
   const first = await on.start({ ...KEY, other: rule('env:API_KEY') });
-  const [key, other] = await on.control.lease({ sandbox: SANDBOX, secrets: ['key', 'other'], expiresMs: null });
+  const [key, other] = sent(await on.control.lease({ sandbox: SANDBOX, secrets: ['key', 'other'], expiresMs: null }));
   assert.ok(key !== undefined && other !== undefined);
   await first[Symbol.asyncDispose]();
   const revoking = on.control.revoke({ sandbox: SANDBOX, secret: 'other' });
@@ -102,7 +102,7 @@ test('a vault that comes back within that time answers, and knows every lease bu
   await using second = await on.start({ ...KEY, other: rule('env:API_KEY') });
   await revoking;
   assert.equal(await valuing, CANARY);
-  assert.deepEqual(second.vault.list().map(({ lease }) => [lease.id, lease.placeholder]), [[key.id, key.placeholder]]);
+  assert.deepEqual(sent(second.vault.list().map(({ lease }) => lease)).map(({ id, placeholder }) => [id, placeholder]), [[key.id, key.placeholder]]);
 });
 
 test('a secret that cannot be had when the vault comes back is looked up again until it is there', async () => {

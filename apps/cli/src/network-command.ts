@@ -4,7 +4,6 @@ import { networkOf, type NetworkFlags } from './allow.ts';
 import { openApi } from './api.ts';
 import { showBytes } from './quantity.ts';
 import type { Json } from './sandbox-commands.ts';
-import { showUses } from './secrets-commands.ts';
 import { print, printJson, printTable, showSpan } from './say.ts';
 
 /** Shows the network of a sandbox, after giving it other rules where any are named. */
@@ -24,7 +23,7 @@ function show({ rules, learn, secrets, connections, passed, refused, refusedTota
   if (learn === true) print('it learns: it may speak to any name that the policy does not refuse, until it is given other rules\n');
   print('\n');
   if (secrets.length > 0) {
-    showUses('SECRET', secrets);
+    printTable(['SECRET', 'USES', 'LAST'], secrets.map(({ secret, uses, lastMs }) => [secret, String(uses), `${showSpan(now - lastMs)} ago`]));
     print('\n');
   }
   printTable(['CONNECTED TO', 'FOR', 'OUT', 'IN'], connections.map(({ host, port, startedMs, bytesOut, bytesIn }) => [`${host}:${port}`, showSpan(now - startedMs), showBytes(bytesOut), showBytes(bytesIn)]));

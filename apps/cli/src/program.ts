@@ -49,7 +49,7 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
     .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
     .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
     .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http, /https or /tcp to say what is spoken; /https: requests are read); may be repeated', collect)
-    .option('--secret <NAME>', 'let it use a secret of the policy, which it never sees; may be repeated', collect)
+    .option('--secret <NAME>', 'let it use a secret of the policy, at its hosts or as a file; may be repeated', collect)
     .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
     .option('--image <image>', 'host, the name of an image or its digest (default host)')
     .option('--in <dir>', 'bring this folder in as /workspace; the folder itself is only read (see changes, accept, discard)')

@@ -7,14 +7,15 @@ import { print, printJson, printTable, showSpan } from './say.ts';
 export async function secretsLs(id: string, { json }: Json): Promise<number> {
   const secrets = await (await (await openApi()).box(id)).secrets.list();
   if (json === true) printJson({ secrets });
-  else showUses('NAME', secrets);
+  else show(secrets);
   return 0;
 }
 
-/** A table of secrets, with how often each went with a request. */
-export function showUses(heading: string, secrets: readonly SecretInfo[]): void {
+function show(secrets: readonly SecretInfo[]): void {
   const now = Date.now();
-  printTable([heading, 'USES', 'LAST'], secrets.map(({ secret, uses, lastMs }) => [secret, String(uses), lastMs === null ? '-' : `${showSpan(now - lastMs)} ago`]));
+  printTable(['NAME', 'FILE', 'USES', 'LAST', 'ENDS'], secrets.map(({ secret, file, uses, lastMs, expiresMs }) => [
+    secret, file ?? '-', String(uses), lastMs === null ? '-' : `${showSpan(now - lastMs)} ago`, expiresMs === null ? '-' : `in ${showSpan(expiresMs - now)}`,
+  ]));
 }
 
 export async function secretsRevoke(id: string, secret: string, { json }: Json): Promise<number> {

@@ -42,6 +42,8 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     gate,
     vault: {
       lease: (asked) => vault.lease(asked),
+      adopt: async (held) => void (await vault.adopt(held)),
+      list: (sandbox) => vault.list(sandbox),
       release: (sandbox) => vault.release(sandbox),
       revoke: (sandbox, secret) => vault.revoke({ sandbox, secret }),
       rotate: async (secret) => void (await vault.rotate(secret)),

@@ -1,6 +1,7 @@
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
 import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, removeLinks, serveKeeper, serveLauncher, showFolder, stirCgroups, sweepDenials, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { openImages, type ImageStore } from '@caisson/images';
+import { RemoteFiles } from '@caisson/vault';
 import { openWorkspaces } from '@caisson/workspace';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
@@ -25,6 +26,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
   const images = await openStore(paths, rootless);
   const gate = rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace, denials };
   if (gate !== undefined && !(await removeLinks(gate))) log('links stay', { detail: 'a sandbox that gets the address of one has no network' });
+  const files = new RemoteFiles(paths.vaultLauncherSocket);
   const drivers = openDrivers({
     image,
     images,
@@ -32,6 +34,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     runtimes: paths.runtimes,
     cgroupParent,
     uidBase: uidBase(instance),
+    secrets: { value: (asked) => files.file(asked), now: Date.now },
     gate,
   });
 
@@ -66,6 +69,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
       await workspaces[Symbol.asyncDispose]();
       await Promise.allSettled(serving); // a launch that was given up is not over before it has left nothing
       await drivers.settled();
+      files[Symbol.dispose]();
     },
   };
 }

@@ -176,7 +176,7 @@ export class Supervisor implements AsyncDisposable {
   #before(role: Role): readonly string[] {
     if (role === 'vault') return NO_CORE;
     if (self().uid !== 0) return [];
-    if (role === 'launcher') return ['unshare', '--mount', '--propagation', 'slave'];
+    if (role === 'launcher') return [...NO_CORE, 'unshare', '--mount', '--propagation', 'slave'];
     if (role !== 'gate' || !('netns' in this.#gate)) return [];
     const { uid, gid } = this.#ids.gate;
     return [...NO_CORE, `${this.#home}/build/native/caisson-gate`, 'start', this.#gate.netns, String(this.#gate.inode), String(uid), String(gid)];

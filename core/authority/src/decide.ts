@@ -34,7 +34,10 @@ function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
 
 /** Of two secrets in one variable commands would find one only. */
 function secretsApart({ secrets = [] }: Asked, policy: Policy): Denied | null {
-  const named = secrets.flatMap((secret) => secretEnvNames(secret, secretOf(policy, secret) ?? {}).map((name) => ({ secret, name })));
+  const named = secrets.flatMap((secret) => {
+    const rule = secretOf(policy, secret);
+    return rule === undefined ? [] : secretEnvNames(secret, rule).map((name) => ({ secret, name }));
+  });
   const other = named.find(({ name }, at) => named.findIndex((each) => each.name === name) < at);
   if (other === undefined) return null;
   const { secret, name } = other;
@@ -42,9 +45,12 @@ function secretsApart({ secrets = [] }: Asked, policy: Policy): Denied | null {
   return { effect: 'deny', rule: 'secrets', reason, wouldAllow: `one of the two, or another env of secrets.${secret} in the policy file`, code: 'REQUEST_INVALID', context: { detail: reason } };
 }
 
-/** Whoever may use a secret may reach its hosts, within what the policy says of the network. */
+/** Whoever may use a secret may reach its hosts, within what the policy says of the network. One that is a file has none. */
 function networkPolicy({ network, secrets = [] }: Asked, policy: Policy): Denied | null {
-  const own = secrets.flatMap((secret) => rulesForSecret(secret, secretOf(policy, secret) ?? { hosts: [] }));
+  const own = secrets.flatMap((secret) => {
+    const rule = secretOf(policy, secret);
+    return rule === undefined || 'file' in rule ? [] : rulesForSecret(secret, rule);
+  });
   if (network === undefined && own.length === 0) return null;
   return decideNetwork({ ...network, rules: [...(network?.rules ?? []), ...own] }, policy.network);
 }

@@ -8,6 +8,7 @@ import { EgressRule, NetworkRequest } from './network.ts';
 import type { NetworkInfo as NetworkInfoType } from './network-state.ts';
 import { LIMIT_NAMES, Limits } from './limits.ts';
 import type { Ending as EndingType, OutputCount as OutputCountType } from './outcome.ts';
+import type { SecretInfo as SecretInfoType } from './vault.ts';
 import type { ExecInfo as ExecInfoType, LiveUsage as LiveUsageType, SandboxInfo as SandboxInfoType } from './session.ts';
 
 /** problem+json (RFC 9457) of a code of the one table. */
@@ -130,6 +131,14 @@ const Refused = z.strictObject({
   wouldAllow: z.string().exactOptional(),
   count: z.int(),
   lastMs: Milliseconds,
+});
+
+export const SecretInfo: z.ZodType<SecretInfoType> = z.strictObject({
+  secret: z.string(),
+  file: z.string().nullable(),
+  uses: z.int(),
+  lastMs: Milliseconds.nullable(),
+  expiresMs: Milliseconds.nullable(),
 });
 
 export const NetworkInfo: z.ZodType<NetworkInfoType> = z.strictObject({

@@ -1,6 +1,6 @@
 /** What crosses the HTTP API, besides the requests of `session.ts`: the schemas that its document is made from. */
 export {
-  Allowed, Denied, Ending, ExecInfo, LiveUsage, NetworkInfo, OutputCount, OutputEvent, Problem, SandboxInfo, type OutputEventData, type ProblemBody,
+  Allowed, Denied, Ending, ExecInfo, LiveUsage, NetworkInfo, OutputCount, OutputEvent, Problem, SandboxInfo, SecretInfo, type OutputEventData, type ProblemBody,
 } from './api-nouns.ts';
 export {
   Append, Archive, Chmod, FileInfo, type FileInfoBody, ListFiles, Mkdir, Move, Patch, PutFile, ReadFile, Remove, Search, Stat, Watch,

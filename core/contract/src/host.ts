@@ -23,6 +23,8 @@ export interface RuntimeFacts {
   readonly mountsImages: boolean;
   /** Whether a sandbox can have a link to the gate. */
   readonly networks: boolean;
+  /** Whether a sandbox can have secrets as files. */
+  readonly mountsSecrets: boolean;
 }
 
 export interface HostFacts {
@@ -60,6 +62,7 @@ const RuntimeFacts: z.ZodType<RuntimeFacts> = z.strictObject({
   mountsWorkspaces: z.boolean(),
   mountsImages: z.boolean(),
   networks: z.boolean(),
+  mountsSecrets: z.boolean(),
 });
 
 const Missing = z.strictObject({ what: z.string(), how: z.string() }).nullable();

@@ -22,7 +22,10 @@ export { CertificatePem } from './network.ts';
 export { DENIALS_FILE, DENIALS_FOLDER } from './denials.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { AwsCredentials, awsKeyFor, type AwsScope } from './aws.ts';
-export { envOf, Lease, leaseEnv, LeaseId, rulesForSecret, SecretName, SecretNames, SecretRule, secretEnvNames, type KubernetesKey, type SecretPlace, type SecretSource, type VaultField } from './vault.ts';
+export {
+  AnyLease, envOf, FileLease, Lease, leaseEnv, LeaseId, rulesForSecret, SECRETS_FOLDER, SecretFileName, SecretName, SecretNames, SecretRule, secretEnvNames,
+  type FileRule, type InjectedRule, type KubernetesKey, type SecretInfo, type SecretPlace, type SecretSource, type VaultField,
+} from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';
@@ -30,7 +33,7 @@ export { RunRequest } from './request.ts';
 export type { RunResult } from './result.ts';
 export {
   IsolationSpec, NAMESPACES, SandboxId, Seccomp,
-  type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule,
+  type Mount, type Namespace, type Rlimit, type SeccompCondition, type SeccompRule, type SecretFileSpec,
 } from './spec.ts';
 export {
   CreateRequest, ExecId, ExecRequest, ImageRef, TerminalSize,

@@ -20,7 +20,7 @@ export interface RunRequest {
   readonly stdin?: boolean;
   /** What it may reach. Default: nothing; it has no network. */
   readonly network?: NetworkRequest;
-  /** Names of secrets of the policy that it may use, at the hosts that the policy gives each; these can be reached by that. Default: none. */
+  /** Names of secrets of the policy that it may use: at the hosts that the policy gives each, which can be reached by that, or as a file. Default: none. */
   readonly secrets?: readonly string[];
 }
 

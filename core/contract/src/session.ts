@@ -40,7 +40,7 @@ export interface CreateRequest {
   readonly terminals?: boolean;
   /** What it may reach; its rules can be changed while it lives. Default: nothing, for as long as it lives. */
   readonly network?: NetworkRequest;
-  /** Names of secrets of the policy that it may use, at the hosts that the policy gives each; these can be reached by that. Default: none. */
+  /** Names of secrets of the policy that it may use: at the hosts that the policy gives each, which can be reached by that, or as a file. Default: none. */
   readonly secrets?: readonly string[];
 }
 

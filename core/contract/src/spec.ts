@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Level } from './level.ts';
 import { Limits } from './limits.ts';
 import { CertificatePem } from './network.ts';
+import { LeaseId, SecretFileName } from './vault.ts';
 import { WorkspaceId } from './workspace.ts';
 
 export const NAMESPACES = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'] as const;
@@ -28,9 +29,19 @@ export type Mount =
   | { readonly kind: 'trust'; readonly certificate: string }
   /** What the gate has refused to this sandbox, in DENIALS_FOLDER, read-only; only with a link to the gate. */
   | { readonly kind: 'denials' }
+  /**
+   * Secrets as files, in SECRETS_FOLDER, read-only: by their names and leases, and never by their values. `sandbox` is whom they are
+   * leased to, which is not always the id of the spec: one that is put back has another.
+   */
+  | { readonly kind: 'secrets'; readonly sandbox: string; readonly files: readonly SecretFileSpec[] }
   | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number }
   /** A persistent workspace at /workspace, by its id; its own file system holds it to its size. */
   | { readonly kind: 'workspace'; readonly workspace: string };
+
+export interface SecretFileSpec {
+  readonly name: string;
+  readonly lease: string;
+}
 
 export interface Rlimit {
   readonly name: 'core' | 'fsize' | 'memlock' | 'msgqueue' | 'nofile' | 'nproc' | 'sigpending' | 'stack';
@@ -107,15 +118,19 @@ export const Seccomp: z.ZodType<Seccomp> = z.strictObject({
   ),
 });
 
+export const SandboxId: z.ZodType<string> = z.string().regex(/^sbx-[0-9a-z]{16}$/);
+
+const SecretFiles: z.ZodType<readonly SecretFileSpec[]> = z.array(z.strictObject({ name: SecretFileName, lease: LeaseId })).min(1).max(32)
+  .refine((files) => new Set(files.map(({ name }) => name)).size === files.length, 'names one file twice');
+
 const Mount: z.ZodType<Mount> = z.union([
   z.strictObject({ kind: z.enum(['proc', 'dev', 'init', 'usr', 'etc', 'denials']) }) as z.ZodType<Mount>,
   z.strictObject({ kind: z.literal('tmpfs'), at: z.enum(['/dev/shm', '/tmp', '/workspace']), bytes: z.int().min(0), inodes: z.int().min(0) }),
   z.strictObject({ kind: z.literal('workspace'), workspace: WorkspaceId }),
   z.strictObject({ kind: z.literal('trust'), certificate: CertificatePem }),
   z.strictObject({ kind: z.literal('pts'), terminals: z.int().min(1) }),
+  z.strictObject({ kind: z.literal('secrets'), sandbox: SandboxId, files: SecretFiles }),
 ]);
-
-export const SandboxId: z.ZodType<string> = z.string().regex(/^sbx-[0-9a-z]{16}$/);
 
 export const IsolationSpec: z.ZodType<IsolationSpec> = z.strictObject({
   id: SandboxId,

@@ -21,9 +21,10 @@ export interface StatePaths {
   readonly supervisorSocket: string;
   /** The gate, by which sandboxes reach the network. */
   readonly gateSocket: string;
-  /** The vault, for control, which leases secrets to sandboxes, and for the gate, which alone gets them. */
+  /** The vault, for control, which leases secrets to sandboxes, for the gate, which gets those that go with requests, and for the launcher, which gets those that are files. */
   readonly vaultSocket: string;
   readonly vaultGateSocket: string;
+  readonly vaultLauncherSocket: string;
   /** File that says where the gate's network namespace is. */
   readonly gateNamespace: string;
   readonly sandboxes: string;
@@ -80,6 +81,7 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     gateSocket: `${run}/gate/gate.sock`,
     vaultSocket: `${run}/vault/vault.sock`,
     vaultGateSocket: `${run}/vault/gate.sock`,
+    vaultLauncherSocket: `${run}/vault/launcher.sock`,
     gateNamespace: `${run}/launcher/gate`,
     sandboxes: `${run}/sandboxes`,
     journals: `${dir}/journals`,

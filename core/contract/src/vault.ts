@@ -48,11 +48,14 @@ export interface KubernetesKey {
  */
 export type SecretPlace = 'bearer' | 'basic' | 'sigv4' | `header:${string}` | `query:${string}`;
 
+/** A secret that sandboxes may ask for by its name: one that is put into their requests, or one that they get as a file. */
+export type SecretRule = InjectedRule | FileRule;
+
 /**
- * A secret that sandboxes may ask for by its name. They never get it: they see a placeholder, which the gate replaces in
- * requests that it reads (protocol `https`), to these hosts and nowhere else.
+ * A secret that sandboxes never get: they see a placeholder, which the gate replaces in requests that it reads (protocol
+ * `https`), to these hosts and nowhere else.
  */
-export interface SecretRule {
+export interface InjectedRule {
   readonly from: SecretSource;
   /** Names of the servers that get it, on port 443. */
   readonly hosts: readonly string[];
@@ -72,7 +75,53 @@ export interface SecretRule {
   readonly aws?: AwsScope;
 }
 
-/** A secret as one sandbox has it: until the sandbox ends, the time is over, or it is revoked. */
+/**
+ * A secret for programs that need the value itself, such as a private key: a file in SECRETS_FOLDER that the sandbox's user
+ * can read, and nobody in the sandbox can write. Whoever reads it has it.
+ */
+export interface FileRule {
+  /** The value may hold any bytes, line breaks included, and is written as it is: 1 byte to 64 KiB. */
+  readonly from: SecretSource;
+  /** Name of the file, such as `db-password`, `id_ed25519` or `.pgpass`. */
+  readonly file: string;
+  /** Variable in which commands in the sandbox find the path of the file, such as `PGPASSFILE`. Default: none. */
+  readonly env?: string;
+  /** Milliseconds after which the file goes away. Default: as long as its sandbox. */
+  readonly ttlMs?: number;
+}
+
+/** Where the files of secrets are in a sandbox; the place that others give them too. */
+export const SECRETS_FOLDER = '/run/secrets';
+
+/** A secret as a file, as one sandbox has it: until the sandbox ends, the time is over, or it is revoked. */
+export interface FileLease {
+  readonly id: string;
+  readonly secret: string;
+  /** Its name in SECRETS_FOLDER. */
+  readonly file: string;
+  /** Variable that holds its path. */
+  readonly env?: string;
+  /** Wall time in milliseconds since 1970 UTC at which the file goes away; null: with the sandbox. */
+  readonly expiresMs: number | null;
+  /** As of a Lease. */
+  readonly digest: string;
+}
+
+export type AnyLease = Lease | FileLease;
+
+/** How often a secret was used by a sandbox: went with a request of it, or was read for it by the launcher. */
+export interface SecretInfo {
+  readonly secret: string;
+  /** Path in the sandbox of a secret that is a file; null: it is put into requests. */
+  readonly file: string | null;
+  readonly uses: number;
+  /** When it last was, in milliseconds since 1970 UTC; null: never. */
+  readonly lastMs: number | null;
+  /** When the sandbox has it no more, in milliseconds since 1970 UTC; null: when it ends. */
+  readonly expiresMs: number | null;
+}
+
+/** A secret that goes with requests, as one sandbox has it: until the sandbox ends, the time is over, or it is revoked. */
 export interface Lease {
   readonly id: string;
   readonly secret: string;
@@ -91,18 +140,19 @@ export interface Lease {
 }
 
 /** What a sandbox may reach because it may use a secret there. */
-export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<SecretRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
+export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<InjectedRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
   const http = { ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }) };
   return hosts.map((host) => ({ name: `secret ${secret}`, host, port: 443, protocol: 'https', ...(Object.keys(http).length > 0 && { http }) }));
 }
 
 /** Variable of a secret, or the first of two. */
-export function envOf(secret: string, { at, env }: Pick<SecretRule, 'at' | 'env'>): string {
+export function envOf(secret: string, { at, env }: Pick<InjectedRule, 'at' | 'env'>): string {
   return env ?? (at === 'sigv4' ? AWS_ENV : secret.toUpperCase().replace(/[^A-Z0-9]/g, '_'));
 }
 
 /** Names of its variables. */
-export function secretEnvNames(secret: string, rule: Pick<SecretRule, 'at' | 'env'>): readonly string[] {
+export function secretEnvNames(secret: string, rule: SecretRule): readonly string[] {
+  if ('file' in rule) return rule.env === undefined ? [] : [rule.env];
   return Object.keys(leaseEnv({ at: rule.at ?? 'bearer', env: envOf(secret, rule), placeholder: '' }));
 }
 
@@ -156,9 +206,16 @@ const SecretPlace = z.string().refine((place) => {
   return FIELD.test(field) && !FRAMING.has(field.toLowerCase());
 }, 'must be bearer, basic, sigv4, header:NAME or query:NAME');
 
+export const SecretFileName: z.ZodType<string> = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 letters, digits, dot, dash and underscore')
+  .refine((name) => name !== '.' && name !== '..', 'must not be . or ..');
+const EITHER = 'a secret is put into requests to hosts, or is a file: it has hosts or file, and not both';
+/** Fields that say how a secret is put into requests. */
+const OF_REQUESTS = ['hosts', 'at', 'methods', 'paths', 'prefix', 'aws'] as const;
+
 export const SecretRule: z.ZodType<SecretRule> = z.strictObject({
   from: SecretSource,
-  hosts: z.array(HostName).min(1).max(64),
+  file: SecretFileName.exactOptional(),
+  hosts: z.array(HostName).min(1).max(64).exactOptional(),
   at: SecretPlace.exactOptional(),
   methods: z.array(z.string().regex(/^[A-Z]{1,32}$/, 'must be a method in capitals')).min(1).max(32).exactOptional(),
   paths: z.array(z.string().regex(/^\/[\u0021-\u007e]{0,1023}$/, 'must begin with / and be printable ASCII')).min(1).max(64).exactOptional(),
@@ -166,12 +223,26 @@ export const SecretRule: z.ZodType<SecretRule> = z.strictObject({
   prefix: z.string().regex(/^[A-Za-z0-9_.-]{1,32}$/, 'must be 1 to 32 letters, digits, dot, dash and underscore').exactOptional(),
   ttlMs: z.int().min(1_000).max(30 * 86_400_000).exactOptional(),
   aws: AwsScope.exactOptional(),
-}).superRefine(({ at, aws, prefix, env }, context) => {
+}).superRefine((rule, context) => {
+  const { file, hosts, at, aws, prefix, env } = rule;
   const wrong = (field: string, message: string): void => context.addIssue({ code: 'custom', path: [field], message });
+  if (file === undefined && hosts === undefined) wrong('hosts', EITHER);
+  const ofRequests = file === undefined ? undefined : OF_REQUESTS.find((field) => rule[field] !== undefined);
+  if (ofRequests !== undefined) wrong(ofRequests, EITHER);
+  if (file !== undefined) return;
   if (at !== 'sigv4' && aws !== undefined) wrong('aws', 'is of a secret with at: sigv4');
   if (at === 'sigv4' && prefix !== undefined) wrong('prefix', 'is none of at: sigv4, where the placeholder is an access key id');
   if (at === 'sigv4' && env !== undefined && !AwsEnv.safeParse(env).success) wrong('env', 'of at: sigv4 ends in ACCESS_KEY_ID, and the key is beside it in …SECRET_ACCESS_KEY');
 }) as z.ZodType<SecretRule>;
+
+export const FileLease: z.ZodType<FileLease> = z.strictObject({
+  id: LeaseId,
+  secret: SecretName,
+  file: SecretFileName,
+  env: z.string().exactOptional(),
+  expiresMs: z.number().nullable(),
+  digest: z.string(),
+}) as z.ZodType<FileLease>;
 
 export const Lease: z.ZodType<Lease> = z.strictObject({
   id: LeaseId,
@@ -186,3 +257,5 @@ export const Lease: z.ZodType<Lease> = z.strictObject({
   expiresMs: z.number().nullable(),
   digest: z.string(),
 }) as z.ZodType<Lease>;
+
+export const AnyLease: z.ZodType<AnyLease> = z.union([Lease, FileLease]);

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { DENIALS_FOLDER, RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
+import { DENIALS_FOLDER, RESOLV_CONF, SECRETS_FOLDER, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { invalid } from './tar.ts';
 import { fileAt, type Folder } from './tree.ts';
 
@@ -13,11 +13,12 @@ const GROUP = `${AGENT.name}:x:${AGENT.id}:`;
 const ACCOUNTS_BYTES_MAX = 1_048_576;
 
 const TRUST = TRUST_FOLDER.slice(1);
-const DENIALS = DENIALS_FOLDER.slice(1);
+/** What is mounted below run: the denials of the gate, and the files of secrets. */
+const [DENIALS, SECRETS] = [DENIALS_FOLDER.slice(1), SECRETS_FOLDER.slice(1)] as const;
 
 /** Its own modes, because a runtime gives a tmpfs the mode of the folder below it (runc before 1.2). */
 const FOLDERS: Readonly<Record<string, number>> = {
-  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, [TRUST]: 0o755, proc: 0o755, run: 0o755, [DENIALS]: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
+  '': 0o755, '.caisson': 0o755, dev: 0o755, etc: 0o755, [TRUST]: 0o755, proc: 0o755, run: 0o755, [DENIALS]: 0o755, [SECRETS]: 0o755, sys: 0o755, tmp: 0o1777, workspace: 0o700,
 };
 
 /** Files of the layer by path. `read` gives the text of a file of the image, one character per byte. */
@@ -57,7 +58,7 @@ function accounts(root: Folder, read: (content: number) => string, { path, own, 
 
 /** Gives the layer of an image that was unpacked earlier what such layers have by now. */
 export function completeAdditions(at: string): void {
-  for (const name of [TRUST, 'run', DENIALS]) {
+  for (const name of [TRUST, 'run', DENIALS, SECRETS]) {
     mkdirSync(`${at}/${name}`, { recursive: true });
     chmodSync(`${at}/${name}`, 0o755);
   }

@@ -195,7 +195,9 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
     case 'trust':
       return trusted(placement);
     case 'denials':
-      return { mounts: [bind(told(placement), DENIALS_FOLDER)] };
+      return { mounts: [bind(denialsOf(placement), DENIALS_FOLDER)] };
+    case 'secrets':
+      throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount the files of secrets: they are mounted where the launcher alone sees them' });
     case 'workspace':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a persistent workspace: it is mounted where the launcher alone sees it' });
     case 'tmpfs':
@@ -206,7 +208,7 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
 }
 
 /** @throws CaissonError LAUNCH_FAILED */
-function told({ denials }: DockerPlacement): string {
+function denialsOf({ denials }: DockerPlacement): string {
   if (denials === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no place where the gate could say what it refuses' });
   return denials;
 }

@@ -86,7 +86,8 @@ function mounts(spec: IsolationSpec): readonly string[] {
   const terminals = spec.mounts.flatMap((mount) => (mount.kind === 'pts' ? [mount.terminals] : []));
   const trusting = found.includes('trust') ? MOUNTS.toSpliced(MOUNTS.indexOf('init'), 0, 'trust') : MOUNTS;
   const told = found.includes('denials') ? trusting.toSpliced(trusting.indexOf('init'), 0, 'denials') : trusting;
-  const wanted = (terminals.length === 0 ? told : told.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
+  const having = found.includes('secrets') ? told.toSpliced(told.indexOf('init'), 0, 'secrets') : told;
+  const wanted = (terminals.length === 0 ? having : having.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
   const fixed = found.length === wanted.length && found.every((label, index) => label === wanted[index]);
   const room: Readonly<Record<string, number>> = {
     '/dev/shm': spec.limits.memoryBytes,
@@ -98,6 +99,7 @@ function mounts(spec: IsolationSpec): readonly string[] {
     ...(found.includes('trust') && spec.network !== 'gate' ? ['it trusts an authority of its own without a link to the gate'] : []),
     ...(found.includes('denials') && spec.network !== 'gate' ? ['it is told what a gate refuses to which it has no link'] : []),
     ...(fixed ? [] : [`the mounts are ${found.join(', ') || 'none'} and not ${wanted.join(', ')}`]),
+    ...spec.mounts.flatMap((mount) => (mount.kind === 'secrets' && !mount.files.every(({ name }) => isFileName(name)) ? ['a secret of it has a name that is a path'] : [])),
     ...(terminals.every((count) => within(count, TERMINALS_MAX)) ? [] : ['its terminals are not few']),
     ...spec.mounts.flatMap((mount) => {
       if (mount.kind !== 'tmpfs') return [];
@@ -105,6 +107,11 @@ function mounts(spec: IsolationSpec): readonly string[] {
       return sized ? [] : [`${mount.at} is not held to its size`];
     }),
   ];
+}
+
+/** A name in one folder, and not the folder or the one above. */
+function isFileName(name: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(name) && !/^\.{1,2}$/.test(name);
 }
 
 function paths(spec: IsolationSpec): readonly string[] {

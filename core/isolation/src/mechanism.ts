@@ -1,4 +1,4 @@
-import type { Allowed, HostFacts, IsolationSpec, Seccomp } from '@caisson/contract';
+import type { Allowed, HostFacts, IsolationSpec, Seccomp, SecretFileSpec } from '@caisson/contract';
 
 export interface CompileInput {
   readonly id: string;
@@ -18,6 +18,8 @@ export interface CompileInput {
   readonly network?: boolean;
   /** Certificate, as PEM, of an authority that this sandbox alone trusts; only with a link to the gate. Default: there is none. */
   readonly certificate?: string;
+  /** Secrets that it gets as files, and to whom they are leased. Default: there are none. */
+  readonly secrets?: { readonly sandbox: string; readonly files: readonly SecretFileSpec[] };
 }
 
 /** The shape of every kernel mechanism: what was decided in, its own fields of the spec out. */

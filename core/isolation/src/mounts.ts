@@ -11,7 +11,7 @@ const TERMINALS = 16;
  * are terminals only where they are asked for, and few: the kernel does their work in threads of its own, beyond every limit
  * of the sandbox.
  */
-export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals, certificate, network = false }) => ({
+export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals, certificate, network = false, secrets }) => ({
   image,
   readOnlyRoot: true,
   mounts: [
@@ -23,6 +23,7 @@ export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decisio
     ...(image === 'host' ? ([{ kind: 'usr' }, { kind: 'etc' }] as const) : []),
     ...(certificate === undefined ? [] : [{ kind: 'trust', certificate } as const]),
     ...(network ? [{ kind: 'denials' } as const] : []),
+    ...(secrets === undefined ? [] : [{ kind: 'secrets', ...secrets } as const]),
     { kind: 'init' },
     { kind: 'tmpfs', at: '/tmp', bytes: limits.tmpBytes, inodes: limits.inodes },
     workspace === undefined ? { kind: 'tmpfs', at: '/workspace', bytes: limits.workspaceBytes, inodes: limits.inodes } : { kind: 'workspace', workspace },

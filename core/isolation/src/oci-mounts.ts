@@ -1,4 +1,4 @@
-import { CaissonError, DENIALS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, DENIALS_FOLDER, SECRETS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
 
 export interface OciMount {
   readonly destination: string;
@@ -24,6 +24,8 @@ interface Sources {
   readonly trust?: TrustPlace | undefined;
   /** The folder in which the gate says what it has refused to the sandbox, where its spec mounts it. */
   readonly denials?: string | undefined;
+  /** The folder that holds the sandbox's secrets, where its spec mounts them. */
+  readonly secrets?: string | undefined;
 }
 
 /** The mounts of config.md, "Mounts", that one mount of the spec is. Only here does it get a source, and only two of them are the host's. */
@@ -40,7 +42,7 @@ function trustMounts({ trust }: Sources): readonly OciMount[] {
   return [readOnlyBind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => readOnlyBind(source, at))];
 }
 
-function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials }: Sources): OciMount {
+function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials, secrets }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
@@ -60,6 +62,10 @@ function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: P
     case 'denials':
       if (denials === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no place where the gate could say what it refuses' });
       return { destination: DENIALS_FOLDER, type: 'bind', source: denials, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
+    case 'secrets':
+      if (secrets === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'the files of its secrets were not written' });
+      // Of a tmpfs that is mounted noexec, which a user namespace cannot take off.
+      return { destination: SECRETS_FOLDER, type: 'bind', source: secrets, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
     case 'workspace':
       // A source that is empty is no refusal to every runtime: runc takes it for the folder of the bundle.
       if (workspace === undefined) throw new CaissonError('FLOOR_VIOLATED', { violations: 'it mounts a workspace where none is attached' });

@@ -20,6 +20,8 @@ export interface Placement {
   readonly trust?: TrustPlace | undefined;
   /** The folder in which the gate says what it has refused to the sandbox, where the spec mounts it. */
   readonly denials?: string | undefined;
+  /** The folder that holds the files of its secrets, where the spec has any. */
+  readonly secrets?: string | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */

@@ -44,7 +44,7 @@ export async function probeDocker({ dockerHost, cgroup }: { readonly dockerHost:
   return {
     facts: {
       name: 'docker', path, version: answers.Version, guestKernel: 'host', checkpoint: false, controlChannel: true, typicalLaunchMs: TYPICAL_LAUNCH_MS,
-      userInside: 'own', mountsWorkspaces: false, mountsImages: false, networks: true,
+      userInside: 'own', mountsWorkspaces: false, mountsImages: false, networks: true, mountsSecrets: false,
     },
   };
 }

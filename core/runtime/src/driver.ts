@@ -101,6 +101,16 @@ export interface LiveMachine extends Machine {
    * @throws CaissonError CHECKPOINT_UNAVAILABLE, CHECKPOINT_FAILED, SANDBOX_STATE while it is paused
    */
   checkpoint?(folder: string): Promise<void>;
+  /** The secrets that it has as files. Default: it has none. */
+  readonly secrets?: HeldSecrets | undefined;
+}
+
+/** Secrets of a running sandbox that are files, by their leases. */
+export interface HeldSecrets {
+  /** Gives the file the value that the vault has now; it is whole at any time. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE; the file is as it was then */
+  renew(lease: string): Promise<void>;
+  /** Takes the file away. Idempotent. */
+  drop(lease: string): void;
 }
 
 /** An exec that ran when the memory was saved and goes on in the restored sandbox. */

@@ -10,6 +10,7 @@ import type { GateGround } from './gate-link.ts';
 import type { HostImage } from './host-image.ts';
 import type { ImageRoots } from './image-root.ts';
 import { OciDriver } from './oci-driver.ts';
+import type { SecretGround } from './secret-files.ts';
 import { Slots } from './slots.ts';
 
 export interface DriversGround {
@@ -18,6 +19,8 @@ export interface DriversGround {
   readonly images?: ImageRoots;
   /** Makes links to the gate. Default: no sandbox can have one. */
   readonly gate?: GateGround | undefined;
+  /** Has the values of secrets that are files. Default: no sandbox can have one. */
+  readonly secrets?: SecretGround | undefined;
   readonly sandboxes: string;
   readonly runtimes: string;
   readonly cgroupParent: string;

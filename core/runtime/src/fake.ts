@@ -30,7 +30,7 @@ const GOOD_HELLO: Hello = {
 export class FakeDriver implements Driver {
   readonly facts: RuntimeFacts = {
     name: 'fake', path: '/fake', version: '1', guestKernel: 'host', checkpoint: false, controlChannel: true, typicalLaunchMs: 0,
-    userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true,
+    userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true, mountsSecrets: true,
   };
   readonly #script: (command: ProcessSpec) => FakeScript;
   readonly #live = new Set<string>();

@@ -120,7 +120,7 @@ async function probeRuntime(dialect: Dialect, extraPath: readonly string[]): Pro
   const version = dialect.version(stdout);
   if (version === null) return null;
   const { name, guestKernel, checkpoint, typicalLaunchMs } = dialect;
-  return { name, path, version, guestKernel, checkpoint, controlChannel: true, typicalLaunchMs, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true };
+  return { name, path, version, guestKernel, checkpoint, controlChannel: true, typicalLaunchMs, userInside: 'spec', mountsWorkspaces: true, mountsImages: true, networks: true, mountsSecrets: process.getuid?.() === 0 };
 }
 
 async function missingLevels(runtimes: readonly RuntimeFacts[], docker: DockerProbe | null, probe: HostProbe): Promise<HostFacts['missing']> {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { DENIALS_FOLDER, RESOLV_CONF, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
+import { DENIALS_FOLDER, RESOLV_CONF, SECRETS_FOLDER, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { DOCKER_WRITES } from '@caisson/isolation';
 
 /**
@@ -35,7 +35,7 @@ const FILES: Readonly<Record<string, string>> = {
   'etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 };
 
-const FOLDERS = ['.caisson', 'dev', TRUST_FOLDER.slice(1), 'home', 'mnt', 'opt', 'proc', 'root', 'run', 'srv', 'sys', 'tmp', 'usr', 'var/tmp', 'var/lib', 'var/log', 'workspace'];
+const FOLDERS = ['.caisson', 'dev', TRUST_FOLDER.slice(1), 'home', 'mnt', 'opt', 'proc', 'root', SECRETS_FOLDER.slice(1), 'srv', 'sys', 'tmp', 'usr', 'var/tmp', 'var/lib', 'var/log', 'workspace'];
 const LINKS = { bin: 'usr/bin', sbin: 'usr/sbin', lib: 'usr/lib', lib64: 'usr/lib64', 'etc/mtab': '/proc/mounts', 'etc/os-release': '../usr/lib/os-release' };
 const COPIED = ['etc/ld.so.cache', 'etc/ld.so.conf', 'etc/alternatives', 'etc/ssl/certs', 'etc/localtime', 'etc/timezone', 'etc/debian_version', 'etc/mime.types', 'etc/protocols', 'etc/services'];
 

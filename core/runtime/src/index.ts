@@ -5,7 +5,7 @@ export { probeHost } from './host-facts.ts';
 export { Cores, onlineProcessors } from './cores.ts';
 export { DockerDriver } from './docker-driver.ts';
 export { splitStream } from './docker-stream.ts';
-export { openDrivers, type Drivers } from './drivers.ts';
+export { openDrivers, type Drivers, type DriversGround } from './drivers.ts';
 export type { Driver, Exec, ExecEnd, ExecEvents, ExecReport, LaunchOptions, LiveMachine, Machine, OutputStream, ProcessSpec, RestoreOptions } from './driver.ts';
 export { FakeDriver, type FakeScript } from './fake.ts';
 export { sweepDenials } from './denials-folder.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { IsolationSpec, LayerId, SandboxId, TerminalSize, type LiveUsage, type Usage } from '@caisson/contract';
+import { IsolationSpec, LayerId, LeaseId, SandboxId, TerminalSize, type LiveUsage, type Usage } from '@caisson/contract';
 import { End, Hello, ProcessSpec, User } from './messages.ts';
 import type { KeptEnd, KeptExecInfo, KeptHead, KeptInfo, KeptReport } from './kept.ts';
 
@@ -30,6 +30,8 @@ export const KEEPER_VERBS = {
   pause: Named,
   resume: Named,
   usage: Named,
+  renewSecret: z.strictObject({ id: SandboxId, lease: LeaseId }),
+  dropSecret: z.strictObject({ id: SandboxId, lease: LeaseId }),
   close: z.strictObject({ id: SandboxId, why: z.string().max(1024).nullable() }),
   /** Answered when the sandbox has ended. */
   ended: Named,

@@ -97,6 +97,16 @@ export class RemoteKeeper implements Disposable {
     return this.#call('usage', { id }, LiveUsageReply);
   }
 
+  /** Has the launcher take the value of a secret that is a file anew from the vault. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE, SANDBOX_NOT_FOUND */
+  renewSecret(id: string, lease: string): Promise<void> {
+    return this.#tell('renewSecret', { id, lease });
+  }
+
+  /** Has the launcher take the file of a secret away. Resolves when it is gone. @throws CaissonError SANDBOX_NOT_FOUND */
+  dropSecret(id: string, lease: string): Promise<void> {
+    return this.#tell('dropSecret', { id, lease });
+  }
+
   /** Resolves when nothing of it runs and its workspace is free. */
   close(id: string, why: string | null = null): Promise<Usage> {
     return this.#call('close', { id, why }, UsageReply);

@@ -98,6 +98,8 @@ function keeperVerbs(keeper: Keeper): Verbs {
     pause: ({ id }) => keeper.get(id).pause(),
     resume: ({ id }) => keeper.get(id).resume(),
     usage: ({ id }) => keeper.get(id).usage(),
+    renewSecret: async ({ id, lease }) => (await keeper.started(id)).renewSecret(lease),
+    dropSecret: async ({ id, lease }) => (await keeper.started(id)).dropSecret(lease),
     close: ({ id, why }) => keeper.close(id, why),
     ended: ({ id }) => keeper.ended(id),
     start: async ({ id, exec, memo, process }) => keeper.get(id).start(exec, memo, process),

@@ -213,6 +213,12 @@ export class Keeper implements AsyncDisposable {
     return kept;
   }
 
+  /** As `get`, once its start is over: what changes a sandbox must not miss one that is being started. @throws CaissonError SANDBOX_NOT_FOUND */
+  async started(id: string): Promise<Kept> {
+    await this.#launching.get(id)?.catch(() => undefined);
+    return this.get(id);
+  }
+
   /** Resolves when the sandbox has ended and its workspace is free. @throws CaissonError SANDBOX_NOT_FOUND */
   ended(id: string): Promise<Usage> {
     this.get(id);

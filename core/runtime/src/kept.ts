@@ -175,6 +175,16 @@ export class Kept {
     this.#execs.set(as, Object.assign(kept, { memo }));
   }
 
+  /** Has the file of a secret take the value that the vault has now. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE */
+  async renewSecret(lease: string): Promise<void> {
+    if (this.#machine.secrets === undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox: this.id, secret: lease });
+    await this.#machine.secrets.renew(lease);
+  }
+
+  dropSecret(lease: string): void {
+    this.#machine.secrets?.drop(lease);
+  }
+
   /** Saves the memory of all its processes as a folder that must not exist. @throws CaissonError CHECKPOINT_… */
   async checkpoint(folder: string): Promise<void> {
     if (this.#machine.checkpoint === undefined) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: this.#level, why: `${this.#machine.runtime} cannot save processes` });

@@ -16,6 +16,7 @@ import { makeImageRoot, removeImageRoot, type HeldImage, type ImageRoots } from 
 import { Lanes, type LaneExec } from './lanes.ts';
 import { frozen, OciMachine, type Hold, type OciMachineParts } from './oci-machine.ts';
 import { startRuntime } from './runtime-process.ts';
+import { mountSecrets, unmountSecrets, type SecretFiles, type SecretGround } from './secret-files.ts';
 import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
 import { writeTrust } from './trust.ts';
@@ -30,6 +31,8 @@ export interface OciGround {
   readonly images?: ImageRoots | undefined;
   /** Makes links to the gate. Default: no sandbox can have one. */
   readonly gate?: GateGround | undefined;
+  /** Has the values of secrets that are files. Default: no sandbox can have one. */
+  readonly secrets?: SecretGround | undefined;
   /** Holds one folder per sandbox: its bundle, and the proof that it may have left something behind. */
   readonly sandboxes: string;
   /** Holds one folder per runtime for the runtime's own state. */
@@ -152,6 +155,7 @@ export class OciDriver implements Driver {
     });
     let slot: number | null = null;
     let lanes: Lanes | undefined;
+    let secrets: SecretFiles | undefined;
     try {
       const taken = this.#ground.slots.take();
       slot = taken.slot;
@@ -161,7 +165,9 @@ export class OciDriver implements Driver {
       const trust = await writeTrust(spec, { root: root.path ?? this.#ground.image.rootfs, bundle: placed.bundle });
       const link = placed.network ? await linkToGate(this.#ground.gate, { slot: taken.slot, folder: placed.bundle }) : null;
       const denials = link === null ? undefined : await this.#denials(link);
-      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials });
+      // The second id of the slot is the sandbox's user; the first is root inside, which nothing runs as.
+      secrets = await mountSecrets(spec, { bundle: placed.bundle, uid: taken.hostUid + 1, ground: this.#ground.secrets });
+      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials, secrets: secrets?.folder });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
       const hello = await lanes.hello;
@@ -177,17 +183,19 @@ export class OciDriver implements Driver {
         memory: this.#memory(spec, placed),
         hold: this.#hold(placed),
         cores: this.#ground.cores,
+        secrets,
         release: () => this.#releaseLater(placed, taken.slot),
       });
       return { machine, adopted: begun.adopted };
     } catch (error) {
       lanes?.destroy();
+      secrets?.[Symbol.dispose]();
       await this.#release(placed, slot);
       throw signal.aborted ? signal.reason : launchFailed(error);
     }
   }
 
-  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns' | 'denials'>): Promise<void> {
+  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns' | 'denials' | 'secrets'>): Promise<void> {
     const { host, image, cgroupParent } = this.#ground;
     const config = toOci(spec, {
       ...image,
@@ -232,6 +240,7 @@ export class OciDriver implements Driver {
     this.#held.get(placed.id)?.[Symbol.dispose]();
     this.#held.delete(placed.id);
     await unlinkGate(placed.bundle);
+    await unmountSecrets(placed.bundle);
     await rm(placed.bundle, { recursive: true, force: true });
     const { gate } = this.#ground;
     if (gate !== undefined && placed.network && slot !== null) await removeDenialsFolder(gate.denials, addressOf(slot)); // the next with this address has its own

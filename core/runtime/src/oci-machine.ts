@@ -3,7 +3,7 @@ import { CaissonError, type IsolationSpec, type LiveUsage, type Usage } from '@c
 import { freeze, killAll, readCpuMs, readLiveUsage, readUsage, thaw, type Cgroup } from './cgroup.ts';
 import { saveCheckpoint, type CheckpointMaker, type SavedExec } from './checkpoint.ts';
 import { confineTo, throttledPeriods, type Cores } from './cores.ts';
-import type { Exec, ExecEvents, ExecReport, LiveMachine, Machine, ProcessSpec } from './driver.ts';
+import type { Exec, ExecEvents, ExecReport, HeldSecrets, LiveMachine, Machine, ProcessSpec } from './driver.ts';
 import type { Hello } from './hello.ts';
 import type { LaneExec, Lanes, LanesState } from './lanes.ts';
 import { Stopwatch } from './stopwatch.ts';
@@ -31,6 +31,8 @@ export interface OciMachineParts {
   readonly hold: Hold;
   /** The processors of the host, shared by all sandboxes of the launcher. */
   readonly cores: Cores;
+  /** Its files of secrets. They go when it has ended. */
+  readonly secrets?: (HeldSecrets & Disposable) | undefined;
   /** Starts the clean-up of files and cgroups, once. */
   release(): void;
 }
@@ -62,6 +64,7 @@ export class OciMachine implements LiveMachine {
   readonly address: string | null;
   readonly hello: Hello;
   readonly gone: Promise<void>;
+  readonly secrets: HeldSecrets | undefined;
   readonly #parts: OciMachineParts;
   readonly #watched = new Map<number, Watched>();
   /** What starting took, of the runtime and its kernel: no command has used that. Null when the group is gone. */
@@ -79,7 +82,9 @@ export class OciMachine implements LiveMachine {
     this.address = parts.address;
     this.hello = parts.hello;
     this.gone = parts.lanes.gone;
+    this.secrets = parts.secrets;
     this.#parts = parts;
+    void this.gone.finally(() => parts.secrets?.[Symbol.dispose]());
     this.#startCpuMs = readCpuMs(parts.group);
   }
 
@@ -131,6 +136,7 @@ export class OciMachine implements LiveMachine {
   async checkpoint(folder: string): Promise<void> {
     const { memory, spec } = this.#parts;
     if (memory === undefined) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: spec.level, why: `${this.runtime} cannot save processes` });
+    if (spec.mounts.some(({ kind }) => kind === 'secrets')) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: spec.level, why: 'processes of a sandbox that has files of secrets may hold what they read' });
     if (this.#paused) throw new CaissonError('SANDBOX_STATE', { sandbox: spec.id, state: 'paused', detail: 'memory is saved while the sandbox runs' });
     if (this.#saving !== undefined) throw new CaissonError('CHECKPOINT_FAILED', { detail: 'another checkpoint of this sandbox is under way' });
     this.#saving = this.#save(folder, memory).finally(() => (this.#saving = undefined));

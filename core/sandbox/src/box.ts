@@ -3,7 +3,7 @@ import {
   type SandboxEvent, type SandboxInfo, type SandboxState,
 } from '@caisson/contract';
 import type { AllowedSandbox } from '@caisson/authority';
-import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
+import { NO_CREDENTIALS, secretNames, type Credentials } from './credentials.ts';
 import type { SnapshotInfo } from './service.ts';
 
 /** One command in a sandbox that stays. */
@@ -218,7 +218,7 @@ export class Box {
       notEnforced,
       terminals: request.terminals ?? true,
       network: this.network,
-      secrets: this.credentials.leases.map(({ secret }) => secret),
+      secrets: secretNames(this.credentials),
       workspace,
       createdMs,
       endedMs: this.#endedMs,

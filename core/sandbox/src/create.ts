@@ -4,7 +4,7 @@ import { compile } from '@caisson/isolation';
 import type { KeptInfo } from '@caisson/runtime';
 import { attest } from './attest.ts';
 import { Box, type BoxEnding, type BoxFacts } from './box.ts';
-import { credentialsFor, effective, releaseSecrets, speaks, withNetwork } from './credentials.ts';
+import { credentialsFor, effective, granted, releaseSecrets, withNetwork, type Granted } from './credentials.ts';
 import { freshId } from './ids.ts';
 import { noteOf } from './note.ts';
 import { recordIntent, recordOutcome } from './on-record.ts';
@@ -44,7 +44,7 @@ export interface Creation {
  */
 export async function create(creation: Creation, rooms: StayRooms): Promise<Box> {
   const { caller, key, asked } = creation;
-  const request = withNetwork(creation.request);
+  const request = withNetwork(creation.request, rooms.policy.value);
   const timings = startTimings(rooms.now);
   const salt = rooms.randomBytes(32).toString('hex');
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
@@ -146,6 +146,7 @@ async function makeWorkspace({ workspace, decision: { limits }, request }: BoxFa
 
 /** Starts what is behind a sandbox: compile → launch → attest. Called when it is made, and again when it is restored. */
 export async function start(box: Box, rooms: StayRooms, timings: Timings, checkpoint: string | null = null): Promise<KeptInfo> {
+  if (checkpoint !== null && box.credentials.hadFiles === true) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: box.facts.decision.level, why: 'what goes on from saved memory cannot be given files of secrets' });
   const spec = await compileFor(box, checkpoint !== null, rooms);
   box.spec = canonicalDigest(spec as unknown as Json);
   timings.mark('compile');
@@ -174,11 +175,11 @@ export async function attested(kept: KeptInfo, spec: IsolationSpec, rooms: StayR
 }
 
 async function compileFor(box: Box, fromMemory: boolean, rooms: StayRooms): Promise<IsolationSpec> {
-  const { facts: { decision, workspace, image, request }, machine: id, credentials } = box;
-  return specFor({ id, ...(fromMemory ? { hostname: id } : {}), decision, workspace: workspace.id, image, ...speaks(request, credentials), terminals: request.terminals ?? true }, rooms);
+  const { facts: { id: sandbox, decision, workspace, image, request }, machine: id, credentials } = box;
+  return specFor({ id, ...(fromMemory ? { hostname: id } : {}), decision, workspace: workspace.id, image, ...granted(request, credentials, { sandbox, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
 }
 
-interface SpecParts {
+interface SpecParts extends Granted {
   readonly id: string;
   /** Of a sandbox that goes on from saved memory: the sign by which its programs can tell. */
   readonly hostname?: string;
@@ -186,9 +187,6 @@ interface SpecParts {
   readonly workspace: string;
   readonly image: IsolationSpec['image'];
   readonly terminals: boolean;
-  readonly network: boolean;
-  /** Of an authority that it alone trusts. */
-  readonly certificate?: string;
 }
 
 /** @throws CaissonError what the host lacks */

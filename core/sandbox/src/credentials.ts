@@ -1,11 +1,18 @@
-import { CaissonError, certifies, leaseEnv, protocolOf, rulesForSecret, TRUST_ENV, type CertificateAuthority, type EgressRule, type Lease, type NetworkPolicy, type NetworkRequest, type RunRequest } from '@caisson/contract';
+import {
+  CaissonError, certifies, leaseEnv, protocolOf, rulesForSecret, SECRETS_FOLDER, TRUST_ENV, type CertificateAuthority, type EgressRule, type FileLease, type Lease, type NetworkPolicy, type NetworkRequest, type Policy, type RunRequest,
+  type SecretFileSpec,
+} from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
-/** What the gate needs beside the rules of a sandbox to read its requests, and to put secrets into them. */
+/** What a sandbox has of secrets: what the gate needs beside its rules to read its requests and to put them into these, and files. */
 export interface Credentials {
   /** Null: none of its requests is read by TLS, and none ever will be. */
   readonly authority: CertificateAuthority | null;
   readonly leases: readonly Lease[];
+  /** Default, of one that a former control noted: none. */
+  readonly files?: readonly FileLease[];
+  /** Whether it ever had a file: what has read one may hold the value, also when the file is gone. */
+  readonly hadFiles?: boolean;
 }
 
 export const NO_CREDENTIALS: Credentials = { authority: null, leases: [] };
@@ -17,20 +24,29 @@ interface Asked {
   readonly expiresMs: number;
 }
 
-/** A request with the network that its secrets are for: whoever asks for a secret asks to speak. */
-export function withNetwork<T extends Pick<RunRequest, 'network' | 'secrets'>>(request: T): T {
-  return request.network === undefined && (request.secrets ?? []).length > 0 ? { ...request, network: { rules: [] } } : request;
+/** A request with the network that its secrets are for: whoever asks for a secret asks to speak, but for one that is a file. */
+export function withNetwork<T extends Pick<RunRequest, 'network' | 'secrets'>>(request: T, { secrets = {} }: Pick<Policy, 'secrets'>): T {
+  const speaking = (request.secrets ?? []).some((name) => !isFileSecret(secrets, name));
+  return request.network === undefined && speaking ? { ...request, network: { rules: [] } } : request;
+}
+
+function isFileSecret(secrets: NonNullable<Policy['secrets']>, name: string): boolean {
+  const rule = Object.hasOwn(secrets, name) ? secrets[name] : undefined;
+  return rule !== undefined && 'file' in rule;
 }
 
 /** Leases what a sandbox asks for, and makes the authority by which the gate reads its requests. All of it or nothing. @throws CaissonError SECRET_… */
 export async function credentialsFor({ sandbox, request: { network, secrets = [] }, expiresMs }: Asked, rooms: Pick<Rooms, 'gate' | 'vault' | 'policy'>): Promise<Credentials> {
-  if (network === undefined) return NO_CREDENTIALS;
-  const leases = secrets.length === 0 ? [] : await rooms.vault.lease({ sandbox, secrets, expiresMs });
+  const held = secrets.length === 0 ? [] : await rooms.vault.lease({ sandbox, secrets, expiresMs });
+  const leases = held.flatMap((lease) => ('file' in lease ? [] : [lease]));
+  const files = held.flatMap((lease) => ('file' in lease ? [lease] : []));
+  const having = { leases, ...(files.length > 0 && { files, hadFiles: true }) };
+  if (network === undefined) return { authority: null, ...having };
   const names = certified(effective(network, leases), rooms.policy.value.network);
   try {
-    return { authority: names.length === 0 ? null : await rooms.gate.certify({ sandbox, names, expiresMs }), leases };
+    return { authority: names.length === 0 ? null : await rooms.gate.certify({ sandbox, names, expiresMs }), ...having };
   } catch (error) {
-    await releaseSecrets(sandbox, { leases }, rooms);
+    await releaseSecrets(sandbox, having, rooms);
     throw error;
   }
 }
@@ -53,17 +69,34 @@ export function mustCertify(sandbox: string, { authority }: Credentials, network
   if (host !== undefined) throw new CaissonError('EGRESS_UNCERTIFIED', { sandbox, host, names: authority?.names.join(', ') ?? 'no host' });
 }
 
-/** What commands find in their environment: the placeholders, and where the list of authorities is for programs that do not look where the system has it. */
-export function credentialEnv({ authority, leases }: Credentials): Readonly<Record<string, string>> {
-  return { ...(authority !== null && TRUST_ENV), ...Object.fromEntries(leases.flatMap((lease) => Object.entries(leaseEnv(lease)))) };
+/** What commands find in their environment: the placeholders, the paths of files, and where the list of authorities is for programs that do not look where the system has it. */
+export function credentialEnv({ authority, leases, files = [] }: Credentials): Readonly<Record<string, string>> {
+  return {
+    ...(authority !== null && TRUST_ENV),
+    ...Object.fromEntries(leases.flatMap((lease) => Object.entries(leaseEnv(lease)))),
+    ...Object.fromEntries(files.flatMap(({ env, file }) => (env === undefined ? [] : [[env, `${SECRETS_FOLDER}/${file}`]]))),
+  };
 }
 
-/** What a spec says of the network of a sandbox. */
-export function speaks({ network }: Pick<RunRequest, 'network'>, { authority }: Credentials): { readonly network: boolean; readonly certificate?: string } {
-  return { network: network !== undefined, ...(authority !== null && { certificate: authority.certificate }) };
+/** What a spec says of the network and the secrets of a sandbox. */
+export interface Granted {
+  readonly network: boolean;
+  readonly certificate?: string;
+  readonly secrets?: { readonly sandbox: string; readonly files: readonly SecretFileSpec[] };
+}
+
+/** What a spec that starts now says; a file whose time is over is not in it. */
+export function granted({ network }: Pick<RunRequest, 'network'>, { authority, files = [] }: Credentials, { sandbox, nowMs }: { readonly sandbox: string; readonly nowMs: number }): Granted {
+  const there = files.filter(({ expiresMs }) => expiresMs === null || expiresMs > nowMs).map(({ file, id }) => ({ name: file, lease: id }));
+  return { network: network !== undefined, ...(authority !== null && { certificate: authority.certificate }), ...(there.length > 0 && { secrets: { sandbox, files: there } }) };
+}
+
+/** Names of the secrets that a sandbox has. */
+export function secretNames({ leases, files = [] }: Credentials): readonly string[] {
+  return [...leases, ...files].map(({ secret }) => secret);
 }
 
 /** Nothing is leased any more to a sandbox that has ended; what the vault cannot be told now ends with its time. */
-export async function releaseSecrets(sandbox: string, { leases }: Pick<Credentials, 'leases'>, rooms: Pick<Rooms, 'vault'>): Promise<void> {
-  if (leases.length > 0) await rooms.vault.release(sandbox).catch(() => undefined);
+export async function releaseSecrets(sandbox: string, { leases, files = [] }: Pick<Credentials, 'leases' | 'files'>, rooms: Pick<Rooms, 'vault'>): Promise<void> {
+  if (leases.length > 0 || files.length > 0) await rooms.vault.release(sandbox).catch(() => undefined);
 }

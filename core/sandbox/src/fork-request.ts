@@ -1,5 +1,6 @@
 import type { CreateRequest, Json } from '@caisson/contract';
 import type { Box } from './box.ts';
+import { secretNames } from './credentials.ts';
 import { canonicalDigest } from './record.ts';
 import type { ForkRequest } from './service.ts';
 
@@ -10,7 +11,7 @@ export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'
 
 /** What a fork of a sandbox is made with: what it asks for, and else the rules of the network and the secrets that its original has by now, leased anew. */
 export function made(box: Box, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
-  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }), ...(fork.secrets === undefined && { secrets: box.credentials.leases.map(({ secret }) => secret) }) };
+  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }), ...(fork.secrets === undefined && { secrets: secretNames(box.credentials) }) };
 }
 
 /** What a fork takes over of the request that made its original: all but the original's name, and what it started from. */

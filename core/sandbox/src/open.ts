@@ -6,7 +6,7 @@ import { decide } from '@caisson/authority';
 import { compile, type Refusal } from '@caisson/isolation';
 import type { ExecReport, Machine } from '@caisson/runtime';
 import { attest } from './attest.ts';
-import { credentialEnv, credentialsFor, effective, NO_CREDENTIALS, releaseSecrets, speaks, withNetwork, type Credentials } from './credentials.ts';
+import { credentialEnv, credentialsFor, effective, granted, NO_CREDENTIALS, releaseSecrets, withNetwork, type Credentials } from './credentials.ts';
 import { denied, endingOf, failed, refused } from './ending.ts';
 import { freshId } from './ids.ts';
 import { Output } from './output.ts';
@@ -40,7 +40,7 @@ const NOT_STARTED = { usage: NOTHING_USED, written: NOTHING_WRITTEN, level: { de
  * whatever goes wrong is the call's ending, and everything that was opened is closed on every path.
  */
 export async function open(asked: RunRequest, client: Client, rooms: Rooms): Promise<RunResult> {
-  const request = withNetwork(asked);
+  const request = withNetwork(asked, rooms.policy.value);
   const timings = startTimings(rooms.now);
   const id = freshId('sbx', rooms.randomBytes);
   const salt = rooms.randomBytes(32).toString('hex');
@@ -137,7 +137,7 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
 
 /** A level that is missing may have become available since the host was measured: gVisor may have been built. */
 async function compileFor({ id, decision, request }: Call, credentials: Credentials, rooms: Rooms): Promise<IsolationSpec | Refusal> {
-  const input = { id, decision, seccomp: rooms.seccomp, ...speaks(request, credentials) };
+  const input = { id, decision, seccomp: rooms.seccomp, ...granted(request, credentials, { sandbox: id, nowMs: rooms.wallMs() }) };
   const first = compile({ ...input, host: await rooms.host({ again: false }) });
   if (!('refused' in first) || first.refused.code !== 'LEVEL_UNAVAILABLE') return first;
   return compile({ ...input, host: await rooms.host({ again: true }) });

@@ -1,4 +1,4 @@
-import type { ApprovalAnswer, Decided, HeldAttempt, CertificateAuthority, EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Lease, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
+import type { AnyLease, ApprovalAnswer, Decided, HeldAttempt, CertificateAuthority, EntryDraft, EvidenceLog, HostFacts, IsolationSpec, Lease, NetworkRequest, NetworkState, Policy, Seccomp } from '@caisson/contract';
 import type { Machine, OutputStream } from '@caisson/runtime';
 
 /** Everything a call needs of the other rooms. */
@@ -33,7 +33,11 @@ export interface Admission {
 /** Secrets, which control knows by their names. */
 export interface VaultRoom {
   /** All of them or none; asked again, the same. @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE */
-  lease(asked: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly Lease[]>;
+  lease(asked: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly AnyLease[]>;
+  /** Tells the vault of leases that a control before this one was given: it may be another than theirs. */
+  adopt(held: { readonly sandbox: string; readonly leases: readonly AnyLease[] }): Promise<void>;
+  /** What a sandbox has, and how often each was given away. @throws CaissonError SECRET_UNAVAILABLE */
+  list(sandbox: string): Promise<readonly { readonly lease: AnyLease; readonly uses: number; readonly lastMs: number | null }[]>;
   /** Forgets what was leased to a sandbox. Idempotent. */
   release(sandbox: string): Promise<void>;
   /** @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE */

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import {
-  CaissonError, canonicalJson, type ApprovalAnswer, type Decided, type HeldAttempt, type CreateRequest, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type LiveUsage, type NetworkInfo, type NetworkRequest, type SandboxInfo,
+  CaissonError, canonicalJson, type ApprovalAnswer, type Decided, type HeldAttempt, type CreateRequest, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type LiveUsage, type NetworkInfo, type NetworkRequest, type SandboxInfo, type SecretInfo,
   type TerminalSize,
 } from '@caisson/contract';
 import { decideRenewal, sandboxRules } from '@caisson/authority';
@@ -12,7 +12,7 @@ import { Expiry } from './expiry.ts';
 import { digestOf, forkOf, made as madeOf } from './fork-request.ts';
 import { freshId } from './ids.ts';
 import { changeNetwork, networkOf } from './network.ts';
-import { revokeSecret, rotateSecret } from './secrets.ts';
+import { revokeSecret, rotateSecret, secretsIn } from './secrets.ts';
 import { noteOf } from './note.ts';
 import { canonicalDigest } from './record.ts';
 import { restore } from './restore.ts';
@@ -194,6 +194,10 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     return decideApproval({ approval, answer, caller }, this.#rooms);
   }
 
+  async secrets(sandbox: string): Promise<readonly SecretInfo[]> {
+    return secretsIn(this.#find(sandbox), this.#rooms);
+  }
+
   async revokeSecret(sandbox: string, secret: string, { caller }: Asking): Promise<SandboxInfo> {
     return revokeSecret(this.#find(sandbox), { secret, caller }, this.#rooms);
   }
@@ -337,6 +341,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   async #snapshot(box: Box, { label, memory = false }: SnapshotOptions, caller: string): Promise<SnapshotInfo> {
     if (box.state !== 'paused' || memory) box.mustBe('running', memory ? 'a snapshot of its memory' : 'a snapshot');
     if (memory && box.network !== null) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: box.facts.decision.level, why: 'a sandbox that has a network has connections, which no other can go on with' });
+    if (memory && box.credentials.hadFiles === true) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: box.facts.decision.level, why: 'processes of a sandbox that has had files of secrets may hold what they read' });
     const layer = freshId('lay', this.#rooms.randomBytes);
     await this.#rooms.evidence.append(lifecycle(box.facts.id, 'snapshot', { caller, layer, memory }));
     return takeSnapshot(box, { layer, memory, ...(label === undefined ? {} : { label }) }, this.#rooms);

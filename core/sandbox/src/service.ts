@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ApprovalAnswer, Decided, HeldAttempt, CreateRequest, ExecEvent, ExecInfo, ExecRequest, LiveUsage, NetworkInfo, NetworkRequest, SandboxInfo, TerminalSize } from '@caisson/contract';
+import type { ApprovalAnswer, Decided, HeldAttempt, CreateRequest, ExecEvent, ExecInfo, ExecRequest, LiveUsage, NetworkInfo, NetworkRequest, SandboxInfo, SecretInfo, TerminalSize } from '@caisson/contract';
 
 /** Who asks, and how the answer to a repeated request is found again. */
 export interface Asking {
@@ -42,6 +42,8 @@ export interface SandboxService {
   approvals(): Promise<readonly HeldAttempt[]>;
   /** @throws CaissonError APPROVAL_NOT_FOUND, EVIDENCE_UNAVAILABLE, NETWORK_UNAVAILABLE */
   decideApproval(approval: string, answer: ApprovalAnswer, asking: Asking): Promise<Decided>;
+  /** The secrets that a sandbox may use now, and how often each was used. @throws CaissonError SANDBOX_NOT_FOUND, SECRET_UNAVAILABLE, NETWORK_UNAVAILABLE */
+  secrets(sandbox: string): Promise<readonly SecretInfo[]>;
   /** Takes a secret from a sandbox now. @throws CaissonError SANDBOX_NOT_FOUND, LEASE_NOT_FOUND, EVIDENCE_UNAVAILABLE */
   revokeSecret(sandbox: string, secret: string, asking: Asking): Promise<SandboxInfo>;
   /** Takes the value of a secret anew from where it comes, for every sandbox that has it. Resolves to their ids. @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE */

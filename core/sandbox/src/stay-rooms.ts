@@ -19,6 +19,10 @@ export interface KeeperRoom {
   pause(machine: string): Promise<void>;
   resume(machine: string): Promise<void>;
   usage(machine: string): Promise<LiveUsage>;
+  /** Has the file of a secret take the value that the vault has now. @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE, SANDBOX_NOT_FOUND */
+  renewSecret(machine: string, lease: string): Promise<void>;
+  /** Resolves when the file of a secret is gone. @throws CaissonError SANDBOX_NOT_FOUND */
+  dropSecret(machine: string, lease: string): Promise<void>;
   close(machine: string, why?: string | null): Promise<Usage>;
   ended(machine: string): Promise<Usage>;
   start(machine: string, exec: string, memo: string, process: ProcessSpec): Promise<void>;

@@ -66,9 +66,9 @@ export class WarmPool implements AsyncDisposable {
 
   /** A prepared sandbox that is what was asked for and decided, or null. */
   claim(request: CreateRequest, decision: AllowedSandbox, image: IsolationSpec['image']): Prepared | null {
-    // A workspace that outlives the sandbox, or has content, is not there before somebody asks for it; nor is a network.
+    // A workspace that outlives the sandbox, or has content, is not there before somebody asks for it; nor is a network or a secret.
     this.open();
-    if (request.workspace !== undefined || request.from !== undefined || request.network !== undefined || this.#options.most === 0) return null;
+    if (request.workspace !== undefined || request.from !== undefined || request.network !== undefined || (request.secrets ?? []).length > 0 || this.#options.most === 0) return null;
     const kind = this.#kind(decision, image, request.terminals ?? true);
     kind.claims.push(this.#rooms.wallMs());
     this.#schedule(QUIET_MS);

@@ -1,5 +1,5 @@
-export { RemoteValues, RemoteVault } from './remote.ts';
-export { resolveSource, type Ground } from './source.ts';
+export { RemoteFiles, RemoteValues, RemoteVault } from './remote.ts';
+export { judgeFile, resolveSource, type Ground } from './source.ts';
 export type { Resolved } from './resolved.ts';
-export { serveValues, serveVault } from './serve.ts';
+export { serveFiles, serveValues, serveVault } from './serve.ts';
 export { Vault, type LeaseUse, type Restored } from './vault.ts';

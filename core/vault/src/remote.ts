@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, problem, type Lease } from '@caisson/contract';
+import { CaissonError, problem, type AnyLease, type Lease } from '@caisson/contract';
 import { AGAIN_MS, askPatiently, Caller } from '@caisson/wire';
-import type { LeaseUse, Restored } from './vault.ts';
+import type { FileValue, LeaseUse, Restored } from './vault.ts';
 
 /** Pause before a secret that could not be had again for a lease is looked up once more. */
 const RETRY_MS = 1_000;
@@ -10,7 +10,7 @@ const SILENT = 'the vault does not answer';
 /** The vault, from control. A vault that is started anew holds nothing, and is told of every lease again. */
 export class RemoteVault implements Disposable {
   readonly #caller: Caller;
-  readonly #known = new Map<string, ReadonlyMap<string, Lease>>();
+  readonly #known = new Map<string, ReadonlyMap<string, AnyLease>>();
   readonly #disposed = new AbortController();
   readonly #persisting = new Set<string>();
   #holding = false;
@@ -20,12 +20,12 @@ export class RemoteVault implements Disposable {
   }
 
   /** @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE, LEASE_NOT_FOUND when one was revoked or the sandbox released meanwhile */
-  async lease(asked: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number | null }): Promise<readonly Lease[]> {
+  async lease(asked: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number | null }): Promise<readonly AnyLease[]> {
     const { sandbox, secrets } = asked;
     if (secrets.length === 0) return [];
     if (!this.#known.has(sandbox)) this.#known.set(sandbox, new Map()); // from now on there is something to release
     try {
-      const leases = (await this.#ask('lease', asked, secrets[0] ?? '')) as readonly Lease[];
+      const leases = (await this.#ask('lease', asked, secrets[0] ?? '')) as readonly AnyLease[];
       if (!this.#known.has(sandbox)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: secrets[0] ?? '' });
       this.#remember(sandbox, leases);
       return leases;
@@ -36,7 +36,7 @@ export class RemoteVault implements Disposable {
   }
 
   /** Leases that a control before this one was given. Those that cannot be had now are tried again as long as they last. */
-  async adopt({ sandbox, leases }: { readonly sandbox: string; readonly leases: readonly Lease[] }): Promise<Restored> {
+  async adopt({ sandbox, leases }: { readonly sandbox: string; readonly leases: readonly AnyLease[] }): Promise<Restored> {
     if (leases.length === 0) return { leases: [], refused: [] };
     this.#remember(sandbox, leases);
     const restored = await this.#restore(sandbox).catch(() => null);
@@ -72,7 +72,7 @@ export class RemoteVault implements Disposable {
     return askPatiently(this.#caller, { verb, parameters, silent: () => new CaissonError('SECRET_UNAVAILABLE', { secret, detail: SILENT }) }, this.#disposed.signal);
   }
 
-  #remember(sandbox: string, leases: readonly Lease[]): void {
+  #remember(sandbox: string, leases: readonly AnyLease[]): void {
     this.#known.set(sandbox, new Map([...(this.#known.get(sandbox) ?? []), ...leases.map((lease) => [lease.secret, lease] as const)]));
     void this.#hold();
   }
@@ -143,6 +143,28 @@ export class RemoteValues implements Disposable {
   async value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: Pick<Lease, 'id' | 'secret'>; readonly host: string }): Promise<string> {
     const silent = (): Error => new CaissonError('SECRET_UNAVAILABLE', { secret: lease.secret, detail: SILENT });
     return (await askPatiently(this.#caller, { verb: 'value', parameters: { sandbox, lease: lease.id, host }, silent }, this.#disposed.signal)) as string;
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed.abort();
+    this.#caller[Symbol.dispose]();
+  }
+}
+
+/** The vault, from the launcher. */
+export class RemoteFiles implements Disposable {
+  readonly #caller: Caller;
+  readonly #disposed = new AbortController();
+
+  constructor(socketPath: string) {
+    this.#caller = new Caller(socketPath);
+  }
+
+  /** @throws CaissonError LEASE_NOT_FOUND: revoked, over, of another sandbox or not of that file; SECRET_UNAVAILABLE: no vault answers */
+  async file(asked: { readonly sandbox: string; readonly lease: string; readonly name: string }): Promise<{ readonly bytes: Buffer; readonly expiresMs: number | null }> {
+    const silent = (): Error => new CaissonError('SECRET_UNAVAILABLE', { secret: asked.name, detail: SILENT });
+    const { base64, expiresMs } = (await askPatiently(this.#caller, { verb: 'file', parameters: asked, silent }, this.#disposed.signal)) as FileValue;
+    return { bytes: Buffer.from(base64, 'base64'), expiresMs };
   }
 
   [Symbol.dispose](): void {

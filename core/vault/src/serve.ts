@@ -1,15 +1,16 @@
 import type { Socket } from 'node:net';
 import { z } from 'zod';
-import { CaissonError, HostName, Lease, LeaseId, SandboxId, SecretName, SecretNames } from '@caisson/contract';
+import { AnyLease, CaissonError, HostName, LeaseId, SandboxId, SecretFileName, SecretName, SecretNames } from '@caisson/contract';
 import { answer, Channel, type Verbs } from '@caisson/wire';
 import type { Vault } from './vault.ts';
 
 const Leasing = z.strictObject({ sandbox: SandboxId, secrets: SecretNames, expiresMs: z.number().nullable() });
-const Restoring = z.strictObject({ sandbox: SandboxId, leases: z.array(Lease).max(32) });
+const Restoring = z.strictObject({ sandbox: SandboxId, leases: z.array(AnyLease).max(32) });
 const OfSandbox = z.strictObject({ sandbox: SandboxId });
 const OfAny = z.strictObject({ sandbox: SandboxId.exactOptional() });
 const OfOne = z.strictObject({ sandbox: SandboxId, secret: SecretName });
 const OfSecret = z.strictObject({ secret: SecretName });
+const Filing = z.strictObject({ sandbox: SandboxId, lease: LeaseId, name: SecretFileName });
 const Valuing = z.strictObject({ sandbox: SandboxId, lease: LeaseId, host: HostName });
 
 /** Serves control on one connection: everything but values. */
@@ -26,7 +27,12 @@ export function serveVault(socket: Socket, vault: Vault): void {
   });
 }
 
-/** Serves the gate on one connection: values, and nothing else. */
+/** Serves the launcher on one connection: values of secrets that are files, and nothing else. */
+export function serveFiles(socket: Socket, vault: Vault): void {
+  serve(socket, { file: async (parameters) => vault.file(read(Filing, parameters)) });
+}
+
+/** Serves the gate on one connection: values of secrets that go with requests, and nothing else. */
 export function serveValues(socket: Socket, vault: Vault): void {
   serve(socket, {
     async value(parameters) {

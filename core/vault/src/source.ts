@@ -126,9 +126,22 @@ function lineBreakAtEnd(bytes: Buffer): number {
   return bytes.at(-2) === 0x0d ? 2 : 1;
 }
 
-function faultOf(value: Buffer): string | null {
+/** As it is, for the last line break of a private key belongs to it. */
+export function judgeFile(bytes: Buffer): Resolved {
+  const why = wrongSize(bytes);
+  if (why === null) return { value: bytes };
+  bytes.fill(0);
+  return { why };
+}
+
+function wrongSize(value: Buffer): string | null {
   if (value.length === 0) return 'it is empty';
-  if (value.length > VALUE_MAX) return TOO_LONG;
+  return value.length > VALUE_MAX ? TOO_LONG : null;
+}
+
+function faultOf(value: Buffer): string | null {
+  const size = wrongSize(value);
+  if (size !== null) return size;
   if (value.some((byte) => (byte < 0x20 && byte !== 0x09) || byte === 0x7f)) return 'it holds a line break or another control character';
   return isUtf8(value) ? null : 'it is not text in UTF-8';
 }

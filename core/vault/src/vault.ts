@@ -1,8 +1,9 @@
 import { createHmac } from 'node:crypto';
-import { CaissonError, envOf, problemOf, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { CaissonError, envOf, problemOf, type AnyLease, type FileLease, type FileRule, type InjectedRule, type Lease, type Problem, type SecretRule } from '@caisson/contract';
 import { awsCredentials } from './aws.ts';
 import { isPlaceholder, newLeaseId, newPlaceholder, type RandomBytes } from './random.ts';
-import { resolveSource, type Ground } from './source.ts';
+import type { Resolved } from './resolved.ts';
+import { judgeFile, resolveSource, type Ground } from './source.ts';
 
 export interface VaultOptions {
   /** `secrets` of the policy: nothing else can be asked for, and whoever asks names no reference. */
@@ -13,20 +14,29 @@ export interface VaultOptions {
   readonly randomBytes: RandomBytes;
 }
 
-/** A lease and how often its value went to the gate. */
+/** A lease and how often its value went to the gate or to the launcher. */
 export interface LeaseUse {
   readonly sandbox: string;
-  readonly lease: Lease;
+  readonly lease: AnyLease;
   readonly uses: number;
+  /** Wall time of the last, in milliseconds since 1970 UTC; null: it never did. */
+  readonly lastMs: number | null;
+}
+
+/** What the launcher writes as a file. */
+export interface FileValue {
+  readonly base64: string;
+  /** Wall time in milliseconds since 1970 UTC at which the file goes away; null: with its sandbox. */
+  readonly expiresMs: number | null;
 }
 
 export interface Restored {
-  readonly leases: readonly Lease[];
+  readonly leases: readonly AnyLease[];
   /** What is not there, and why: LEASE_NOT_FOUND and SECRET_UNKNOWN for good, SECRET_UNAVAILABLE for now. */
   readonly refused: readonly { readonly secret: string; readonly problem: Problem }[];
 }
 
-type Grant = Omit<Lease, 'digest'>;
+type Grant = Omit<Lease, 'digest'> | Omit<FileLease, 'digest'>;
 
 /** A value, and when looking it up began: of two values that of the later look is the newer. */
 interface Value {
@@ -40,6 +50,7 @@ interface Held {
   readonly grant: Grant;
   value: Value;
   uses: number;
+  lastMs: number | null;
 }
 
 interface Tenant {
@@ -83,7 +94,7 @@ export class Vault implements Disposable {
    * @param expiresMs wall time at which the sandbox ends; null when that is not known
    * @throws CaissonError SECRET_UNKNOWN, SECRET_UNAVAILABLE, LEASE_NOT_FOUND when one was revoked or the sandbox released meanwhile
    */
-  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number | null }): Promise<readonly Lease[]> {
+  async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number | null }): Promise<readonly AnyLease[]> {
     for (const secret of secrets) this.#rule(secret);
     this.expire();
     const tenant = this.#enter(sandbox);
@@ -93,7 +104,7 @@ export class Vault implements Disposable {
       const values = await this.#lookAll(missing);
       const lost = secrets.find((secret) => tenant.isGone || tenant.revoked.has(secret) || (!values.has(secret) && !tenant.held.has(secret)));
       for (const [secret, value] of values) {
-        if (lost === undefined && !tenant.held.has(secret)) tenant.held.set(secret, { grant: this.#grant(secret, expiresMs), value, uses: 0 });
+        if (lost === undefined && !tenant.held.has(secret)) tenant.held.set(secret, { grant: this.#grant(secret, expiresMs), value, uses: 0, lastMs: null });
         else value.bytes.fill(0);
       }
       if (lost !== undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: lost });
@@ -107,7 +118,7 @@ export class Vault implements Disposable {
    * What a vault that is gone has leased: the same ids and placeholders with values looked up anew. Where they may go is
    * taken from the policy and not from what is told. Each on its own, because the sandbox is there with or without it.
    */
-  async restore({ sandbox, leases }: { readonly sandbox: string; readonly leases: readonly Lease[] }): Promise<Restored> {
+  async restore({ sandbox, leases }: { readonly sandbox: string; readonly leases: readonly AnyLease[] }): Promise<Restored> {
     const tenant = this.#enter(sandbox);
     for (const { secret } of leases) if (!tenant.held.has(secret)) tenant.revoked.delete(secret);
     try {
@@ -121,12 +132,13 @@ export class Vault implements Disposable {
     }
   }
 
-  async #restoreOne(sandbox: string, tenant: Tenant, { id, secret, placeholder, expiresMs }: Lease): Promise<readonly Lease[]> {
+  async #restoreOne(sandbox: string, tenant: Tenant, lease: AnyLease): Promise<readonly AnyLease[]> {
+    const { id, secret, expiresMs } = lease;
     const lost = (): CaissonError => new CaissonError('LEASE_NOT_FOUND', { sandbox, secret });
-    const rule = this.#rule(secret);
+    const named = continues(lease, this.#rule(secret));
     const isTaken = (): boolean => this.#find(id) !== undefined;
     if (tenant.held.get(secret)?.grant.id === id) return this.#leaseOf(tenant.held.get(secret));
-    if (tenant.held.has(secret) || isTaken() || !isPlaceholder(placeholder, rule) || this.#isOver(expiresMs)) throw lost();
+    if (tenant.held.has(secret) || isTaken() || named === null || this.#isOver(expiresMs)) throw lost();
     const value = await this.#look(secret);
     const again = tenant.held.get(secret);
     if (again !== undefined || tenant.isGone || tenant.revoked.has(secret) || isTaken()) {
@@ -134,7 +146,7 @@ export class Vault implements Disposable {
       if (again?.grant.id === id) return this.#leaseOf(again);
       throw lost();
     }
-    const held: Held = { grant: { ...this.#grant(secret, expiresMs), id, placeholder }, value, uses: 0 };
+    const held: Held = { grant: { ...this.#grant(secret, expiresMs), ...named }, value, uses: 0, lastMs: null };
     tenant.held.set(secret, held);
     return this.#leaseOf(held);
   }
@@ -180,7 +192,7 @@ export class Vault implements Disposable {
   list(sandbox?: string): readonly LeaseUse[] {
     this.expire();
     const tenants = [...this.#tenants].filter(([id]) => sandbox === undefined || id === sandbox);
-    return tenants.flatMap(([id, { held }]) => [...held.values()].flatMap((one) => this.#leaseOf(one).map((lease) => ({ sandbox: id, lease, uses: one.uses }))));
+    return tenants.flatMap(([id, { held }]) => [...held.values()].flatMap((one) => this.#leaseOf(one).map((lease) => ({ sandbox: id, lease, uses: one.uses, lastMs: one.lastMs }))));
   }
 
   /** Looks a secret up anew where its value says that it is over soon. What cannot be had then stays until it is. Never fails. */
@@ -201,12 +213,35 @@ export class Vault implements Disposable {
    */
   value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: string; readonly host: string }): string {
     this.expire();
+    const { held, grant } = this.#heldBy(sandbox, lease);
+    if ('file' in grant || !grant.hosts.includes(host)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${grant.secret} for ${host}` });
+    if (this.#isOver(held.value.expiresMs)) throw new CaissonError('SECRET_UNAVAILABLE', { secret: grant.secret, detail: 'its Expiration is over' });
+    return this.#use(held).toString('utf8');
+  }
+
+  /**
+   * The value, for a file of that name in that sandbox. That the lease is of a file, and of that one, is judged here: who
+   * mounts files is given none of the values that go with requests.
+   *
+   * @throws CaissonError LEASE_NOT_FOUND
+   */
+  file({ sandbox, lease, name }: { readonly sandbox: string; readonly lease: string; readonly name: string }): FileValue {
+    this.expire();
+    const { held, grant } = this.#heldBy(sandbox, lease);
+    if (!('file' in grant) || grant.file !== name) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${grant.secret} as the file ${name}` });
+    return { base64: this.#use(held).toString('base64'), expiresMs: grant.expiresMs };
+  }
+
+  #heldBy(sandbox: string, lease: string): { readonly held: Held; readonly grant: Grant } {
     const held = this.#find(lease, sandbox);
     if (held === undefined) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: lease });
-    if (!held.grant.hosts.includes(host)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${held.grant.secret} for ${host}` });
-    if (this.#isOver(held.value.expiresMs)) throw new CaissonError('SECRET_UNAVAILABLE', { secret: held.grant.secret, detail: 'its Expiration is over' });
+    return { held, grant: held.grant };
+  }
+
+  #use(held: Held): Buffer {
     held.uses += 1;
-    return held.value.bytes.toString('utf8');
+    held.lastMs = this.#now();
+    return held.value.bytes;
   }
 
   /** Forgets what is over. Every question does so first; called now and then, it keeps no value longer because nobody asks. */
@@ -231,12 +266,18 @@ export class Vault implements Disposable {
   /** Looks again when a rotation that began later has ended meanwhile: what was found may be what it has replaced. */
   async #look(secret: string): Promise<Value> {
     const turn = ++this.#turn;
-    const { from, at } = this.#rule(secret);
-    const found = await resolveSource(from, this.#ground, ...(at === 'sigv4' ? [(bytes: Buffer) => awsCredentials(bytes, this.#now())] : []));
+    const rule = this.#rule(secret);
+    const found = await resolveSource(rule.from, this.#ground, this.#reader(rule));
     if ('why' in found) throw new CaissonError('SECRET_UNAVAILABLE', { secret, detail: found.why });
     if ((this.#rotated.get(secret) ?? 0) <= turn) return { bytes: found.value, turn, expiresMs: found.expiresMs ?? null };
     found.value.fill(0);
     return this.#look(secret);
+  }
+
+  /** What is made of what was found. Undefined: a text that can stand in a field of a request. */
+  #reader(rule: SecretRule): ((bytes: Buffer) => Resolved) | undefined {
+    if ('file' in rule) return judgeFile;
+    return rule.at === 'sigv4' ? (bytes) => awsCredentials(bytes, this.#now()) : undefined;
   }
 
   async #lookAll(secrets: readonly string[]): Promise<ReadonlyMap<string, Value>> {
@@ -250,23 +291,12 @@ export class Vault implements Disposable {
 
   #grant(secret: string, sandboxEndsMs: number | null): Grant {
     const rule = this.#rule(secret);
-    const { hosts, at = 'bearer', methods, paths, ttlMs, aws } = rule;
-    const ends = [sandboxEndsMs, ttlMs === undefined ? null : this.#now() + ttlMs].filter((end) => end !== null);
-    return {
-      id: newLeaseId(this.#randomBytes),
-      secret,
-      placeholder: newPlaceholder(this.#randomBytes, rule),
-      env: envOf(secret, rule),
-      hosts,
-      at,
-      ...(methods === undefined ? {} : { methods }),
-      ...(paths === undefined ? {} : { paths }),
-      ...(aws === undefined ? {} : { aws }),
-      expiresMs: ends.length === 0 ? null : Math.min(...ends),
-    };
+    const ends = [sandboxEndsMs, rule.ttlMs === undefined ? null : this.#now() + rule.ttlMs].filter((end) => end !== null);
+    const common = { id: newLeaseId(this.#randomBytes), secret, expiresMs: ends.length === 0 ? null : Math.min(...ends) };
+    return 'file' in rule ? { ...common, ...ofFile(rule) } : { ...common, ...ofRequests(secret, rule), placeholder: newPlaceholder(this.#randomBytes, rule) };
   }
 
-  #leaseOf(held: Held | undefined): readonly Lease[] {
+  #leaseOf(held: Held | undefined): readonly AnyLease[] {
     return held === undefined ? [] : [{ ...held.grant, digest: createHmac('sha256', this.#key).update(held.value.bytes).digest('hex') }];
   }
 
@@ -295,6 +325,28 @@ export class Vault implements Disposable {
   #drop(sandbox: string, tenant: Tenant): void {
     if (!tenant.isGone && tenant.held.size === 0 && tenant.pending === 0) this.#tenants.delete(sandbox);
   }
+}
+
+function ofFile({ file, env }: FileRule): Pick<FileLease, 'file' | 'env'> {
+  return { file, ...(env === undefined ? {} : { env }) };
+}
+
+function ofRequests(secret: string, rule: InjectedRule): Pick<Lease, 'env' | 'hosts' | 'at' | 'methods' | 'paths' | 'aws'> {
+  const { hosts, at = 'bearer', methods, paths, aws } = rule;
+  return {
+    env: envOf(secret, rule),
+    hosts,
+    at,
+    ...(methods === undefined ? {} : { methods }),
+    ...(paths === undefined ? {} : { paths }),
+    ...(aws === undefined ? {} : { aws }),
+  };
+}
+
+/** What of a lease goes on under the rule of today; null for one that could not be of it: another form, or no placeholder of ours. */
+function continues(lease: AnyLease, rule: SecretRule): { readonly id: string; readonly placeholder?: string } | null {
+  if ('file' in lease) return 'file' in rule ? { id: lease.id } : null;
+  return !('file' in rule) && isPlaceholder(lease.placeholder, rule) ? { id: lease.id, placeholder: lease.placeholder } : null;
 }
 
 function forget({ held }: Tenant, secret: string): boolean {

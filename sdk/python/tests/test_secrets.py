@@ -8,8 +8,8 @@ import unittest
 from caisson import AsyncSandbox, CaissonError, Sandbox
 
 NEEDS_SECRETS = "needs an API whose policy has secrets: CAISSON_TEST_SECRETS names none"
-OPENAI = {"secret": "openai", "uses": 3, "lastMs": 1}
-GITHUB = {"secret": "github", "uses": 0, "lastMs": None}
+OPENAI = {"secret": "openai", "file": None, "uses": 3, "lastMs": 1, "expiresMs": None}
+GITHUB = {"secret": "github", "file": None, "uses": 0, "lastMs": None, "expiresMs": None}
 
 
 @unittest.skipUnless(os.environ.get("CAISSON_TEST_SECRETS"), NEEDS_SECRETS)

@@ -321,6 +321,14 @@ export type SandboxState = 'creating' | 'running' | 'paused' | 'restoring' | 'cl
 
 export type Scope = 'sandboxes:read' | 'sandboxes:write' | 'exec' | 'files:read' | 'files:write' | 'workspaces' | 'images' | 'approvals' | 'admin';
 
+export interface SecretInfo {
+  readonly secret: string;
+  readonly file: string | null;
+  readonly uses: number;
+  readonly lastMs: number | null;
+  readonly expiresMs: number | null;
+}
+
 export interface SnapshotInfo {
   readonly id: string;
   readonly label: string | null;

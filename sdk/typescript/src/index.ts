@@ -15,7 +15,7 @@ export { PythonSession, type PythonResult, type PythonRunOptions } from './pytho
 export type { ReadOptions } from './read.ts';
 export type { ExecEnd, ExecResult } from './result.ts';
 export { Sandbox, type Change, type Creating, type SandboxFilter } from './sandbox.ts';
-export type { SecretInfo, Secrets } from './secrets.ts';
+export type { Secrets } from './secrets.ts';
 export { Snapshots } from './snapshots.ts';
 export { TAR_END, tarHeader, tarPadding, type TarMember } from './tar-write.ts';
 export type { OutputText } from './text.ts';

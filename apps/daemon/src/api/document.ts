@@ -15,7 +15,7 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   Allowed: wire.Allowed, CreateRequest, Denied: wire.Denied, EgressRule, Ending: wire.Ending, ExecInfo: wire.ExecInfo, ExecRequest, FileInfo: wire.FileInfo,
   ForkRequest: wire.ForkRequest, HeldAttempt: wire.HeldAttempt, ImageImport: wire.ImageImport, ImageInfo, Level, Limits, LiveUsage: wire.LiveUsage, NetworkInfo: wire.NetworkInfo, NetworkRequest, NewSnapshot: wire.NewSnapshot, NewToken: wire.NewToken,
   OutputCount: wire.OutputCount, OutputEvent: wire.OutputEvent, Problem: wire.Problem, Renewal: wire.Renewal, SandboxInfo: wire.SandboxInfo, SandboxState,
-  Scope: wire.Scope, SnapshotInfo, SomeLimits, TerminalSize, TokenInfo: wire.TokenInfo, WorkspaceInfo,
+  Scope: wire.Scope, SecretInfo: wire.SecretInfo, SnapshotInfo, SomeLimits, TerminalSize, TokenInfo: wire.TokenInfo, WorkspaceInfo,
 };
 
 /** The API as OpenAPI 3.1, made from the table that is served. */

@@ -9,7 +9,12 @@ const Named = z.strictObject({ secret: SecretName });
 /** Secrets as sandboxes have them: by name, for their values are never here. */
 export const SECRET_ROUTES: readonly Route[] = [
   route({
-    method: 'DELETE', path: '/v1/sandboxes/{sandbox}/secrets/{secret}', title: 'Takes a secret from a sandbox, and cuts the connections that it went out on', right: 'sandboxes:write',
+    method: 'GET', path: '/v1/sandboxes/{sandbox}/secrets', title: 'Lists the secrets that a sandbox may use now, and how often each was', right: 'sandboxes:read',
+    answers: [{ status: 200, schema: z.strictObject({ secrets: z.array(wire.SecretInfo) }) }],
+    handle: async (call) => ({ secrets: await call.rooms.sandboxes.secrets(part(call, 'sandbox')) }),
+  }),
+  route({
+    method: 'DELETE', path: '/v1/sandboxes/{sandbox}/secrets/{secret}', title: 'Takes a secret from a sandbox: its file, or its placeholder and the connections that it went out on', right: 'sandboxes:write',
     answers: [{ status: 200, schema: wire.SandboxInfo }],
     handle: (call) => call.rooms.sandboxes.revokeSecret(part(call, 'sandbox'), secretOf(call), call.asking),
   }),

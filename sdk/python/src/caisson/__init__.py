@@ -37,11 +37,12 @@ from ._types import (
     NetworkRequest,
     SandboxInfo,
     SandboxState,
+    SecretInfo,
     SnapshotInfo,
     SomeLimits,
     WorkspaceInfo,
 )
-from ._values import Decided, ExecEnd, ExecResult, Output, PythonFault, PythonResult, SecretInfo
+from ._values import Decided, ExecEnd, ExecResult, Output, PythonFault, PythonResult
 from ._where import Where, connection
 from .errors import CaissonError, ExecError, PythonEnded
 

@@ -511,6 +511,14 @@ SandboxState = Literal["creating", "running", "paused", "restoring", "closing", 
 Scope = Literal["sandboxes:read", "sandboxes:write", "exec", "files:read", "files:write", "workspaces", "images", "approvals", "admin"]
 
 
+class SecretInfo(TypedDict):
+    secret: str
+    file: Union[str, None]
+    uses: int
+    lastMs: Union[float, None]
+    expiresMs: Union[float, None]
+
+
 class SnapshotInfo(TypedDict):
     id: str
     label: Union[str, None]

@@ -14,15 +14,6 @@ StreamName = Literal["stdout", "stderr"]
 LINE_MOST_BYTES = 1024 * 1024
 
 
-class SecretInfo(TypedDict):
-    """A secret that a sandbox may use, and how often it went with a request of it."""
-
-    secret: str
-    uses: int
-    lastMs: Union[float, None]
-    """When it last did, in milliseconds since 1970 UTC; None: it never did."""
-
-
 class Decided(HeldAttempt):
     """A decision that was made of what waited."""
 

@@ -1,18 +1,18 @@
-"""What a sandbox may use and never sees."""
+"""What a sandbox may use: secrets that it never sees, and secrets that are files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .._ask import Ask, at
-from .._types import SandboxInfo
-from .._values import SecretInfo
+from .._types import SandboxInfo, SecretInfo
 from .http import AsyncHttp
 
 
 class AsyncSecrets:
-    """The secrets of one sandbox: `box.secrets`. Commands find a placeholder in their environment, which is replaced on its way to
-    the hosts of the secret. Which there are is in the policy; which a sandbox has is said when it is made.
+    """The secrets of one sandbox: `box.secrets`. For one that goes with requests commands find a placeholder in their environment,
+    which is replaced on its way to the hosts of the secret; another is a file in `/run/secrets`. Which there are is in the policy;
+    which a sandbox has is said when it is made.
     """
 
     def __init__(self, http: AsyncHttp, sandbox: str) -> None:
@@ -20,16 +20,13 @@ class AsyncSecrets:
         self._sandbox = sandbox
 
     async def list(self) -> Sequence[SecretInfo]:
-        """Those that it may use now, with how often each went with a request of it."""
-        info = await self._http.json(Ask("GET", at("sandboxes", self._sandbox), repeatable=True))
-        if not info["secrets"]:
-            return []  # it may have no network that could be asked for
-        network = await self._http.json(Ask("GET", at("sandboxes", self._sandbox, "network"), repeatable=True))
-        used = {use["secret"]: use for use in network["secrets"]}
-        return [used.get(secret, {"secret": secret, "uses": 0, "lastMs": None}) for secret in info["secrets"]]
+        """Those that it may use now. `uses` counts the requests that it went with, or how often its file was written; `file` is the
+        path of that, or None.
+        """
+        return (await self._http.json(Ask("GET", at("sandboxes", self._sandbox, "secrets"), repeatable=True)))["secrets"]
 
     async def revoke(self, secret: str) -> SandboxInfo:
-        """Takes one from it. No request goes out with it any more when this returns: connections on which it did are cut. Raises
-        CaissonError LEASE_NOT_FOUND for one that it has not, or not any more.
+        """Takes one from it. When this returns its file is gone, or no request goes out with it any more: connections on which it did
+        are cut. Raises CaissonError LEASE_NOT_FOUND for one that it has not, or not any more.
         """
         return await self._http.json(Ask("DELETE", at("sandboxes", self._sandbox, "secrets", secret), repeatable=True))
