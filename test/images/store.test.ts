@@ -122,7 +122,7 @@ test('the image itself is as it came: what a sandbox needs lies in a layer of it
   assert.match(readFileSync(`${folder}/rootfs/etc/passwd`, 'utf8'), /evil/);
   assert.equal(readFileSync(`${folder}/additions/etc/passwd`, 'utf8'), 'root:x:0:0::/:/bin/sh\nagent:x:1000:1000:agent:/workspace:/bin/sh\n');
   assert.deepEqual(readdirSync(`${folder}/additions`).toSorted(), ['.caisson', 'dev', 'etc', 'proc', 'run', 'sys', 'tmp', 'workspace']);
-  assert.deepEqual(readdirSync(`${folder}/additions/run`), ['caisson', 'secrets']);
+  assert.deepEqual(readdirSync(`${folder}/additions/run`).toSorted(), ['caisson', 'secrets']);
   assert.equal((statSync(`${folder}/additions/tmp`).mode & 0o7777).toString(8), '1777');
   assert.equal((statSync(`${folder}/additions/workspace`).mode & 0o7777).toString(8), '700');
   rmSync(`${bench.dir}/outside`, { recursive: true, force: true });
