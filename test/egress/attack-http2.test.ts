@@ -53,7 +53,7 @@ describe('a hostile sandbox whose requests by HTTP/2 are read', { skip: noIntern
       if (process.env['CAISSON_TEST_LOG'] !== undefined) console.error(facts);
 
       assert.equal(await scene.pidOf('gate'), gate, 'it is the same gate');
-      assert.ok(rounds > 3, facts);
+      assert.ok(rounds + ended > 3, facts);
       if (ENDED.has(kind)) assert.ok(ended > 0, facts);
       assert.ok(count >= 1 && slowestS < 4, facts);
       assert.ok(most.memory - memory < 150 * MIB, facts);

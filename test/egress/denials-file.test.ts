@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, watch, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Refusals, DenialsFile, denialsText } from '@caisson/egress';
+import { makeDenialsFolder, removeDenialsFolder } from '@caisson/runtime';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 
@@ -101,6 +104,19 @@ describe('what was refused, as a file in the sandbox', { skip: noInternet(), con
     });
   }
 
+  test('is read by its sandbox, and by no other user of the host', async () => {
+    await using box = await scene.open({ level: 'container', rules: ['example.test:443'] });
+    await refuse(box, 'mine.example.test');
+    await until(box, tells('mine.example.test'));
+    const [folder = ''] = folders();
+    const path = `${scene.paths.denials}/${folder}/denials.json`;
+    assert.match(execFileSync('cat', [path], { encoding: 'utf8' }), /mine\.example\.test/, 'control: it is there');
+    for (const id of ['65534', '1000', `${statSync(`/proc/${await scene.pidOf('scribe')}`).uid}`]) {
+      const { status, stderr } = spawnSync('setpriv', ['--reuid', id, '--regid', id, '--clear-groups', 'cat', path], { encoding: 'utf8' });
+      assert.ok(status !== 0 && /Permission denied/.test(stderr), `${id}: ${stderr}`);
+    }
+  });
+
   test('is there for a sandbox with a network alone, and gone with it', async () => {
     {
       await using box = await scene.open({ level: 'container', rules: ['example.test:443'] });
@@ -159,5 +175,50 @@ test('where there is no folder nothing is written, and where there is one again 
     assert.equal(statSync(`${dir}/denials.json`).mode & 0o777, 0o644);
   } finally {
     rmSync(dir, { recursive: true });
+  }
+});
+
+test('is whole at any time, also where it is opened anew while it is being written', async () => {
+  const dir = mkdtempSync(`${tmpdir()}/caisson-denials-`);
+  try {
+    let turn = 0;
+    const file = new DenialsFile({ folder: dir, text: () => `${JSON.stringify({ turn: turn++, fill: 'x'.repeat(400_000) })}\n` });
+    await file.open();
+    let reading = true;
+    const read = (async () => {
+      let count = 0;
+      for (; reading; count++) JSON.parse(await readFile(`${dir}/denials.json`, 'utf8'));
+      return count;
+    })();
+    for (let round = 0; round < 100; round++) {
+      file.changed();
+      await Promise.all([file.open(), file.open(), file.open()]);
+    }
+    reading = false;
+    assert.ok((await read) > 5);
+    file.close();
+    await file.open();
+    assert.deepEqual(readdirSync(dir), ['denials.json']);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('whatever the gate has put in a folder keeps no address from the next sandbox', async () => {
+  const folder = mkdtempSync(`${tmpdir()}/caisson-denials-`);
+  const ground = { folder, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  try {
+    const path = await makeDenialsFolder(ground, '198.19.0.1');
+    mkdirSync(`${path}/full`);
+    writeFileSync(`${path}/full/x`, '');
+    writeFileSync(Buffer.concat([Buffer.from(`${path}/`), Buffer.from([0xff, 0xfe])]), '');
+    symlinkSync('/etc', `${path}/away`);
+    await removeDenialsFolder(ground, '198.19.0.1');
+    assert.deepEqual(readdirSync(await makeDenialsFolder(ground, '198.19.0.1')), []);
+    const left = readdirSync(folder).filter((name) => name !== '198.19.0.1');
+    assert.equal(left.length, 1);
+    assert.deepEqual(readdirSync(`${folder}/${left[0] ?? ''}`), ['full'], 'and nothing of it was followed or looked into');
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });

@@ -187,3 +187,21 @@ test('a control that is started anew tells the vault of files that are leased, a
   await assert.rejects(again.snapshot(box.id, { memory: true }, ASKING), refusal);
   await again.close(box.id, ASKING);
 });
+
+test('a file that was revoked is not had by the next control, also when the vault has not answered before this one died', async () => {
+  await using on = await stage({ hang: true }, { secrets: FILES });
+  on.vault.files.add('pem');
+  const box = await on.sandboxes.create({ secrets: ['pem', 'api'] }, ASKING);
+  on.vault.revoke = () => new Promise(() => undefined);
+  const noted = Promise.withResolvers<void>();
+  const kept = on.keeper.get(box.id);
+  const note = kept.note.bind(kept);
+  kept.note = (memo) => {
+    note(memo);
+    noted.resolve();
+  };
+  void on.sandboxes.revokeSecret(box.id, 'pem', ASKING).catch(() => undefined);
+  await noted.promise;
+  const again = await on.restarted();
+  assert.deepEqual(again.get(box.id).secrets, ['api']);
+});

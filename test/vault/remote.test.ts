@@ -148,3 +148,13 @@ test('a sandbox that is released while its secrets are looked up has none, now o
   await delay(500);
   assert.deepEqual(second.vault.list(), []);
 });
+
+test('what a control before this one had leased to a sandbox is given back by whoever sees its end', async () => {
+  await using on = place();
+  await using vault = await on.start(KEY);
+  const lease = await leaseOne(on.control, 'key');
+  using next = new RemoteVault(on.sockets.control);
+  await next.release(SANDBOX);
+  assert.deepEqual(vault.vault.list(), []);
+  await assert.rejects(on.gate.value({ sandbox: SANDBOX, lease, host: HOST }), { code: 'LEASE_NOT_FOUND' });
+});

@@ -145,7 +145,7 @@ export class Supervisor implements AsyncDisposable {
       folder(`${run}/control`, 0o700, control);
       folder(`${run}/scribe`, 0o750, scribe);
       folder(`${run}/gate`, 0o750, gate);
-      folder(this.#paths.denials, 0o711, self());
+      folder(this.#paths.denials, 0o710, { uid: self().uid, gid: gate.gid }); // nobody else passes through it: what a sandbox sees of it is mounted there
       folder(`${run}/launcher`, 0o711, self());
       folder(`${run}/vault`, 0o711, self());
       folder(`${run}/images`, 0o711, self());

@@ -12,7 +12,7 @@ export class DenialsFile {
   readonly #folder: string;
   readonly #text: () => string;
   #timer: NodeJS.Timeout | null = null;
-  #writing: Promise<void> | null = null;
+  #last: Promise<void> = Promise.resolve();
   #written = '';
   #closed = false;
 
@@ -23,9 +23,8 @@ export class DenialsFile {
   }
 
   /** Writes it, and resolves when that is done or has failed. */
-  async open(): Promise<void> {
-    this.#begin();
-    await this.#writing;
+  open(): Promise<void> {
+    return this.#begin();
   }
 
   /** Has it written soon. Costs nothing while that is to come anyway. */
@@ -33,17 +32,18 @@ export class DenialsFile {
     if (this.#closed || this.#timer !== null) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      if (this.#writing === null) this.#begin();
-      else void this.#writing.then(() => this.changed());
+      void this.#begin();
     }, BETWEEN_MS);
   }
 
-  #begin(): void {
-    if (this.#closed) return;
-    this.#writing = this.#write().catch(() => void (this.#written = '')).finally(() => (this.#writing = null));
+  /** One after the other: all of them write the same file beside it. Of those that wait the first writes what there is by then. */
+  #begin(): Promise<void> {
+    this.#last = this.#last.then(() => this.#write()).catch(() => void (this.#written = ''));
+    return this.#last;
   }
 
   async #write(): Promise<void> {
+    if (this.#closed) return;
     const text = this.#text();
     if (text === this.#written) return;
     this.#written = text;

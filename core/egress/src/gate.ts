@@ -167,6 +167,8 @@ export class Gate implements AsyncDisposable {
     const known = this.#admitted.get(message.sandbox);
     if (known !== undefined && known.address === message.address) return known.change(message);
     if (known !== undefined) this.#forget(known);
+    const stale = this.#byAddress.get(message.address); // the address was given away: whoever had it is gone
+    if (stale !== undefined) this.#forget(stale);
     const admitted = new Admitted(message, { ...this.#options, neighbours: this.#neighbours });
     this.#admitted.set(message.sandbox, admitted);
     this.#byAddress.set(message.address, admitted);

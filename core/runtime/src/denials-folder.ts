@@ -1,4 +1,5 @@
-import { chmod, chown, mkdir, readdir, rmdir, unlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { chmod, chown, mkdir, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 
 /** Where the gate says what it refuses: one folder for each link, by its address, which the gate alone writes in. */
 export interface DenialsGround {
@@ -21,18 +22,23 @@ export async function makeDenialsFolder(ground: DenialsGround, address: string):
 
 /**
  * Removes it with what the gate has put in it, and takes it from the gate first. Nothing in it is followed or looked into: what
- * is a folder and not empty the gate has not made, and it stays.
+ * is a folder and not empty the gate does not make, and it stays under another name, where it keeps no address from its next
+ * sandbox.
  */
 export async function removeDenialsFolder({ folder }: DenialsGround, address: string): Promise<void> {
   const path = `${folder}/${address}`;
   try {
     await chown(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
     await chmod(path, 0o700);
-    for (const name of await readdir(path)) await unlink(`${path}/${name}`).catch(() => rmdir(`${path}/${name}`).catch(() => undefined));
+    for (const name of await readdir(path, { encoding: 'buffer' })) { // a name need not be UTF-8
+      const at = Buffer.concat([Buffer.from(`${path}/`), name]);
+      await unlink(at).catch(() => rmdir(at).catch(() => undefined));
+    }
     await rmdir(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'ENOTEMPTY') throw error;
+    if (code === 'ENOTEMPTY') await rename(path, `${folder}/left-${randomUUID()}`);
+    else if (code !== 'ENOENT') throw error;
   }
 }
 

@@ -196,7 +196,8 @@ export class DockerDriver implements Driver {
   }
 
   #releaseLater(placed: Placed, slot: number | null): void {
-    const work = this.#release(placed, slot).finally(() => this.#underWay.delete(work));
+    // What cannot be released now keeps its id and its folder, and the next sweep tries again.
+    const work = this.#release(placed, slot).catch(() => false).finally(() => this.#underWay.delete(work));
     this.#underWay.add(work);
   }
 

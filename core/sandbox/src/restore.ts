@@ -31,6 +31,7 @@ export async function restore(box: Box, snapshot: string, caller: string, rooms:
   } catch (error) {
     const { code, message } = problemOf(error);
     await rooms.keeper.close(box.machine).catch(() => undefined);
+    if (box.network !== null) await rooms.gate.dismiss(box.facts.id).catch(() => undefined); // who closed it may have been told before it was admitted
     // Whoever closed it meanwhile tells its end.
     if (box.state === 'restoring') await conclude(box, { ending: { kind: 'failed', code, detail: message }, usage: null }, rooms);
     throw error;

@@ -43,8 +43,8 @@ async function revoke(box: Box, { secret, caller }: Revocation, rooms: StayRooms
     box.credentials = before;
     throw error;
   }
+  await rooms.keeper.note(box.machine, noteOf(box)); // before a vault that is slow is waited for: the next control is not to lease it anew
   await forgotten;
-  await rooms.keeper.note(box.machine, noteOf(box));
   return box.info();
 }
 

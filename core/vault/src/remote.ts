@@ -46,7 +46,7 @@ export class RemoteVault implements Disposable {
 
   /** Never fails: a vault that is gone has forgotten everything, and the next one is not told of it. */
   async release(sandbox: string): Promise<void> {
-    if (!this.#known.delete(sandbox)) return;
+    this.#known.delete(sandbox); // a control before this one may have leased to it
     await this.#ask('release', { sandbox }, '').catch(() => undefined);
   }
 
