@@ -12,7 +12,7 @@ export interface Authority {
 
 /** The spec with a certificate that its sandbox trusts, in its place. */
 export function trusting(spec: IsolationSpec, certificate: string): IsolationSpec {
-  const at = spec.mounts.findIndex(({ kind }) => kind === 'init');
+  const at = spec.mounts.findIndex(({ kind }) => kind === 'denials' || kind === 'init');
   return { ...spec, mounts: spec.mounts.toSpliced(at, 0, { kind: 'trust', certificate }) };
 }
 

@@ -64,6 +64,25 @@ export interface LinkDriver {
   readonly own?: (given: () => { readonly bench: LinkBench; readonly ground: Ground }) => void;
 }
 
+/** Is refused a name, and prints the file once it says so. */
+const DENIED = `
+import socket, time
+with socket.create_connection(("198.18.0.1", 3128), 5) as out:
+    out.sendall(b"CONNECT evil.test:443 HTTP/1.1\\r\\nHost: evil.test\\r\\n\\r\\n"); out.recv(1000)
+for _ in range(100):
+    said = open("/run/caisson/denials.json").read()
+    if "evil.test" in said: break
+    time.sleep(0.1)
+print(said.strip())
+`;
+/** Prints what can be written. */
+const WRITES = `
+for name, path in (("create", "/run/caisson/x"), ("write", "/run/caisson/denials.json"), ("control", "/tmp/control")):
+    try:
+        with open(path, "w"): print(name)
+    except OSError: pass
+`;
+
 /** What every driver promises of a link to the gate. */
 export function linkSuite(name: string, skip: string | false, { like, hides, ways = [DIRECT, BY_PROXY], left, own }: LinkDriver): void {
   suite(`the link of a sandbox under ${name}`, { skip: skip || noInternet() }, () => {
@@ -132,6 +151,13 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
       await sinkSawNothing(bench.scene, mark);
       await box.refusals(['evil.test', 'example.test:8080', `${PUBLIC}:80/tcp`, '2600:1f18::34']);
       assert.equal((await box.events()).filter(({ event }) => event === 'connect' || event === 'request').length > 1, true);
+    });
+
+    test(`${name}: what a sandbox was refused is in a file that it reads and cannot write`, async () => {
+      await using box = await bench.open(ground);
+      const [file = ''] = await box.python(DENIED);
+      assert.match(file, /"to": ?"evil\.test/);
+      assert.deepEqual(await box.python(WRITES), ['control']);
     });
 
     if (ways.length > 0) test(`${name}: control: where there is no wall the attacks are answered`, async () => {

@@ -48,7 +48,8 @@ export async function openLinkBench(): Promise<LinkBench> {
   return {
     scene, gate,
     async open(ground, { rules = [], certified = [] } = {}) {
-      const plain = { ...specFor(ground.host, { pids: 100 }), network: 'gate' } as const;
+      const { mounts, ...spec } = specFor(ground.host, { pids: 100 });
+      const plain = { ...spec, network: 'gate', mounts: mounts.toSpliced(mounts.findIndex(({ kind }) => kind === 'init'), 0, { kind: 'denials' }) } as const;
       const authority: CertificateAuthority | null = certified.length === 0 ? null : await remote.certify({ sandbox: plain.id, names: certified, expiresMs: Date.now() + 3_600_000 });
       const machine = await ground.driver.launch(authority === null ? plain : trusting(plain, authority.certificate), { signal: new AbortController().signal });
       const { id } = plain;

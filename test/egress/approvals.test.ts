@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EgressRule, NetworkPolicy, type Json } from '@caisson/contract';
-import { Approvals, decideConnection, decideHttp, holding, layersOf, type Attempt, type Layer } from '@caisson/egress';
+import { Approvals, decideConnection, decideHttp, holding, layersOf, shareOf, type Attempt, type Layer } from '@caisson/egress';
 
 const HELD: EgressRule = { host: 'a.test', hold: true };
 const TO: Attempt = { host: 'a.test', port: 443, method: null, path: null };
@@ -141,4 +141,15 @@ test('a path that a sandbox chose drives no terminal', async () => {
   assert.equal(approvals.list()[0]?.path, '/\\x1b[2J');
   approvals.end('closed');
   await asked;
+});
+
+test('what one sandbox waits for is listed, however much others wait for', () => {
+  const lists = [['a1', 'a2', 'a3'], [], ['c1'], ['d1', 'd2']];
+  assert.deepEqual(shareOf(lists, 100), lists.flat());
+  assert.deepEqual(shareOf(lists, 4), ['a1', 'a2', 'c1', 'd1']);
+  assert.deepEqual([shareOf(lists, 0), shareOf([], 5)], [[], []]);
+  const many = Array.from({ length: 40 }, (_, sandbox) => Array.from({ length: 32 }, (__, at) => `${sandbox} ${at}`));
+  const told = shareOf(many, 1_000);
+  assert.equal(told.length, 1_000);
+  for (let sandbox = 0; sandbox < 40; sandbox++) assert.equal(told.filter((one) => one.startsWith(`${sandbox} `)).length, 25);
 });

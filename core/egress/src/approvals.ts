@@ -193,6 +193,20 @@ export class Approvals {
   }
 }
 
+/** As many of the lists together, of each its first: no list is left out for the sake of a longer one. */
+export function shareOf<T>(lists: readonly (readonly T[])[], most: number): readonly T[] {
+  let left = most;
+  const counts = lists.map(() => 0);
+  for (let at = 0; left > 0 && lists.some(({ length }) => length > at); at++) {
+    for (const [index, { length }] of lists.entries()) {
+      if (length <= at || left === 0) continue;
+      counts[index] = at + 1;
+      left -= 1;
+    }
+  }
+  return lists.flatMap((list, index) => list.slice(0, counts[index]));
+}
+
 function spanMs(span: NonNullable<ApprovalAnswer['for']>): number {
   if (span === 'once') return 0;
   return span === 'sandbox' ? Infinity : span;

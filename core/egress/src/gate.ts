@@ -3,6 +3,7 @@ import { createServer, Socket, type Server } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ApprovalAnswer, Decided, HeldAttempt, NetworkState } from '@caisson/contract';
 import { Admitted, type Admission, type AdmissionMessage, type PutOnRecord } from './admitted.ts';
+import { shareOf } from './approvals.ts';
 import type { GateRooms } from './call.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns-service.ts';
 import { serveDirect, serveHttpProxy, serveSocks } from './doors.ts';
@@ -192,7 +193,7 @@ export class Gate implements AsyncDisposable {
 
   /** What waits for a decision, of all sandboxes: as much as one reply holds, of each its oldest first. */
   held(): readonly HeldAttempt[] {
-    return [...this.#admitted.values()].flatMap(({ approvals }) => approvals.list()).slice(0, HELD_TOLD);
+    return shareOf([...this.#admitted.values()].map(({ approvals }) => approvals.list()), HELD_TOLD);
   }
 
   /** Null: nothing waits under this id. */

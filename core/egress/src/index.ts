@@ -4,7 +4,7 @@ export { endTls } from './intercept.ts';
 export { judgeAddress, type AddressException, type AddressJudgement } from './address-judge.ts';
 export { kindOf, type AddressKind } from './address-kinds.ts';
 export { addressOfBytes, isWithin, parseAddress, parseCidr, type Address, type Cidr } from './address.ts';
-export { Approvals, holding, type Attempt } from './approvals.ts';
+export { Approvals, holding, shareOf, type Attempt } from './approvals.ts';
 export { Certificates, makeAuthority } from './authority.ts';
 export { ClientHelloReader, readClientHello, type ClientHello, type HelloState } from './client-hello.ts';
 export { DenialsFile } from './denials-file.ts';
