@@ -12,6 +12,8 @@ import { openVault } from './vault.ts';
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
 const paths = statePaths({ env: process.env, uid: self().uid, resolve });
 
+process.umask(process.umask() | 0o022); // whatever the umask of who starts Caisson: nobody else writes what it makes
+
 /** When the supervisor dies, control cancels its calls and puts that on record: the scribe waits for it. */
 const LAST_WORDS_MS = 1_000;
 
