@@ -27,7 +27,7 @@ test('DAEMON_START_FAILED: a program that Caisson needs is missing', { skip }, a
   await using place = emptyPlace({ PATH: '/nonexistent' });
   const { status, stderr } = await cli(place.env, ['up', '--detach']);
   assert.equal(status, 1);
-  assert.match(stderr, /^caisson: DAEMON_START_FAILED: .*unshare ENOENT\nhint: read .*caisson\.log$/m);
+  assert.match(stderr, /^caisson: DAEMON_START_FAILED: .*(?:unshare|prlimit) ENOENT\nhint: read .*caisson\.log$/m);
 });
 
 test('DAEMON_RUNNING: a second start in the same directory', { skip }, async () => {
