@@ -245,7 +245,7 @@ function mounts(name: string, skip: string | false): void {
       const files = Array.from({ length: 4 }, (_, n) => ({ name: `file-${n}`, lease: `lea-000000000000000${n}` }));
       return inside(spec(files), async (machine) => {
         const descriptors = (): number => readdirSync('/proc/self/fd').length;
-        const before = descriptors();
+        const few = descriptors();
         let told = '';
         const command = { argv: ['/usr/bin/python3', '-c', HOLD, ...files.map((file) => file.name)], env: ['PATH=/usr/bin'], cwd: '/', stdin: true, outputBytes: 1_000_000 };
         const holding = machine.spawn(command, { onOutput: async (_, bytes) => void (told += bytes.toString()) });
@@ -255,11 +255,11 @@ function mounts(name: string, skip: string | false): void {
         await seen(files.length);
         for (let round = 1; round <= 30; round++) {
           answer = async () => (round <= 5 ? `${round}`.repeat(64 * 1024) : `small ${round}`); // 20 of 64 KiB, and 100 others
-          await Promise.all(files.map(({ lease }) => machine.secrets?.renew(lease)));
+          await Promise.all(files.map(async ({ lease }) => machine.secrets?.renew(lease)));
           await seen(files.length * (round + 1));
         }
         assert.equal(await sh(machine, 'cat /run/secrets/*'), 'small 30'.repeat(files.length));
-        assert.ok(descriptors() <= before + 16, `${descriptors()} descriptors, and ${before} before`);
+        assert.ok(descriptors() <= few + 16, `${descriptors()} descriptors, and ${few} at first`);
         for (const { lease } of files) machine.secrets?.drop(lease);
         await holding.endStdin();
         assert.deepEqual((await holding.done).end, { kind: 'exited', code: 0 }, told);
