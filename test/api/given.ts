@@ -228,6 +228,9 @@ export async function apiInMemory({ rooms = {}, ...options }: Partial<Omit<ApiOp
   const api = await openApi({
     rooms: { sandboxes: double, files: null, workspaces: null, images: null, tokens, status: async () => ({ calls: [] }) as never, record: async () => undefined, ...rooms },
     socketPath, now, log: (event, fields) => void logged.push(JSON.stringify({ event, ...fields })), ...options,
+  }).catch((error: unknown) => {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
   });
   return {
     api, double, tokens, socketPath, dir, logged,

@@ -156,3 +156,14 @@ test('two secrets that commands would look for in one variable are refused, also
     assert.deepEqual([denied.code, denied.reason], ['REQUEST_INVALID', `secrets ${secrets[0]} and ${secrets[1]} would be in one variable, ${name}`]);
   }
 });
+
+test('two secrets that would be in one file are refused by both names', () => {
+  const rule = { from: 'env:A', file: 'key.pem' } as const;
+  const policy: Policy = { ...shippedPolicy, secrets: { one: rule, two: rule, apart: { ...rule, file: 'KEY.pem' } } };
+  const decided = (...secrets: readonly string[]): Decision => decide({ argv: ['true'], secrets }, policy);
+  for (const secrets of [['one', 'apart'], ['two', 'apart']]) allowed(decided(...secrets));
+  const denied = decided('one', 'apart', 'two');
+  assert.ok(denied.effect === 'deny');
+  assert.deepEqual([denied.code, denied.reason], ['REQUEST_INVALID', 'secrets one and two would be in one file, key.pem']);
+  assert.equal(denied.wouldAllow, 'one of the two, or another file of secrets.two in the policy file');
+});

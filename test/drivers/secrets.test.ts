@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type IsolationSpec } from '@caisson/contract';
@@ -64,6 +64,25 @@ while time.monotonic() < until:
 print(reads > 50, *sorted(seen))
 `;
 
+/** Opens every version of the files that are named and keeps it open and mapped; told to stop, it says how many it has and what is left in them. */
+const HOLD = `
+import mmap, os, select, sys
+held, maps = {}, []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for name in sys.argv[1:]:
+        try: file = os.open("/run/secrets/" + name, os.O_RDONLY)
+        except FileNotFoundError: continue
+        inode = os.fstat(file).st_ino
+        if inode in held:
+            os.close(file)
+            continue
+        held[inode] = file
+        maps.append(mmap.mmap(file, 1, prot=mmap.PROT_READ))
+        print(len(held), flush=True)
+left = {byte for file in held.values() for byte in os.pread(file, 1 << 20, 0)}
+print("left", len(held), sorted(left), flush=True)
+`;
+
 if (needsOwnMounts()) againInOwnMounts(import.meta.filename);
 else if (!IS_ROOT) test('a sandbox has secrets as files', (t) => t.skip('needs root: nothing can be mounted without it'));
 else {
@@ -86,13 +105,14 @@ function mounts(name: string, skip: string | false): void {
     /** What the vault answers. */
     let answer: (asked: Asked) => Promise<string> = async () => VALUE;
     let expiresMs: number | null = null;
+    let aheadMs = 0;
 
     before(async () => {
       bench = await openBench({}, '/run');
       ground = await openGround(name, {
         images: { use: (digest) => bench.store.use(digest) },
         secrets: {
-          now: Date.now,
+          now: () => Date.now() + aheadMs,
           value: async (asking) => {
             asked.push(asking);
             return { bytes: Buffer.from(await answer(asking)), expiresMs };
@@ -117,6 +137,7 @@ function mounts(name: string, skip: string | false): void {
       } finally {
         answer = async () => VALUE;
         expiresMs = null;
+        aheadMs = 0;
         await machine.close();
         await ground.driver.settled();
       }
@@ -145,7 +166,7 @@ function mounts(name: string, skip: string | false): void {
       assert.ok(files.some((path) => path.endsWith('/config.json')), 'control: the bundle is looked at');
       for (const path of files) assert.ok(!readFileSync(path).includes('canary'), path);
       const own = readFileSync('/proc/self/mounts', 'utf8').split('\n').filter((line) => line.includes(`${ground.base}/sandboxes/`) && line.includes('/secrets tmpfs'));
-      assert.match(own.join('\n'), /^[^\n]+ rw,nosuid,nodev,noexec,\S*size=1024k,nr_inodes=80/);
+      assert.match(own.join('\n'), /^[^\n]+ rw,nosuid,nodev,noexec,\S*size=6144k,nr_inodes=16384/);
     }));
 
     test(`${name}: nothing in the sandbox can change, replace, cover or unmount it`, () => inside(spec(), async (machine) => {
@@ -190,7 +211,7 @@ function mounts(name: string, skip: string | false): void {
       first.resolve('older');
       await earlier;
       assert.equal(await sh(machine, 'cat /run/secrets/id_ed25519'), 'newer');
-      answer = async () => 'x'.repeat(2 ** 20 + 1);
+      answer = async () => 'x'.repeat(6 * 2 ** 20 + 1);
       await assert.rejects(machine.secrets?.renew(KEY) ?? Promise.resolve(), { code: 'SECRET_UNAVAILABLE', message: /cannot be written \(ENOSPC\)/ });
       answer = () => Promise.reject(new CaissonError('SECRET_UNAVAILABLE', { secret: 'key', detail: 'gone' }));
       await assert.rejects(machine.secrets?.renew(KEY) ?? Promise.resolve(), { code: 'SECRET_UNAVAILABLE' });
@@ -203,6 +224,47 @@ function mounts(name: string, skip: string | false): void {
     test(`${name}: a file whose time is over goes away by itself`, async () => {
       expiresMs = Date.now() + 2_000;
       await inside(spec(), (machine) => until(machine, 'ls /run/secrets', ''));
+    });
+
+    test(`${name}: a file goes away by the clock of the wall, however far that jumps`, (t) => inside(spec(), async (machine) => {
+      expiresMs = Date.now() + 3_600_000;
+      t.mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        await machine.secrets?.renew(KEY);
+        t.mock.timers.tick(30_000);
+        t.mock.timers.tick(30_000);
+        aheadMs = 7_200_000;
+        t.mock.timers.tick(30_000);
+      } finally {
+        t.mock.timers.reset();
+      }
+      assert.equal(await sh(machine, 'ls /run/secrets'), '');
+    }));
+
+    test(`${name}: a sandbox that keeps every version open keeps nothing in it, and no rotation from being made`, { timeout: 120_000 }, () => {
+      const files = Array.from({ length: 4 }, (_, n) => ({ name: `file-${n}`, lease: `lea-000000000000000${n}` }));
+      return inside(spec(files), async (machine) => {
+        const descriptors = (): number => readdirSync('/proc/self/fd').length;
+        const few = descriptors();
+        let told = '';
+        const command = { argv: ['/usr/bin/python3', '-c', HOLD, ...files.map((file) => file.name)], env: ['PATH=/usr/bin'], cwd: '/', stdin: true, outputBytes: 1_000_000 };
+        const holding = machine.spawn(command, { onOutput: async (_, bytes) => void (told += bytes.toString()) });
+        const seen = async (count: number): Promise<void> => {
+          for (const untilMs = Date.now() + 20_000; !told.split('\n').includes(`${count}`); await delay(2)) assert.ok(Date.now() < untilMs, `version ${count} is not seen: ${told}`);
+        };
+        await seen(files.length);
+        for (let round = 1; round <= 30; round++) {
+          answer = async () => (round <= 5 ? `${round}`.repeat(64 * 1024) : `small ${round}`); // 20 of 64 KiB, and 100 others
+          await Promise.all(files.map(async ({ lease }) => machine.secrets?.renew(lease)));
+          await seen(files.length * (round + 1));
+        }
+        assert.equal(await sh(machine, 'cat /run/secrets/*'), 'small 30'.repeat(files.length));
+        assert.ok(descriptors() <= few + 16, `${descriptors()} descriptors, and ${few} at first`);
+        for (const { lease } of files) machine.secrets?.drop(lease);
+        await holding.endStdin();
+        assert.deepEqual((await holding.done).end, { kind: 'exited', code: 0 }, told);
+        assert.match(told, /\nleft 124 \[0?\]\n$/);
+      });
     });
 
     test(`${name}: another sandbox sees nothing of it`, () => inside(spec(), async (machine) => {
@@ -218,7 +280,7 @@ function mounts(name: string, skip: string | false): void {
     test(`${name}: when one of its secrets cannot be had nothing starts, and nothing is left`, async () => {
       answer = ({ lease }) => (lease === KEY ? Promise.resolve(VALUE) : Promise.reject(new CaissonError('SECRET_UNAVAILABLE', { secret: 'other', detail: 'the vault does not answer' })));
       await assert.rejects(ground.driver.launch(spec([{ name: 'id_ed25519', lease: KEY }, { name: 'other', lease: OTHER }]), never()), { code: 'SECRET_UNAVAILABLE' });
-      answer = async () => 'x'.repeat(600_000);
+      answer = async () => 'x'.repeat(4 * 2 ** 20);
       await assert.rejects(ground.driver.launch(spec([{ name: 'id_ed25519', lease: KEY }, { name: 'other', lease: OTHER }]), never()), { code: 'SECRET_UNAVAILABLE' });
       answer = async () => VALUE;
       await ground.driver.settled();

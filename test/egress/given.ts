@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -66,7 +66,7 @@ export async function openScene({ policy, dockerHost, hidden = [], ...options }:
   const close = async (): Promise<void> => {
     await caisson(['down']).catch(() => undefined);
     await net[Symbol.asyncDispose]();
-    rmSync(dir, { recursive: true, force: true });
+    for (const place of [dir, ...globSync(`${dir}.*`)]) rmSync(place, { recursive: true, force: true }); // what a policy was given lies beside it
   };
   const pidOf = async (role: string): Promise<number> => {
     using caller = new Caller(paths.supervisorSocket);

@@ -7,14 +7,16 @@ export class NotedVault implements VaultRoom {
   readonly leased = new Map<string, readonly AnyLease[]>();
   /** Names of secrets that are files, under the same name. */
   readonly files = new Set<string>();
+  /** When the time of a secret is over; default: when that of the sandbox is. */
+  readonly ends = new Map<string, number | null>();
   readonly asked: string[] = [];
   fails = false;
 
   async lease({ sandbox, secrets, expiresMs }: { readonly sandbox: string; readonly secrets: readonly string[]; readonly expiresMs: number }): Promise<readonly AnyLease[]> {
     this.asked.push(`lease ${secrets.join(' ')}`);
     if (this.fails) throw new CaissonError('SECRET_UNAVAILABLE', { secret: secrets[0] ?? '', detail: 'its file is not there' });
-    const leases = secrets.map((secret, n): AnyLease => this.files.has(secret) ? { id: `lea-${String(n).padStart(16, '0')}`, secret, file: secret, env: `${secret.toUpperCase()}_FILE`, expiresMs, digest: 'd' } : ({
-      id: `lea-${String(n).padStart(16, '0')}`, secret, placeholder: `caisson-${sandbox}-${secret}`, env: secret.toUpperCase(), hosts: [`${secret}.example.test`], at: 'bearer', expiresMs, digest: 'd',
+    const leases = secrets.map((secret, n) => ({ secret, n, ends: this.ends.has(secret) ? (this.ends.get(secret) ?? null) : expiresMs })).map(({ secret, n, ends }): AnyLease => this.files.has(secret) ? { id: `lea-${String(n).padStart(16, '0')}`, secret, file: secret, env: `${secret.toUpperCase()}_FILE`, expiresMs: ends, digest: 'd' } : ({
+      id: `lea-${String(n).padStart(16, '0')}`, secret, placeholder: `caisson-${sandbox}-${secret}`, env: secret.toUpperCase(), hosts: [`${secret}.example.test`], at: 'bearer', expiresMs: ends, digest: 'd',
     }));
     this.leased.set(sandbox, leases);
     return leases;

@@ -205,3 +205,21 @@ test('a file that was revoked is not had by the next control, also when the vaul
   const again = await on.restarted();
   assert.deepEqual(again.get(box.id).secrets, ['api']);
 });
+
+test('a secret whose time is over is told of no more, also by the next control, and is not in a fork that says nothing', async () => {
+  let aheadMs = 0;
+  await using on = await stage({ hang: true }, { secrets: FILES, wallMs: () => Date.now() + aheadMs });
+  on.vault.files.add('pem');
+  on.vault.ends.set('pem', Date.now() + 600_000).set('api', Date.now() + 300_000).set('key', null);
+  const box = await on.sandboxes.create({ secrets: ['pem', 'api', 'key'] }, ASKING);
+  const forkOf = async (): Promise<readonly string[]> => (await on.sandboxes.fork(box.id, { memory: false }, ASKING)).secrets;
+  assert.deepEqual([on.sandboxes.get(box.id).secrets, await forkOf()], [['api', 'key', 'pem'], ['api', 'key', 'pem']], 'control: they are there before');
+  aheadMs = 300_001;
+  assert.deepEqual([on.sandboxes.get(box.id).secrets, await forkOf()], [['key', 'pem'], ['key', 'pem']]);
+  aheadMs = 600_001;
+  assert.deepEqual([on.sandboxes.get(box.id).secrets, await forkOf()], [['key'], ['key']]);
+  assert.equal(on.vault.asked.at(-1), 'lease key');
+  on.vault.ends.delete('pem');
+  assert.deepEqual((await on.sandboxes.fork(box.id, { memory: false, secrets: ['pem'] }, ASKING)).secrets, ['pem'], 'what a fork asks for by name it has');
+  assert.deepEqual((await on.restarted()).get(box.id).secrets, ['key']);
+});

@@ -75,7 +75,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 /** The conductor on the real keeper and its real socket; only the kernel, the disk and the log are not real. */
-export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, network, secrets }: { readonly secrets?: Policy['secrets']; readonly attaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
+export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, network, secrets, wallMs = Date.now }: { readonly wallMs?: () => number; readonly secrets?: Policy['secrets']; readonly attaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
   const dir = mkdtempSync(`${tmpdir()}/caisson-stay-`);
   const driver = new FakeDriver(script);
   const log = new MemoryLog([], refuse);
@@ -113,7 +113,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
       host: async () => host,
       launch: () => Promise.reject(new Error('not a one-shot run')),
       now: () => performance.now(),
-      wallMs: Date.now,
+      wallMs,
       randomBytes,
       keeper: remote,
       workspaces,

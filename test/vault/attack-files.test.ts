@@ -63,6 +63,42 @@ while text != last:
 print(reads > 20, *torn)
 `;
 
+/**
+ * Asks for leases on files of its own that nobody writes, and on the files that are named, and says what it got; then it opens what comes in their
+ * places, asks again and again, and never gives one up. Whoever opens a file for writing on which there is a lease waits until the kernel takes that away.
+ */
+const LEASE = `
+import errno, fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+kept = []
+def lease(path, kind):
+    kept.append(os.open(path, os.O_RDONLY))
+    try:
+        fcntl.fcntl(kept[-1], fcntl.F_SETLEASE, kind)
+        return "granted"
+    except OSError as error: return errno.errorcode[error.errno]
+said = []
+for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
+    own = f"/workspace/own-{kind}"
+    open(own, "w").close()
+    said += [lease(path, kind) for path in [own, *sys.argv[1:]]]
+with open("/workspace/said.part", "w") as file: file.write(" ".join(said))
+os.rename("/workspace/said.part", "/workspace/said")
+seen = set()
+while True:
+    for path in sys.argv[1:]:
+        try:
+            inode = os.stat(path).st_ino
+            if inode not in seen: lease(path, fcntl.F_RDLCK)
+            seen.add(inode)
+        except OSError: pass
+    for file in kept:
+        try: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError: pass
+`;
+/** The kernel takes a lease away after 45 s (/proc/sys/fs/lease-break-time). */
+const STALLED_MS = 20_000;
+
 describe('a secret that is a file', { skip: IS_ROOT ? false : NEEDS_ROOT, concurrency: false }, () => {
   const value = `${canary()}\n-----END-----\n`;
   /** Of a secret that no test has a command print, because that would go through control. */
@@ -84,6 +120,7 @@ describe('a secret that is a file', { skip: IS_ROOT ? false : NEEDS_ROOT, concur
       db: { from: source('db', `${canary()}\n`), file: '.pgpass', env: 'PGPASSFILE' },
       rotating: { from: source('rotating', 'first'), file: 'rotating' },
       brief: { from: source('brief', 'soon gone'), file: 'brief', ttlMs: 3_000 },
+      passing: { from: source('passing', 'later gone'), file: 'passing', ttlMs: 15_000 },
       gone: { from: `file:/${sources.slice(1)}/none`, file: 'gone' },
     };
     writeFileSync(`${dir}/policy.json`, JSON.stringify({ ...shippedPolicy, secrets }));
@@ -266,6 +303,30 @@ describe('a secret that is a file', { skip: IS_ROOT ? false : NEEDS_ROOT, concur
       assert.equal(await listed(box), 'rotating\n');
     });
   }
+
+  test('cannot be leased from the kernel by the sandbox that has it: neither revocation, rotation nor the end of its time waits for it, nor does another sandbox', { timeout: 240_000 }, async () => {
+    source('rotating', 'first');
+    await using box = await create({ level: 'container', secrets: ['key', 'rotating', 'passing'] });
+    await using other = await create({ level: 'container' });
+    const within = async (what: string, act: () => Promise<unknown>): Promise<void> => {
+      const startMs = performance.now();
+      await Promise.all([act(), other.exec(['true'])]);
+      await other.exec(['true']);
+      const tookMs = Math.round(performance.now() - startMs);
+      assert.ok(tookMs < STALLED_MS, `${what} took ${tookMs} ms`);
+    };
+    await box.spawn(['python3', '-c', LEASE, '/run/secrets/id_ed25519', '/run/secrets/rotating', '/run/secrets/passing']);
+    await eventually('it says nothing', async () => (await box.exec(['test', '-e', '/workspace/said'])).exit === 0);
+    const asked = (await said(box, ['cat', '/workspace/said'])).split(' ');
+    for (const untilMs = Date.now() + 15_000 + STALLED_MS; (await listed(box)).includes('passing'); await within('the end of its time', () => listed(box))) assert.ok(Date.now() < untilMs, 'it is still there');
+    for (const each of ['second', 'third', 'fourth']) {
+      source('rotating', each);
+      await within('a rotation', async () => assert.equal((await cli(caisson.env, ['secrets', 'rotate', 'rotating'])).status, 0));
+    }
+    for (const secret of ['key', 'rotating']) await within('a revocation', () => box.secrets.revoke(secret));
+    assert.equal(await listed(box), '');
+    assert.deepEqual(asked, ['granted', 'EAGAIN', 'EAGAIN', 'EAGAIN', 'granted', 'EAGAIN', 'EAGAIN', 'EAGAIN'], 'control: it has leases on files of its own');
+  });
 
   test('goes with the launcher: whenever that is killed, nothing of it is mounted and no sandbox has it', { timeout: 280_000 }, async () => {
     const seed = Number(process.env['CAISSON_SEED'] ?? Math.floor(Math.random() * 2 ** 31));

@@ -32,17 +32,23 @@ function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {
   return { effect: 'deny', rule: 'secrets', reason: `the policy has no secret ${unknown}`, wouldAllow: `one of the secrets of the policy: ${known}`, code: 'SECRET_UNKNOWN', context: { secret: unknown } };
 }
 
-/** Of two secrets in one variable commands would find one only. */
+/** Of two secrets in one variable, or in one file, commands would find one only. */
 function secretsApart({ secrets = [] }: Asked, policy: Policy): Denied | null {
-  const named = secrets.flatMap((secret) => {
+  const ruled = secrets.flatMap((secret) => {
     const rule = secretOf(policy, secret);
-    return rule === undefined ? [] : secretEnvNames(secret, rule).map((name) => ({ secret, name }));
+    return rule === undefined ? [] : [{ secret, rule }];
   });
+  const variables = ruled.flatMap(({ secret, rule }) => secretEnvNames(secret, rule).map((name) => ({ secret, name })));
+  const files = ruled.flatMap(({ secret, rule }) => ('file' in rule ? [{ secret, name: rule.file }] : []));
+  return twice(variables, 'variable', 'env') ?? twice(files, 'file', 'file');
+}
+
+function twice(named: readonly { readonly secret: string; readonly name: string }[], what: string, field: 'env' | 'file'): Denied | null {
   const other = named.find(({ name }, at) => named.findIndex((each) => each.name === name) < at);
   if (other === undefined) return null;
   const { secret, name } = other;
-  const reason = `secrets ${named.find((each) => each.name === name)?.secret ?? ''} and ${secret} would be in one variable, ${name}`;
-  return { effect: 'deny', rule: 'secrets', reason, wouldAllow: `one of the two, or another env of secrets.${secret} in the policy file`, code: 'REQUEST_INVALID', context: { detail: reason } };
+  const reason = `secrets ${named.find((each) => each.name === name)?.secret ?? ''} and ${secret} would be in one ${what}, ${name}`;
+  return { effect: 'deny', rule: 'secrets', reason, wouldAllow: `one of the two, or another ${field} of secrets.${secret} in the policy file`, code: 'REQUEST_INVALID', context: { detail: reason } };
 }
 
 /** Whoever may use a secret may reach its hosts, within what the policy says of the network. One that is a file has none. */

@@ -1,18 +1,21 @@
 import { execFile } from 'node:child_process';
-import { closeSync, constants, fchmodSync, fchownSync, fstatSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fchownSync, fstatSync, ftruncate, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { access, chmod, mkdir, rmdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { CaissonError, type IsolationSpec, type SecretFileSpec } from '@caisson/contract';
 
 const run = promisify(execFile);
 const MOUNT_MS = 10_000;
 const MODE = 0o400;
-/** Holds all secrets of a sandbox, and while one is replaced its new content as well. */
-const SIZE_BYTES = 1024 * 1024;
-/** 32 files, as many on their way, two folders and the root. */
-const INODES = 80;
-/** Longest that setTimeout waits; beyond it, it would not wait at all. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+/** 32 files of 64 KiB, each in three versions: the one that is read, the one before it, and one that comes or goes. */
+const SIZE_BYTES = 3 * 32 * 64 * 1024;
+/** Of a version that was replaced the inode stays for as long as the sandbox has it open. Only who replaces makes inodes. */
+const INODES = 16_384;
+/** What a reader has left at least from when the version that it reads is replaced. */
+const READ_MS = 250;
+/** Timers count monotonic time, which stands still while the host sleeps, and no change of the clock reaches them. */
+const LOOK_MS = 30_000;
 
 /** What the launcher needs for secrets that are files. */
 export interface SecretGround {
@@ -34,6 +37,12 @@ interface Shown {
   readonly name: string;
   /** The reading whose value the file has: of two, the later began later and is the newer. */
   turn: number;
+  /** Descriptor of the version that is read. While it is open for writing the kernel grants no lease on the file, by which the sandbox could hold up who opens it. */
+  current: number | undefined;
+  /** Descriptor of the version before it, which a reader may be in the midst of. */
+  former: number | undefined;
+  /** When that was replaced, by the monotonic clock in milliseconds. */
+  replacedMs: number;
   expiring: NodeJS.Timeout | undefined;
 }
 
@@ -92,6 +101,8 @@ export class SecretFiles implements Disposable {
   /** By lease. */
   readonly #files = new Map<string, Shown>();
   #turn = 0;
+  /** When the versions that were let go of take no more room. */
+  #emptied: Promise<void> = Promise.resolve();
 
   constructor({ at, uid, ground, sandbox }: { readonly at: string; readonly uid: number; readonly ground: SecretGround; readonly sandbox: string }) {
     this.folder = `${at}/shown`;
@@ -102,7 +113,7 @@ export class SecretFiles implements Disposable {
   }
 
   async add({ name, lease }: SecretFileSpec): Promise<void> {
-    this.#files.set(lease, { name, turn: 0, expiring: undefined });
+    this.#files.set(lease, { name, turn: 0, current: undefined, former: undefined, replacedMs: 0, expiring: undefined });
     await this.renew(lease);
   }
 
@@ -117,6 +128,7 @@ export class SecretFiles implements Disposable {
     const turn = ++this.#turn;
     const { bytes, expiresMs } = await this.#ground.value({ sandbox: this.#sandbox, lease, name: shown.name });
     try {
+      await this.#room(shown);
       if (this.#files.get(lease) !== shown) throw this.#lost(lease); // it was dropped meanwhile
       if (turn > shown.turn) this.#replace(shown, bytes, turn);
     } finally {
@@ -125,17 +137,43 @@ export class SecretFiles implements Disposable {
     this.#expire(lease, shown, expiresMs);
   }
 
+  /** Resolves when the version that the next replacement lets go of has had its time, and what was let go of takes no room. */
+  async #room(shown: Shown): Promise<void> {
+    await this.#emptied;
+    for (;;) {
+      const leftMs = shown.former === undefined ? 0 : shown.replacedMs + READ_MS - performance.now();
+      if (leftMs <= 0) return;
+      await delay(leftMs); // another renewal may be the first to replace then
+    }
+  }
+
   /** Nothing waits in here: a file that was dropped cannot come back between two of its steps. */
   #replace(shown: Shown, bytes: Buffer, turn: number): void {
-    const { name } = shown;
+    const { name, former } = shown;
+    let written: number | undefined;
     try {
-      writeNew({ folder: this.#next, name: `${turn}`, bytes, uid: this.#uid });
+      written = createNew({ folder: this.#next, name: `${turn}` });
+      fill(written, bytes, this.#uid);
       renameSync(`${this.#next}/${turn}`, `${this.folder}/${name}`);
     } catch (error) {
       unlinkIfThere(`${this.#next}/${turn}`);
+      if (written !== undefined) closeSync(written);
       throw new CaissonError('SECRET_UNAVAILABLE', { secret: name, detail: `its file cannot be written (${(error as NodeJS.ErrnoException).code ?? 'unknown'})` });
     }
+    shown.former = shown.current;
+    shown.current = written;
+    shown.replacedMs = performance.now();
     shown.turn = turn;
+    if (former !== undefined) this.#letGo(former);
+  }
+
+  /** Overwrites a version at once. Its room is given back behind that: the kernel goes through all places where the sandbox has mapped it, which may be millions. */
+  #letGo(file: number): void {
+    try {
+      overwrite(file);
+    } finally {
+      this.#emptied = this.#emptied.then(() => emptied(file)); // one after the other: a sandbox keeps one thread busy at most
+    }
   }
 
   #expire(lease: string, shown: Shown, expiresMs: number | null): void {
@@ -143,16 +181,18 @@ export class SecretFiles implements Disposable {
     if (expiresMs === null || this.#files.get(lease) !== shown) return;
     const leftMs = expiresMs - this.#ground.now();
     if (leftMs <= 0) return this.drop(lease);
-    shown.expiring = setTimeout(() => this.#expire(lease, shown, expiresMs), Math.min(leftMs, TIMER_MS_MAX)).unref();
+    shown.expiring = setTimeout(() => this.#expire(lease, shown, expiresMs), Math.min(leftMs, LOOK_MS)).unref();
   }
 
-  /** Takes a file away. Whoever has it open reads zeros from here on. Idempotent. */
+  /** Takes a file away. Whoever has it open, also in the version before, reads zeros or nothing from here on. Idempotent. */
   drop(lease: string): void {
     const shown = this.#files.get(lease);
     if (shown === undefined) return;
     this.#files.delete(lease);
     clearTimeout(shown.expiring);
-    removeFile(`${this.folder}/${shown.name}`);
+    using all = new DisposableStack(); // each of them whatever becomes of the others
+    for (const file of [shown.former, shown.current]) if (file !== undefined) all.defer(() => this.#letGo(file));
+    if (shown.current !== undefined) unlinkIfThere(`${this.folder}/${shown.name}`); // the name first, so that nobody opens it between
   }
 
   #lost(lease: string): CaissonError {
@@ -160,44 +200,42 @@ export class SecretFiles implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const lease of this.#files.keys()) this.drop(lease);
+    using all = new DisposableStack();
+    for (const lease of this.#files.keys()) all.defer(() => this.drop(lease));
   }
 }
 
-/** Writes a file that is not there, in a folder that is opened first: no path is looked up twice, and nothing is followed. */
-function writeNew({ folder, name, bytes, uid }: { readonly folder: string; readonly name: string; readonly bytes: Buffer; readonly uid: number }): void {
-  const { O_RDONLY, O_DIRECTORY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+/** Makes a file that is not there, in a folder that is opened first: no path is looked up twice, and nothing is followed. */
+function createNew({ folder, name }: { readonly folder: string; readonly name: string }): number {
+  const { O_RDONLY, O_DIRECTORY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
   const directory = openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    const file = openSync(`/proc/self/fd/${directory}/${name}`, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, MODE);
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-      fchmodSync(file, MODE);
-      fchownSync(file, uid, uid);
-    } finally {
-      closeSync(file);
-    }
+    return openSync(`/proc/self/fd/${directory}/${name}`, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK, MODE);
   } finally {
     closeSync(directory);
   }
 }
 
-/** The name first, so that nobody opens it between; then the content, for those who have it open. */
-function removeFile(path: string): void {
-  let file: number | undefined;
-  try {
-    file = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);
-  } catch {
-    // it was never written
-  }
-  unlinkIfThere(path);
-  if (file === undefined) return;
-  try {
-    const zeros = Buffer.alloc(fstatSync(file).size);
-    writeSync(file, zeros, 0, zeros.length, 0);
-  } finally {
-    closeSync(file);
-  }
+/** The sandbox's user owns it last, when all is in it. */
+function fill(file: number, bytes: Buffer, uid: number): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+  fchmodSync(file, MODE);
+  fchownSync(file, uid, uid);
+}
+
+function overwrite(file: number): void {
+  const zeros = Buffer.alloc(fstatSync(file).size);
+  for (let at = 0; at < zeros.length; ) at += writeSync(file, zeros, at, zeros.length - at, at);
+}
+
+/** Gives back the room of a file, whoever has it open, and closes it. Resolves in any case. */
+function emptied(file: number): Promise<void> {
+  return new Promise((resolve) => {
+    ftruncate(file, 0, () => {
+      closeSync(file);
+      resolve();
+    });
+  });
 }
 
 function unlinkIfThere(path: string): void {

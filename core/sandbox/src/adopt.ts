@@ -25,7 +25,7 @@ export async function adopt(rooms: StayRooms): Promise<Adopted> {
   const kept = await rooms.keeper.list();
   await Promise.all(kept.filter(({ memo }) => memo === PREPARED).map(({ id }) => rooms.keeper.close(id).catch(() => undefined)));
   // A sandbox that was restored has had several machines; the last is the one that it has.
-  const machines = Map.groupBy(kept.filter(({ memo }) => memo !== PREPARED), ({ id, memo }) => boxFrom(memo, id).facts.id);
+  const machines = Map.groupBy(kept.filter(({ memo }) => memo !== PREPARED), ({ id, memo }) => boxFrom(memo, { machine: id, wallMs: rooms.wallMs }).facts.id);
   const boxes = await Promise.all([...machines.values()].map((of) => takeOver(of, rooms)));
   const inUse = new Set(boxes.filter((box) => !box.over).map(({ facts }) => facts.workspace.id));
   await Promise.all((await rooms.workspaces.nameless()).filter((id) => !inUse.has(id)).map((id) => rooms.leavings.remove(id)));
@@ -35,7 +35,7 @@ export async function adopt(rooms: StayRooms): Promise<Adopted> {
 async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promise<Box> {
   const last = machines.find(({ usage }) => usage === null) ?? machines.at(-1);
   if (last === undefined) throw new Error('a sandbox without a machine');
-  const box = boxFrom(last.memo, last.id);
+  const box = boxFrom(last.memo, { machine: last.id, wallMs: rooms.wallMs });
   if (!box.over) box.move('started', 'it runs');
   box.use(rooms.wallMs());
   for (const { id, execs } of machines) {

@@ -3,7 +3,7 @@ import {
   type SandboxEvent, type SandboxInfo, type SandboxState,
 } from '@caisson/contract';
 import type { AllowedSandbox } from '@caisson/authority';
-import { NO_CREDENTIALS, secretNames, type Credentials } from './credentials.ts';
+import { NO_CREDENTIALS, secretsThere, type Credentials } from './credentials.ts';
 import type { SnapshotInfo } from './service.ts';
 
 /** One command in a sandbox that stays. */
@@ -66,6 +66,7 @@ const NOT_HELD: BoxExec['whole'] = { promise: Promise.resolve(null), resolve: ()
 /** A sandbox that stays, as control knows it. */
 export class Box {
   #facts: BoxFacts;
+  readonly #wallMs: () => number;
   /** The sandbox of the launcher that is behind it now; another after a restore. */
   machine: string;
   expiresMs: number;
@@ -94,8 +95,10 @@ export class Box {
   #endedMs: number | null = null;
   readonly #over = Promise.withResolvers<void>();
 
-  constructor(facts: BoxFacts) {
+  /** @param wallMs wall time in milliseconds since 1970 UTC */
+  constructor(facts: BoxFacts, wallMs: () => number) {
     this.#facts = facts;
+    this.#wallMs = wallMs;
     this.machine = facts.id;
     this.expiresMs = facts.createdMs + facts.decision.ttlMs;
     this.idleMs = facts.decision.idleMs;
@@ -218,7 +221,7 @@ export class Box {
       notEnforced,
       terminals: request.terminals ?? true,
       network: this.network,
-      secrets: secretNames(this.credentials),
+      secrets: secretsThere(this.credentials, this.#wallMs()),
       workspace,
       createdMs,
       endedMs: this.#endedMs,

@@ -80,7 +80,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
     createdMs: rooms.wallMs(),
     warm: prepared !== null,
   };
-  const box = new Box(facts);
+  const box = new Box(facts, rooms.wallMs);
   creation.onBox(box);
   try {
     if (prepared === null) {

@@ -87,13 +87,22 @@ export interface Granted {
 
 /** What a spec that starts now says; a file whose time is over is not in it. */
 export function granted({ network }: Pick<RunRequest, 'network'>, { authority, files = [] }: Credentials, { sandbox, nowMs }: { readonly sandbox: string; readonly nowMs: number }): Granted {
-  const there = files.filter(({ expiresMs }) => expiresMs === null || expiresMs > nowMs).map(({ file, id }) => ({ name: file, lease: id }));
+  const there = files.filter(isThere(nowMs)).map(({ file, id }) => ({ name: file, lease: id }));
   return { network: network !== undefined, ...(authority !== null && { certificate: authority.certificate }), ...(there.length > 0 && { secrets: { sandbox, files: there } }) };
 }
 
-/** Names of the secrets that a sandbox has. */
+/** Names of the secrets that are leased to a sandbox, also of those whose time is over. */
 export function secretNames({ leases, files = [] }: Credentials): readonly string[] {
   return [...leases, ...files].map(({ secret }) => secret);
+}
+
+/** Names of the secrets that a sandbox has at that time, in milliseconds since 1970 UTC. */
+export function secretsThere({ leases, files = [] }: Credentials, nowMs: number): readonly string[] {
+  return secretNames({ authority: null, leases: leases.filter(isThere(nowMs)), files: files.filter(isThere(nowMs)) });
+}
+
+function isThere(nowMs: number): (lease: Pick<FileLease, 'expiresMs'>) => boolean {
+  return ({ expiresMs }) => expiresMs === null || expiresMs > nowMs;
 }
 
 /** Nothing is leased any more to a sandbox that has ended; what the vault cannot be told now ends with its time. */

@@ -1,6 +1,6 @@
 import type { CreateRequest, Json } from '@caisson/contract';
 import type { Box } from './box.ts';
-import { secretNames } from './credentials.ts';
+import { secretsThere } from './credentials.ts';
 import { canonicalDigest } from './record.ts';
 import type { ForkRequest } from './service.ts';
 
@@ -9,9 +9,9 @@ export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'
   return { ...inherited(original, fork), ...fork };
 }
 
-/** What a fork of a sandbox is made with: what it asks for, and else the rules of the network and the secrets that its original has by now, leased anew. */
-export function made(box: Box, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
-  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }), ...(fork.secrets === undefined && { secrets: secretNames(box.credentials) }) };
+/** What a fork of a sandbox is made with: what it asks for, and else the rules of the network and the secrets that its original has at that time, in milliseconds since 1970 UTC, leased anew. */
+export function made(box: Box, fork: Omit<ForkRequest, 'memory'>, nowMs: number): CreateRequest {
+  return { ...forkOf(box.facts.request, fork), ...(fork.network === undefined && box.network !== null && { network: box.network }), ...(fork.secrets === undefined && { secrets: secretsThere(box.credentials, nowMs) }) };
 }
 
 /** What a fork takes over of the request that made its original: all but the original's name, and what it started from. */

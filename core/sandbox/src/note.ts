@@ -29,10 +29,10 @@ export function noteOf({ facts, expiresMs, idleMs, network, credentials, spec, e
 }
 
 /** The sandbox that was noted. */
-export function boxFrom(note: string, machine: string): Box {
+export function boxFrom(note: string, { machine, wallMs }: { readonly machine: string; readonly wallMs: () => number }): Box {
   const { version, facts, expiresMs, idleMs, network = null, credentials = NO_CREDENTIALS, spec, end } = JSON.parse(note) as BoxNote;
   if (version !== VERSION) throw new CaissonError('INTERNAL', { detail: 'a note of another version' });
-  const box = Object.assign(new Box(facts), { machine, expiresMs, idleMs, network, credentials, spec });
+  const box = Object.assign(new Box(facts, wallMs), { machine, expiresMs, idleMs, network, credentials, spec });
   if (end !== null) box.conclude(end);
   return box;
 }

@@ -350,7 +350,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   async fork(sandbox: string, { memory = false, ...request }: ForkRequest, asking: Asking): Promise<SandboxInfo> {
     const box = this.#find(sandbox);
     if (box.state !== 'paused' || memory) box.mustBe('running', 'a fork');
-    const wanted = madeOf(box, request);
+    const wanted = madeOf(box, request, this.#rooms.wallMs());
     // Rules that were changed meanwhile do not make the same request another.
     const asked = digestOf({ ...forkOf(box.facts.request, request), memory }, box.facts.workspace.id);
     const made = this.#made(asking, asked);
