@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { awsKeyFor, type Lease } from '@caisson/contract';
+import { awsKeyFor, type Lease, type SecretPlace } from '@caisson/contract';
 import { inject, type HeldSecret, type Injectable, type Injected } from '@caisson/egress';
 import { rawOf, sign, targetOf, type How, type Unsigned } from './aws-client.ts';
 
@@ -134,6 +134,48 @@ test('ranges may be asked for, and key and token are looked for in whatever thei
     for (const text of [REAL.secretAccessKey, encodeURIComponent(REAL.secretAccessKey), 'a-real-session-token']) assert.ok(echoes.includes(text), text);
   }
   assert.deepEqual(injected(ask({ host: 'other.example.test', rawHeaders: [] }), secret).echoes, []);
+});
+
+const KEYHOLDER = 'caisson-0123456789abcdefghijABCDEFGHIJ0123456789';
+const OTHER_KEY = "sk live-4242!'(x)*+/=";
+const beside = (at: SecretPlace): HeldSecret => ({ lease: lease({ id: 'lea-1111111111111111', secret: 'other', placeholder: KEYHOLDER, env: 'OTHER', at }), value: OTHER_KEY });
+/** A request that a client signs with a text in a field or in its query. */
+const signedWith = { 'header:x-api-key': (text: string): Unsigned => ({ headers: { 'x-api-key': text } }), 'query:key': (text: string): Unsigned => ({ query: [['b', '2'], ['key', text], ['a', "'(1)'"]] }) } as const;
+
+for (const at of ['header:x-api-key', 'query:key'] as const) {
+  test(`a request with another secret in a signed field is signed as it is sent: ${at}`, async () => {
+    const request = await client(signedWith[at](KEYHOLDER));
+    for (const both of [[held(), beside(at)], [beside(at), held()]]) {
+      const got = inject(request, both);
+      assert.ok(!('effect' in got), JSON.stringify(got));
+      assert.deepEqual(fieldOf(got, 'authorization'), [(await sign(signedWith[at](OTHER_KEY), { ...INSIDE, keys: REAL }))['authorization']]);
+      assert.deepEqual([got.used.length, JSON.stringify([got.path, got.rawHeaders]).includes(KEYHOLDER)], [2, false]);
+      assert.ok(got.path.includes(encodeURIComponent(OTHER_KEY)) || fieldOf(got, 'x-api-key').includes(OTHER_KEY), got.path);
+    }
+  });
+
+  test(`a client that signs the value of another secret instead of its placeholder is refused: ${at}`, async () => {
+    const both = [held(), beside(at)];
+    const honest = await client(signedWith[at](KEYHOLDER));
+    assert.ok(!('effect' in inject(honest, both)), 'control');
+    const said = await Promise.all([OTHER_KEY, 'another'].map(async (guess) => {
+      const signed = await client(signedWith[at](guess));
+      const result = inject({ ...honest, rawHeaders: tampered(honest, (name, value) => [name, name === 'authorization' ? fieldOf(signed, name)[0] ?? '' : value]).rawHeaders }, both);
+      assert.ok('effect' in result, `signed as ${guess}`);
+      return JSON.stringify(result);
+    }));
+    assert.match(said[0] ?? '', /its signature is not the one/);
+    assert.equal(said[0], said[1], 'a guess that is right is told from none that is wrong');
+  });
+}
+
+test('a range that was signed and does not go on, because the host has another secret, is not signed', async () => {
+  const unsigned: Unsigned = { headers: { range: 'bytes=0-1', 'x-amz-meta-a': 'b' } };
+  const got = inject(await client(unsigned), [held(), beside('bearer')]);
+  assert.ok(!('effect' in got), JSON.stringify(got));
+  assert.deepEqual([fieldOf(got, 'range'), fieldOf(got, 'x-amz-meta-a')], [[], ['b']]);
+  assert.deepEqual(fieldOf(got, 'authorization'), [(await sign({ headers: { 'x-amz-meta-a': 'b' } }, { ...INSIDE, keys: REAL }))['authorization']]);
+  assert.deepEqual(fieldOf(injected(await client(unsigned)), 'range'), ['bytes=0-1'], 'control: where it has none it goes on');
 });
 
 for (const [why, change, reason, more] of [

@@ -1,4 +1,4 @@
-import type { EgressDenied, Lease } from '@caisson/contract';
+import type { AwsCredentials, EgressDenied, Lease } from '@caisson/contract';
 import { awsKeysOf, credentialsOf } from './aws-keys.ts';
 import { denial } from './denial.ts';
 import { spellingsOf } from './echo.ts';
@@ -55,8 +55,8 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   const echoes: string[] = [];
   for (const secret of held) {
     if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
-    const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
-    if (unbound !== null) return refuse(secret, unbound);
+    const unbound = notNow(secret, request);
+    if (unbound !== null) return unbound;
     used.push(secret);
     if (isSigned(secret)) continue;
     const placed = putIn({ path, rawHeaders }, secret);
@@ -69,7 +69,7 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   const keys = ofHost.flatMap(awsKeysOf);
   if (echoes.length + keys.length > 0) rawHeaders = without(rawHeaders, echoes.length > 0 ? UNREADABLE : COMPRESSING);
   for (const secret of used.filter(isSigned)) {
-    const signed = sign({ ...request, path, rawHeaders }, secret);
+    const signed = sign(request, { path, rawHeaders }, secret);
     if ('effect' in signed) return signed;
     ({ rawHeaders } = signed);
   }
@@ -89,14 +89,20 @@ function putIn(head: Head, secret: HeldSecret): Placed | EgressDenied {
 }
 
 /** Signs what is sent, after all else that changes it. */
-function sign(request: Injectable, secret: HeldSecret): Pick<Head, 'rawHeaders'> | EgressDenied {
-  const { lease, value } = secret;
-  const credentials = credentialsOf(value);
-  if (credentials === null) return refuse(secret, 'its value is no credentials of AWS');
-  if (credentials.expiresMs !== null && request.wallMs >= credentials.expiresMs) return refuse(secret, 'its credentials are over, and no others can be had now');
-  const signed = resign({ ...request, sentHost: request.host, body: request.body ?? null }, lease, credentials);
+function sign(request: Injectable, sent: Head, secret: HeldSecret): Pick<Head, 'rawHeaders'> | EgressDenied {
+  const credentials = credentialsFor(secret, request);
+  if ('effect' in credentials) return credentials;
+  const { lease } = secret;
+  const signed = resign({ ...request, sent, sentHost: request.host, body: request.body ?? null }, lease, credentials);
   if ('refused' in signed) return refuse(secret, signed.refused, signed.instead);
-  return mentions({ path: request.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
+  return mentions({ path: sent.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
+}
+
+function credentialsFor(secret: HeldSecret, { wallMs }: Injectable): AwsCredentials | EgressDenied {
+  const credentials = credentialsOf(secret.value);
+  if (credentials === null) return refuse(secret, 'its value is no credentials of AWS');
+  const isOver = credentials.expiresMs !== null && wallMs >= credentials.expiresMs;
+  return isOver ? refuse(secret, 'its credentials are over, and no others can be had now') : credentials;
 }
 
 const fits = (value: string): boolean => VALUE.test(value) && value.length <= VALUE_MOST;
@@ -107,6 +113,11 @@ function without(rawHeaders: readonly string[], names: ReadonlySet<string>): rea
 
 function refuse({ lease }: HeldSecret, why: string, instead = `a request that secrets.${lease.secret} of the policy speaks of`): EgressDenied {
   return denial(`the placeholder of secret ${lease.secret} is not replaced here: ${why}`, instead, `secret ${lease.secret}`);
+}
+
+function notNow(secret: HeldSecret, request: Injectable): EgressDenied | null {
+  const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
+  return unbound === null ? null : refuse(secret, unbound);
 }
 
 /** Why a secret does not go with a request; null: it does. */
