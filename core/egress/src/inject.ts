@@ -4,7 +4,7 @@ import { denial } from './denial.ts';
 import { spellingsOf } from './echo.ts';
 import { canonicalPath, matchesPath } from './http-path.ts';
 import type { Destination } from './layers.ts';
-import { resign } from './resign.ts';
+import { readClaim, resign } from './resign.ts';
 
 /** A lease with the value, which is here, in the vault and at its server only. */
 export interface HeldSecret {
@@ -76,6 +76,12 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   return { path, rawHeaders, used, echoes: [...new Set([...echoes, ...keys.flatMap(spellingsOf)])] };
 }
 
+/** Why a request is refused whatever its body holds; null: that is to be read. It holds up nothing that may pass, and costs no body of what may not. */
+export function refusedUnread(request: Injectable, held: readonly HeldSecret[]): EgressDenied | null {
+  const denials = held.filter(({ lease }) => mentions(request, lease.placeholder)).map((secret) => notNow(secret, request) ?? (isSigned(secret) ? notSignable(secret, request) : null));
+  return denials.find((denied) => denied !== null) ?? null;
+}
+
 const isSigned = ({ lease: { at } }: HeldSecret): boolean => at === 'sigv4';
 
 /** What of a secret can have gone to its hosts as it is. */
@@ -96,6 +102,13 @@ function sign(request: Injectable, sent: Head, secret: HeldSecret): Pick<Head, '
   const signed = resign({ ...request, sent, sentHost: request.host, body: request.body ?? null }, lease, credentials);
   if ('refused' in signed) return refuse(secret, signed.refused, signed.instead);
   return mentions({ path: sent.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
+}
+
+function notSignable(secret: HeldSecret, request: Injectable): EgressDenied | null {
+  const credentials = credentialsFor(secret, request);
+  if ('effect' in credentials) return credentials;
+  const claim = readClaim(request, secret.lease);
+  return 'refused' in claim ? refuse(secret, claim.refused, claim.instead) : null;
 }
 
 function credentialsFor(secret: HeldSecret, { wallMs }: Injectable): AwsCredentials | EgressDenied {
