@@ -198,6 +198,36 @@ for (const [why, change, reason, more] of [
   });
 }
 
+const S3 = 's3.eu-west-1.amazonaws.com';
+for (const [what, source, hosts, paths, passes] of [
+  ['its bucket', 'mine/a/b.txt', [`mine.${S3}`], undefined, true],
+  ['its bucket, as older clients say it', '/mine/a%20b?versionId=1', ['mine.s3.amazonaws.com'], undefined, true],
+  ['its bucket that has dots', 'my.own/a', [`my.own.${S3}`], undefined, true],
+  ['another host of its lease', 'other/a', [`mine.${S3}`, 'other.s3.dualstack.us-east-1.amazonaws.com'], undefined, true],
+  ['any bucket of a host that has them all', 'other/a', [S3], undefined, true],
+  ['a path of its lease', 'mine/a/b', [S3], ['/mine/**'], true],
+  ['another bucket', 'other/a', [`mine.${S3}`], undefined, false],
+  ['another bucket, with a slash before', '/other/a', [`mine.${S3}`], undefined, false],
+  ['a bucket that the name of its own begins with', 'my/a', [`my.own.${S3}`], undefined, false],
+  ['a bucket that begins with the name of its own', 'mine-too/a', [`mine.${S3}`], undefined, false],
+  ['another bucket, escaped', '%6fther/a', [`mine.${S3}`], undefined, false],
+  ['its bucket, as a segment before another', 'mine%2F..%2Fother/a', [`mine.${S3}`], undefined, false],
+  ['an access point', 'arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/object/a', [`mine.${S3}`], undefined, false],
+  ['a bucket that is named as an access point is', 'mine-123456789012/a', ['mine-123456789012.s3-accesspoint.eu-west-1.amazonaws.com'], undefined, false],
+  ['a path that its lease is not for', 'other/a', [S3], ['/mine/**'], false],
+  ['a key that its lease is not for', 'mine/b', [`mine.${S3}`], ['/a/**'], false],
+  ['a server that is not known', 'mine/a', ['mine.example.test'], undefined, false],
+  ['nothing', '', [`mine.${S3}`], undefined, false],
+] as const satisfies readonly (readonly [string, string, readonly string[], readonly string[] | undefined, boolean])[]) {
+  test(`a copy from another bucket is not signed: ${what}${passes ? ', which is none' : ''}`, async () => {
+    const request = await client({ method: 'PUT', host: hosts[0], path: paths === undefined ? '/copy' : paths[0].replace('**', 'copy'), headers: { 'x-amz-copy-source': source } });
+    const secret = held({ hosts, ...(paths !== undefined && { paths }) });
+    if (passes) assert.deepEqual(fieldOf(injected(request, secret), 'x-amz-copy-source'), [source]);
+    else assert.match(denied(request, secret), /what is copied is at none of its hosts and paths/);
+    assert.match(denied(withField(request, 'X-Amz-Copy-Source', 'other2/a'), secret), /what is copied|its signature is not the one/);
+  });
+}
+
 for (const [signedPath, sentPath] of [
   ['/bucket/a/b', '/bucket/a%2Fb'], ['/bucket/a%2Fb', '/bucket/a/b'], ['/bucket/a%252Fb', '/bucket/a%2Fb'], ['/bucket/a%2Fb', '/bucket/a%252Fb'],
   ['/b', '/a/../b'], ['/b', '/./b'], ['/b', '//b'], ['/a/b', '/a//b'], ['/b', '/%2e%2e/b'], ['/b', '/b/'], ['/b', '/b?x'], ['/b', '/b#x'], ['/a', '/%61'], ['/b', '/b\\..\\c'],

@@ -1,4 +1,5 @@
 import { awsKeyFor, type AwsCredentials, type AwsScope, type Lease } from '@caisson/contract';
+import { mayCopy } from './copy-source.ts';
 import { HOP_BY_HOP, passedOn } from './http-fields.ts';
 import { canonicalPathOf, QUERY_SPELLINGS, readAuthorization, readTime, sha256, signatureOf, writeAuthorization, type Authorization, type Signable } from './sigv4.ts';
 
@@ -34,6 +35,7 @@ const PAYLOAD = /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-UNSIGNED-PAYLOAD-TR
 const REWRITTEN = new Set([...HOP_BY_HOP, 'authorization', 'grpc-accept-encoding', 'http2-settings']);
 const TOKEN = 'x-amz-security-token';
 const HASH = 'x-amz-content-sha256';
+const COPIED = 'x-amz-copy-source';
 const AS_SIGNED = 'the request as an AWS SDK signs it in its Authorization field';
 
 const no = (refused: string, instead = AS_SIGNED): NotSigned => ({ refused, instead });
@@ -53,11 +55,12 @@ export interface Claim {
 }
 
 /** What can be refused of a request before its body has come. */
-export function readClaim(request: Claimed, { placeholder, aws }: Lease): Claim | NotSigned {
+export function readClaim(request: Claimed, lease: Lease): Claim | NotSigned {
+  const { placeholder, aws } = lease;
   const came = fieldsOf(request.rawHeaders);
   const read = readSigned(request, came, placeholder);
   if ('refused' in read) return read;
-  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came);
+  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came) ?? notThisCopy(came[COPIED], lease);
   if (wrong !== null) return wrong;
   const path = pathOf(request, read);
   return typeof path === 'string' ? { read, came, path } : path;
@@ -144,6 +147,11 @@ function notItsFields({ signedFields }: Authorization, came: Fields): NotSigned 
   if (twice !== undefined) return no(`it has ${twice} more than once`);
   const unprintable = signedFields.find((name) => came[name]?.some((value) => !/^[\t\u0020-\u007e]*$/.test(value)));
   return unprintable === undefined ? null : no(`it signs ${unprintable}, whose value is not printable ASCII`);
+}
+
+/** What a server reads for a request by the key that signs it. */
+function notThisCopy(sources: readonly string[] = [], lease: Lease): NotSigned | null {
+  return sources.every((source) => mayCopy(source, lease)) ? null : no('what is copied is at none of its hosts and paths', `${COPIED} with the plain name of a bucket of S3 that the secret is for`);
 }
 
 /** What stands for the payload in what is signed. Whether it is the hash of the body is for the server to refuse, as it is without a gate. */
