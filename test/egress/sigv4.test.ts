@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { awsKeyFor, type Lease } from '@caisson/contract';
+import { awsKeyFor, type Lease, type SecretPlace } from '@caisson/contract';
 import { inject, type HeldSecret, type Injectable, type Injected } from '@caisson/egress';
 import { rawOf, sign, targetOf, type How, type Unsigned } from './aws-client.ts';
 
@@ -136,6 +136,48 @@ test('ranges may be asked for, and key and token are looked for in whatever thei
   assert.deepEqual(injected(ask({ host: 'other.example.test', rawHeaders: [] }), secret).echoes, []);
 });
 
+const KEYHOLDER = 'caisson-0123456789abcdefghijABCDEFGHIJ0123456789';
+const OTHER_KEY = "sk live-4242!'(x)*+/=";
+const beside = (at: SecretPlace): HeldSecret => ({ lease: lease({ id: 'lea-1111111111111111', secret: 'other', placeholder: KEYHOLDER, env: 'OTHER', at }), value: OTHER_KEY });
+/** A request that a client signs with a text in a field or in its query. */
+const signedWith = { 'header:x-api-key': (text: string): Unsigned => ({ headers: { 'x-api-key': text } }), 'query:key': (text: string): Unsigned => ({ query: [['b', '2'], ['key', text], ['a', "'(1)'"]] }) } as const;
+
+for (const at of ['header:x-api-key', 'query:key'] as const) {
+  test(`a request with another secret in a signed field is signed as it is sent: ${at}`, async () => {
+    const request = await client(signedWith[at](KEYHOLDER));
+    for (const both of [[held(), beside(at)], [beside(at), held()]]) {
+      const got = inject(request, both);
+      assert.ok(!('effect' in got), JSON.stringify(got));
+      assert.deepEqual(fieldOf(got, 'authorization'), [(await sign(signedWith[at](OTHER_KEY), { ...INSIDE, keys: REAL }))['authorization']]);
+      assert.deepEqual([got.used.length, JSON.stringify([got.path, got.rawHeaders]).includes(KEYHOLDER)], [2, false]);
+      assert.ok(got.path.includes(encodeURIComponent(OTHER_KEY)) || fieldOf(got, 'x-api-key').includes(OTHER_KEY), got.path);
+    }
+  });
+
+  test(`a client that signs the value of another secret instead of its placeholder is refused: ${at}`, async () => {
+    const both = [held(), beside(at)];
+    const honest = await client(signedWith[at](KEYHOLDER));
+    assert.ok(!('effect' in inject(honest, both)), 'control');
+    const said = await Promise.all([OTHER_KEY, 'another'].map(async (guess) => {
+      const signed = await client(signedWith[at](guess));
+      const result = inject({ ...honest, rawHeaders: tampered(honest, (name, value) => [name, name === 'authorization' ? fieldOf(signed, name)[0] ?? '' : value]).rawHeaders }, both);
+      assert.ok('effect' in result, `signed as ${guess}`);
+      return JSON.stringify(result);
+    }));
+    assert.match(said[0] ?? '', /its signature is not the one/);
+    assert.equal(said[0], said[1], 'a guess that is right is told from none that is wrong');
+  });
+}
+
+test('a range that was signed and does not go on, because the host has another secret, is not signed', async () => {
+  const unsigned: Unsigned = { headers: { range: 'bytes=0-1', 'x-amz-meta-a': 'b' } };
+  const got = inject(await client(unsigned), [held(), beside('bearer')]);
+  assert.ok(!('effect' in got), JSON.stringify(got));
+  assert.deepEqual([fieldOf(got, 'range'), fieldOf(got, 'x-amz-meta-a')], [[], ['b']]);
+  assert.deepEqual(fieldOf(got, 'authorization'), [(await sign({ headers: { 'x-amz-meta-a': 'b' } }, { ...INSIDE, keys: REAL }))['authorization']]);
+  assert.deepEqual(fieldOf(injected(await client(unsigned)), 'range'), ['bytes=0-1'], 'control: where it has none it goes on');
+});
+
 for (const [why, change, reason, more] of [
   ['another host', { host: 'evil.example.test' }, /none of its hosts/, {}],
   ['another port', { port: 8443 }, /none of its hosts/, {}],
@@ -153,6 +195,36 @@ for (const [why, change, reason, more] of [
     const request = await client({ path: '/bucket/key' });
     injected(request, held({ aws: { regions: ['eu-west-1'], services: ['s3'] }, methods: ['GET'], paths: ['/bucket/*'] }));
     assert.match(denied({ ...request, ...change }, held(more)), reason);
+  });
+}
+
+const S3 = 's3.eu-west-1.amazonaws.com';
+for (const [what, source, hosts, paths, passes] of [
+  ['its bucket', 'mine/a/b.txt', [`mine.${S3}`], undefined, true],
+  ['its bucket, as older clients say it', '/mine/a%20b?versionId=1', ['mine.s3.amazonaws.com'], undefined, true],
+  ['its bucket that has dots', 'my.own/a', [`my.own.${S3}`], undefined, true],
+  ['another host of its lease', 'other/a', [`mine.${S3}`, 'other.s3.dualstack.us-east-1.amazonaws.com'], undefined, true],
+  ['any bucket of a host that has them all', 'other/a', [S3], undefined, true],
+  ['a path of its lease', 'mine/a/b', [S3], ['/mine/**'], true],
+  ['another bucket', 'other/a', [`mine.${S3}`], undefined, false],
+  ['another bucket, with a slash before', '/other/a', [`mine.${S3}`], undefined, false],
+  ['a bucket that the name of its own begins with', 'my/a', [`my.own.${S3}`], undefined, false],
+  ['a bucket that begins with the name of its own', 'mine-too/a', [`mine.${S3}`], undefined, false],
+  ['another bucket, escaped', '%6fther/a', [`mine.${S3}`], undefined, false],
+  ['its bucket, as a segment before another', 'mine%2F..%2Fother/a', [`mine.${S3}`], undefined, false],
+  ['an access point', 'arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/object/a', [`mine.${S3}`], undefined, false],
+  ['a bucket that is named as an access point is', 'mine-123456789012/a', ['mine-123456789012.s3-accesspoint.eu-west-1.amazonaws.com'], undefined, false],
+  ['a path that its lease is not for', 'other/a', [S3], ['/mine/**'], false],
+  ['a key that its lease is not for', 'mine/b', [`mine.${S3}`], ['/a/**'], false],
+  ['a server that is not known', 'mine/a', ['mine.example.test'], undefined, false],
+  ['nothing', '', [`mine.${S3}`], undefined, false],
+] as const satisfies readonly (readonly [string, string, readonly string[], readonly string[] | undefined, boolean])[]) {
+  test(`a copy from another bucket is not signed: ${what}${passes ? ', which is none' : ''}`, async () => {
+    const request = await client({ method: 'PUT', host: hosts[0], path: paths === undefined ? '/copy' : paths[0].replace('**', 'copy'), headers: { 'x-amz-copy-source': source } });
+    const secret = held({ hosts, ...(paths !== undefined && { paths }) });
+    if (passes) assert.deepEqual(fieldOf(injected(request, secret), 'x-amz-copy-source'), [source]);
+    else assert.match(denied(request, secret), /what is copied is at none of its hosts and paths/);
+    assert.match(denied(withField(request, 'X-Amz-Copy-Source', 'other2/a'), secret), /what is copied|its signature is not the one/);
   });
 }
 

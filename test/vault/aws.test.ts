@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Lease, leaseEnv, SecretRule } from '@caisson/contract';
+import { Lease, leaseEnv, SecretRule, termsOf } from '@caisson/contract';
 import type { Vault } from '@caisson/vault';
 import { CANARY, files, GROUND, HOST, leaseOne, openVault, rule, SANDBOX, type Clock, type Files } from './given.ts';
 
@@ -16,7 +16,7 @@ function given(files_: Files, printed: unknown, clock: Clock = { ms: NOW }): { r
   return { vault: openVault({ aws: rule(`file:/${files_.dir.slice(1)}/aws`, { at: 'sigv4' }) }, { clock }), print };
 }
 
-const valueOf = (vault: Vault, { id }: Lease): unknown => JSON.parse(vault.value({ sandbox: SANDBOX, lease: id, host: HOST }));
+const valueOf = (vault: Vault, lease: Lease): unknown => JSON.parse(vault.value({ sandbox: SANDBOX, lease: lease.id, host: HOST, terms: termsOf(lease) }));
 
 test('what credential_process prints becomes one pair of keys, and commands find another that opens nothing', async () => {
   using dir = files();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
-import { FileLease, SecretRule } from '@caisson/contract';
+import { FileLease, SecretRule, termsOf } from '@caisson/contract';
 import { judgeFile, RemoteFiles, RemoteVault, resolveSource, serveFiles, serveValues, serveVault } from '@caisson/vault';
 import { Caller, listenUnix } from '@caisson/wire';
 import { CANARY, fileRule, filed, files, GROUND, HOST, OTHER, openVault, rule, SANDBOX, sent, type Clock } from './given.ts';
@@ -47,8 +47,8 @@ test('the launcher gets the value of a file for its sandbox, its lease and its n
   const given = vault.file(asked);
   assert.deepEqual([contentOf(given), given.expiresMs], [CANARY, 2_000_000]);
   for (const wrong of [{ sandbox: OTHER }, { lease: request.id }, { lease: 'lea-0000000000000000' }, { name: 'id_rsa' }]) assert.throws(() => vault.file({ ...asked, ...wrong }), NO_LEASE, JSON.stringify(wrong));
-  for (const host of [HOST, 'id_ed25519']) assert.throws(() => vault.value({ sandbox: SANDBOX, lease: lease.id, host }), NO_LEASE, 'the gate gets no file');
-  assert.equal(vault.value({ sandbox: SANDBOX, lease: request.id, host: HOST }), CANARY, 'control: its own value it gets');
+  for (const host of [HOST, 'id_ed25519']) assert.throws(() => vault.value({ sandbox: SANDBOX, lease: lease.id, host, terms: termsOf(request) }), NO_LEASE, 'the gate gets no file');
+  assert.equal(vault.value({ sandbox: SANDBOX, lease: request.id, host: HOST, terms: termsOf(request) }), CANARY, 'control: its own value it gets');
   assert.deepEqual(vault.list(SANDBOX).map(({ lease: { secret }, uses, lastMs }) => [secret, uses, lastMs]), [['key', 1, 1_000_000], ['api', 1, 1_000_000]]);
 });
 

@@ -78,6 +78,9 @@ export const rule = (from: SecretSource, more: Partial<InjectedRule> = {}): Secr
 
 export const fileRule = (from: SecretSource, more: Partial<FileRule> = {}): SecretRule => ({ from, file: 'secret', ...more });
 
+/** Terms that no rule of the tests has. */
+export const OTHER_TERMS: readonly Partial<Lease>[] = [{ at: 'header:x-amz-meta-k' }, { at: 'bearer' }, { methods: ['GET', 'PUT', 'DELETE'] }, { methods: [] }, { paths: ['/**'] }, { paths: [] }];
+
 /** Leases of secrets that go with requests. */
 export function sent(leases: readonly AnyLease[]): readonly Lease[] {
   return leases.map((lease) => {

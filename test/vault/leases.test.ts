@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Lease, type InjectedRule } from '@caisson/contract';
+import { Lease, termsOf, type InjectedRule } from '@caisson/contract';
 import type { Vault } from '@caisson/vault';
-import { CANARY, files, GROUND, HOST, leaseOne, OTHER, openVault, rule, SANDBOX, sent, type Clock } from './given.ts';
+import { CANARY, files, GROUND, HOST, leaseOne, OTHER, openVault, OTHER_TERMS, rule, SANDBOX, sent, type Clock } from './given.ts';
 
-const valueOf = (vault: Vault, { id }: Lease, { sandbox = SANDBOX, host = HOST } = {}): string => vault.value({ sandbox, lease: id, host });
+const valueOf = (vault: Vault, lease: Lease, { sandbox = SANDBOX, host = HOST } = {}): string => vault.value({ sandbox, lease: lease.id, host, terms: termsOf(lease) });
 const NO_LEASE = { code: 'LEASE_NOT_FOUND' };
 
 test('a lease tells where a secret may go and what stands for it, and its value goes to the gate', async () => {
@@ -73,6 +73,36 @@ test('a value is for the sandbox and the hosts of its lease and for nobody else'
   assert.throws(() => valueOf(vault, lease, { host: 'evil.example.com' }), { ...NO_LEASE, message: /no lease of secret one for evil\.example\.com/ });
   assert.throws(() => valueOf(vault, { ...lease, id: 'lea-0000000000000000' }), NO_LEASE);
   assert.deepEqual(vault.list(SANDBOX).map(({ uses }) => uses), [1], 'what is refused is no use');
+});
+
+test('a value is given for the form that the rule says, and for no other', async () => {
+  const terms = { at: 'sigv4', methods: ['GET', 'PUT'], paths: ['/a/**', '/b'], aws: { regions: ['eu-west-1', 'us-east-1'], services: ['s3'] } } as const;
+  const printed = JSON.stringify({ Version: 1, AccessKeyId: 'AKIDREAL', SecretAccessKey: `${CANARY}-of-aws` });
+  using vault = openVault({ aws: rule({ exec: ['/bin/echo', printed] }, terms), plain: rule('env:API_KEY') });
+  const [aws, plain] = [await leaseOne(vault, 'aws'), await leaseOne(vault, 'plain')];
+  const alike: Lease = { ...aws, methods: ['PUT', 'GET', 'GET'], paths: ['/b', '/a/**'], aws: { services: ['s3'], regions: ['us-east-1', 'eu-west-1'] } };
+  for (const lease of [aws, alike]) assert.match(valueOf(vault, lease), new RegExp(CANARY));
+  assert.equal(valueOf(vault, plain), CANARY);
+  const { methods: _methods, ...anyMethod } = aws;
+  const { paths: _paths, ...anyPath } = aws;
+  const { aws: _aws, ...anyScope } = aws;
+  const others: readonly Lease[] = [
+    ...OTHER_TERMS.map((other) => ({ ...aws, ...other })), anyMethod, anyPath, anyScope,
+    { ...aws, aws: { regions: ['eu-west-1', 'us-east-1'] } }, { ...aws, aws: { ...terms.aws, services: ['s3', 'iam'] } }, { ...aws, aws: {} }, { ...aws, paths: ['/a/**,/b'] },
+    { ...plain, at: 'header:X-Key' }, { ...plain, at: 'query:key' }, { ...plain, methods: ['GET'] }, { ...plain, paths: ['/**'] },
+  ];
+  for (const lease of others) assert.throws(() => valueOf(vault, lease), { ...NO_LEASE, message: /no lease of secret (?:aws|plain) on these terms/ }, JSON.stringify(lease));
+  assert.deepEqual(vault.list().map(({ uses }) => uses), [2, 1], 'what is refused is no use');
+});
+
+test('a vault that is started anew by a narrower policy gives no value on the terms of the wider one', async () => {
+  using before = openVault({ one: rule('env:API_KEY') });
+  const wide = await leaseOne(before, 'one');
+  using vault = openVault({ one: rule('env:API_KEY', { methods: ['GET'] }) });
+  const [narrow] = sent((await vault.restore({ sandbox: SANDBOX, leases: [wide] })).leases);
+  assert.ok(narrow !== undefined);
+  assert.equal(valueOf(vault, narrow), CANARY, 'control');
+  assert.throws(() => valueOf(vault, wide), NO_LEASE);
 });
 
 test('a lease is over when its time or its sandbox is, and nothing of it is left', async () => {

@@ -11,7 +11,7 @@ import { cli, emptyPlace, type Place } from '../cli/given.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { shippedPolicy } from '../isolation/given.ts';
 import { base64, cluster, secret } from './cluster.ts';
-import { CANARY, files, HOST, leaseOne, rule, SANDBOX } from './given.ts';
+import { CANARY, files, HOST, leaseOne, rule, SANDBOX, sent } from './given.ts';
 
 const skip = IS_ROOT ? false : NEEDS_ROOT;
 
@@ -68,7 +68,7 @@ test('control leases what the policy names, from every kind of source, and the g
   await using on = await up({ key: rule('env:CAISSON_TEST_KEY'), file: rule(`file:/${given.file('secret', 'of-a-file\n').slice(1)}`), program: rule({ exec: [given.program('op', 'echo of-a-program; env >&2')] }), unset: rule('env:CAISSON_TEST_UNSET') });
   using control = new RemoteVault(on.place.paths.vaultSocket);
   using gate = new RemoteValues(on.place.paths.vaultGateSocket);
-  const leases = await control.lease({ sandbox: SANDBOX, secrets: ['key', 'file', 'program'], expiresMs: null });
+  const leases = sent(await control.lease({ sandbox: SANDBOX, secrets: ['key', 'file', 'program'], expiresMs: null }));
   assert.deepEqual(await Promise.all(leases.map((lease) => gate.value({ sandbox: SANDBOX, lease, host: HOST }))), [`${CANARY}-named`, 'of-a-file', 'of-a-program']);
   await assert.rejects(leaseOne(control, 'unset'), { code: 'SECRET_UNAVAILABLE', message: /was not set when Caisson was started/ });
   await assert.rejects(leaseOne(control, 'none'), { code: 'SECRET_UNKNOWN' });

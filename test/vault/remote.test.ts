@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { SecretRule } from '@caisson/contract';
+import { termsOf, type Lease, type SecretRule } from '@caisson/contract';
 import { RemoteValues, RemoteVault, serveValues, serveVault, type Vault } from '@caisson/vault';
 import { Caller, listenUnix } from '@caisson/wire';
-import { CANARY, files, HOST, leaseOne, openVault, rule, SANDBOX, sent, type Files } from './given.ts';
+import { CANARY, files, HOST, leaseOne, openVault, OTHER_TERMS, rule, SANDBOX, sent, type Files } from './given.ts';
 
 interface Place extends AsyncDisposable {
   readonly given: Files;
@@ -70,7 +70,7 @@ test('control gets no value, and the gate nothing but values', async () => {
   const { id } = await leaseOne(on.control, 'key');
   using control = new Caller(on.sockets.control);
   using gate = new Caller(on.sockets.gate);
-  await assert.rejects(control.call('value', { sandbox: SANDBOX, lease: id, host: HOST }), { code: 'FRAME_INVALID', message: /no verb value/ });
+  await assert.rejects(control.call('value', { sandbox: SANDBOX, lease: id, host: HOST, terms: { at: 'bearer' } }), { code: 'FRAME_INVALID', message: /no verb value/ });
   for (const verb of ['lease', 'restore', 'release', 'revoke', 'rotate', 'list', 'hold', 'toString', '__proto__']) {
     await assert.rejects(gate.call(verb, { sandbox: SANDBOX }), { code: 'FRAME_INVALID' }, verb);
   }
@@ -79,13 +79,29 @@ test('control gets no value, and the gate nothing but values', async () => {
     ['lease', { sandbox: SANDBOX, secrets: ['key'], expiresMs: null, from: 'env:HOME' }], ['restore', { sandbox: SANDBOX, leases: [{ id }] }], ['rotate', { secret: 'KEY' }], ['list', null], ['release', {}],
   ];
   for (const [verb, parameters] of malformed) await assert.rejects(control.call(verb, parameters), { code: 'FRAME_INVALID' }, verb);
-  assert.equal(await gate.call('value', { sandbox: SANDBOX, lease: id, host: HOST }), CANARY);
+  assert.equal(await gate.call('value', { sandbox: SANDBOX, lease: id, host: HOST, terms: { at: 'bearer' } }), CANARY);
+});
+
+test('a value is given for the form that the rule says, and for no other, whatever control has told the gate', async () => {
+  await using on = place();
+  await using vault = await on.start({ key: rule('env:API_KEY', { at: 'header:X-Key', methods: ['PUT', 'GET'], paths: ['/v1/**'] }) });
+  assert.ok(vault);
+  const lease = await leaseOne(on.control, 'key');
+  const told = (terms: Partial<Lease>): Promise<unknown> => on.gate.value({ sandbox: SANDBOX, lease: { ...lease, ...terms }, host: HOST });
+  assert.deepEqual([await told({}), await told({ methods: ['GET', 'PUT'] })], [CANARY, CANARY], 'control');
+  for (const terms of OTHER_TERMS) await assert.rejects(told(terms), { code: 'LEASE_NOT_FOUND', message: /no lease of secret key on these terms/ }, JSON.stringify(terms));
+  using gate = new Caller(on.sockets.gate);
+  const asked = { sandbox: SANDBOX, lease: lease.id, host: HOST };
+  for (const parameters of [asked, { ...asked, terms: {} }, { ...asked, terms: { at: 'header:Host' } }, { ...asked, terms: { ...termsOf(lease), hosts: [HOST] } }]) {
+    await assert.rejects(gate.call('value', parameters), { code: 'FRAME_INVALID' }, JSON.stringify(parameters));
+  }
+  assert.equal(await gate.call('value', { ...asked, terms: termsOf(lease) }), CANARY, 'control');
 });
 
 test('SECRET_UNAVAILABLE: a vault that does not answer is waited for a bounded time', async () => {
   await using on = place();
   const startMs = performance.now();
-  const [leasing, valuing] = await Promise.allSettled([leaseOne(on.control, 'key'), on.gate.value({ sandbox: SANDBOX, lease: { id: 'lea-0000000000000000', secret: 'key' }, host: HOST })]);
+  const [leasing, valuing] = await Promise.allSettled([leaseOne(on.control, 'key'), on.gate.value({ sandbox: SANDBOX, lease: { id: 'lea-0000000000000000', secret: 'key', at: 'bearer' }, host: HOST })]);
   for (const asked of [leasing, valuing]) assert.match(asked.status === 'rejected' ? asked.reason.message : '', /^secret key cannot be had: the vault does not answer$/);
   assert.ok(performance.now() - startMs < 8_000);
   await on.control.release(SANDBOX); // there is nothing to wait for
@@ -109,7 +125,7 @@ test('a secret that cannot be had when the vault comes back is looked up again u
   await using on = place();
   const rules = { key: rule(`file:/${on.given.file('secret', CANARY).slice(1)}`), gone: rule('env:API_KEY') };
   const first = await on.start(rules);
-  const [key] = await on.control.lease({ sandbox: SANDBOX, secrets: ['key', 'gone'], expiresMs: null });
+  const [key] = sent(await on.control.lease({ sandbox: SANDBOX, secrets: ['key', 'gone'], expiresMs: null }));
   assert.ok(key !== undefined);
   await first[Symbol.asyncDispose]();
   on.given.file('secret', '');

@@ -23,7 +23,7 @@ export { DENIALS_FILE, DENIALS_FOLDER } from './denials.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { AwsCredentials, awsKeyFor, type AwsScope } from './aws.ts';
 export {
-  AnyLease, envOf, FileLease, Lease, leaseEnv, LeaseId, rulesForSecret, SECRETS_FOLDER, SecretFileName, SecretName, SecretNames, SecretRule, secretEnvNames,
+  AnyLease, envOf, FileLease, Lease, leaseEnv, LeaseId, LeaseTerms, rulesForSecret, SECRETS_FOLDER, SecretFileName, SecretName, SecretNames, SecretRule, secretEnvNames, termsOf,
   type FileRule, type InjectedRule, type KubernetesKey, type SecretInfo, type SecretPlace, type SecretSource, type VaultField,
 } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';

@@ -139,6 +139,13 @@ export interface Lease {
   readonly digest: string;
 }
 
+/** How a value stands in requests, and in which: whoever asks the vault for it says by which of these. */
+export type LeaseTerms = Pick<Lease, 'at' | 'methods' | 'paths' | 'aws'>;
+
+export function termsOf({ at, methods, paths, aws }: LeaseTerms): LeaseTerms {
+  return { at, ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }), ...(aws !== undefined && { aws }) };
+}
+
 /** What a sandbox may reach because it may use a secret there. */
 export function rulesForSecret(secret: string, { hosts, methods, paths }: Pick<InjectedRule, 'hosts' | 'methods' | 'paths'>): readonly EgressRule[] {
   const http = { ...(methods !== undefined && { methods }), ...(paths !== undefined && { paths }) };
@@ -244,16 +251,17 @@ export const FileLease: z.ZodType<FileLease> = z.strictObject({
   digest: z.string(),
 }) as z.ZodType<FileLease>;
 
+const TERMS = { at: SecretPlace, methods: z.array(z.string()).exactOptional(), paths: z.array(z.string()).exactOptional(), aws: AwsScope.exactOptional() };
+
+export const LeaseTerms: z.ZodType<LeaseTerms> = z.strictObject(TERMS) as z.ZodType<LeaseTerms>;
+
 export const Lease: z.ZodType<Lease> = z.strictObject({
   id: LeaseId,
   secret: SecretName,
   placeholder: z.string().min(1).max(256),
   env: z.string(),
   hosts: z.array(HostName),
-  at: SecretPlace,
-  methods: z.array(z.string()).exactOptional(),
-  paths: z.array(z.string()).exactOptional(),
-  aws: AwsScope.exactOptional(),
+  ...TERMS,
   expiresMs: z.number().nullable(),
   digest: z.string(),
 }) as z.ZodType<Lease>;

@@ -11,7 +11,7 @@ import { passedOn } from './http-fields.ts';
 import { targetOf, type Target } from './http-target.ts';
 import { asksForBody, decideHttp, type HttpAllowed, type HttpRequest } from './http-rules.ts';
 import type { Destination } from './layers.ts';
-import { inject, type Injectable, type Injected } from './inject.ts';
+import { inject, refusedUnread, type Injectable, type Injected } from './inject.ts';
 import { hashesBody } from './resign.ts';
 import { readMcp, type McpRead } from './mcp.ts';
 import type { Checked } from './dial.ts';
@@ -67,6 +67,9 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
   const signs = hashesBody(message.rawHeaders, context.admitted.held.map(({ lease }) => lease));
   if (!asks && !signs) return decideRead({ target, asked, context, read: null }, rooms);
   const { rule } = connection;
+  const allowed = asks ? connection : allow(asked, target, context);
+  const denied = 'effect' in allowed && allowed.effect === 'deny' ? allowed : refusedUnread(injectable(target, asked, context, rooms), context.admitted.held);
+  if (denied !== null) return { denied, target };
   if (message.body === null) return { denied: denial(`${asks ? 'a rule asks what is said here' : 'this is signed for AWS'}, and what follows an upgrade is not read`, 'the request without Upgrade', rule), target };
   const read = await rooms.bodies.read(message.body, context.admitted);
   if ('refused' in read) return { denied: denial(read.refused, asks ? 'a body that can be read' : 'a body that can be read, or X-Amz-Content-Sha256 in the request', rule), target };
@@ -81,6 +84,10 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
   }
 }
 
+function injectable(target: Target, { method, rawHeaders }: Read['asked'], { secure }: HttpContext, { wallMs }: Rooms): Injectable {
+  return { ...target, method, rawHeaders, secure, wallMs: wallMs() };
+}
+
 function mcpOf(message: HttpMessage, body: Buffer, { fields }: ReturnType<typeof requestOf>): McpRead {
   return isPlain(message) ? readMcp(body, fields) : { unclear: 'a body that is read has no coding' };
 }
@@ -90,11 +97,11 @@ interface Read extends Pick<PassingRequest, 'target' | 'context' | 'read'> {
 }
 
 async function decideRead({ target, asked, context, read }: Read, rooms: Rooms): Promise<DecidedRequest> {
-  const { admitted, connection, secure } = context;
+  const { admitted, connection } = context;
   const allowed = await permitted(asked, target, context);
   if ('effect' in allowed) return { denied: allowed, target };
   const { method } = asked;
-  const injected = inject({ ...target, method, rawHeaders: asked.rawHeaders, secure, wallMs: rooms.wallMs(), body: read?.body ?? null }, admitted.held);
+  const injected = inject({ ...injectable(target, asked, context, rooms), body: read?.body ?? null }, admitted.held);
   if ('effect' in injected) return { denied: injected, target };
   const tooFast = admitted.tooFast();
   if (tooFast !== null) return { denied: denial(tooFast, 'fewer requests'), target };

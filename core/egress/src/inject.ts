@@ -1,10 +1,10 @@
-import type { EgressDenied, Lease } from '@caisson/contract';
+import type { AwsCredentials, EgressDenied, Lease } from '@caisson/contract';
 import { awsKeysOf, credentialsOf } from './aws-keys.ts';
 import { denial } from './denial.ts';
 import { spellingsOf } from './echo.ts';
 import { canonicalPath, matchesPath } from './http-path.ts';
 import type { Destination } from './layers.ts';
-import { resign } from './resign.ts';
+import { readClaim, resign } from './resign.ts';
 
 /** A lease with the value, which is here, in the vault and at its server only. */
 export interface HeldSecret {
@@ -55,8 +55,8 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   const echoes: string[] = [];
   for (const secret of held) {
     if (!mentions({ path, rawHeaders }, secret.lease.placeholder)) continue;
-    const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
-    if (unbound !== null) return refuse(secret, unbound);
+    const unbound = notNow(secret, request);
+    if (unbound !== null) return unbound;
     used.push(secret);
     if (isSigned(secret)) continue;
     const placed = putIn({ path, rawHeaders }, secret);
@@ -69,11 +69,17 @@ export function inject(request: Injectable, held: readonly HeldSecret[]): Inject
   const keys = ofHost.flatMap(awsKeysOf);
   if (echoes.length + keys.length > 0) rawHeaders = without(rawHeaders, echoes.length > 0 ? UNREADABLE : COMPRESSING);
   for (const secret of used.filter(isSigned)) {
-    const signed = sign({ ...request, path, rawHeaders }, secret);
+    const signed = sign(request, { path, rawHeaders }, secret);
     if ('effect' in signed) return signed;
     ({ rawHeaders } = signed);
   }
   return { path, rawHeaders, used, echoes: [...new Set([...echoes, ...keys.flatMap(spellingsOf)])] };
+}
+
+/** Why a request is refused whatever its body holds; null: that is to be read. It holds up nothing that may pass, and costs no body of what may not. */
+export function refusedUnread(request: Injectable, held: readonly HeldSecret[]): EgressDenied | null {
+  const denials = held.filter(({ lease }) => mentions(request, lease.placeholder)).map((secret) => notNow(secret, request) ?? (isSigned(secret) ? notSignable(secret, request) : null));
+  return denials.find((denied) => denied !== null) ?? null;
 }
 
 const isSigned = ({ lease: { at } }: HeldSecret): boolean => at === 'sigv4';
@@ -89,14 +95,27 @@ function putIn(head: Head, secret: HeldSecret): Placed | EgressDenied {
 }
 
 /** Signs what is sent, after all else that changes it. */
-function sign(request: Injectable, secret: HeldSecret): Pick<Head, 'rawHeaders'> | EgressDenied {
-  const { lease, value } = secret;
-  const credentials = credentialsOf(value);
-  if (credentials === null) return refuse(secret, 'its value is no credentials of AWS');
-  if (credentials.expiresMs !== null && request.wallMs >= credentials.expiresMs) return refuse(secret, 'its credentials are over, and no others can be had now');
-  const signed = resign({ ...request, sentHost: request.host, body: request.body ?? null }, lease, credentials);
+function sign(request: Injectable, sent: Head, secret: HeldSecret): Pick<Head, 'rawHeaders'> | EgressDenied {
+  const credentials = credentialsFor(secret, request);
+  if ('effect' in credentials) return credentials;
+  const { lease } = secret;
+  const signed = resign({ ...request, sent, sentHost: request.host, body: request.body ?? null }, lease, credentials);
   if ('refused' in signed) return refuse(secret, signed.refused, signed.instead);
-  return mentions({ path: request.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
+  return mentions({ path: sent.path, ...signed }, lease.placeholder) ? refuse(secret, 'it stands elsewhere than as sigv4, once') : signed;
+}
+
+function notSignable(secret: HeldSecret, request: Injectable): EgressDenied | null {
+  const credentials = credentialsFor(secret, request);
+  if ('effect' in credentials) return credentials;
+  const claim = readClaim(request, secret.lease);
+  return 'refused' in claim ? refuse(secret, claim.refused, claim.instead) : null;
+}
+
+function credentialsFor(secret: HeldSecret, { wallMs }: Injectable): AwsCredentials | EgressDenied {
+  const credentials = credentialsOf(secret.value);
+  if (credentials === null) return refuse(secret, 'its value is no credentials of AWS');
+  const isOver = credentials.expiresMs !== null && wallMs >= credentials.expiresMs;
+  return isOver ? refuse(secret, 'its credentials are over, and no others can be had now') : credentials;
 }
 
 const fits = (value: string): boolean => VALUE.test(value) && value.length <= VALUE_MOST;
@@ -107,6 +126,11 @@ function without(rawHeaders: readonly string[], names: ReadonlySet<string>): rea
 
 function refuse({ lease }: HeldSecret, why: string, instead = `a request that secrets.${lease.secret} of the policy speaks of`): EgressDenied {
   return denial(`the placeholder of secret ${lease.secret} is not replaced here: ${why}`, instead, `secret ${lease.secret}`);
+}
+
+function notNow(secret: HeldSecret, request: Injectable): EgressDenied | null {
+  const unbound = notFor(secret.lease, request) ?? (secret.value === null ? 'its value cannot be had now' : null);
+  return unbound === null ? null : refuse(secret, unbound);
 }
 
 /** Why a secret does not go with a request; null: it does. */

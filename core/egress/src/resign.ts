@@ -1,18 +1,24 @@
 import { awsKeyFor, type AwsCredentials, type AwsScope, type Lease } from '@caisson/contract';
+import { mayCopy } from './copy-source.ts';
 import { HOP_BY_HOP, passedOn } from './http-fields.ts';
-import { canonicalPathOf, queriesOf, readAuthorization, readTime, sha256, signatureOf, writeAuthorization, type Authorization, type Signable } from './sigv4.ts';
+import { canonicalPathOf, QUERY_SPELLINGS, readAuthorization, readTime, sha256, signatureOf, writeAuthorization, type Authorization, type Signable } from './sigv4.ts';
 
-/** A request that a client in a sandbox has signed by what stands for the key. */
-export interface Resignable {
+/** A request that a client in a sandbox has signed by what stands for the key, as it came. */
+export interface Claimed {
   readonly method: string;
   /** The request target in origin form. */
   readonly path: string;
   readonly rawHeaders: readonly string[];
+  readonly wallMs: number;
+}
+
+export interface Resignable extends Claimed {
+  /** What of it goes on, other secrets in their places, but for the signature. */
+  readonly sent: Pick<Claimed, 'path' | 'rawHeaders'>;
   /** Host as the gate sends it. */
   readonly sentHost: string;
   /** Null: it was not read. */
   readonly body: Buffer | null;
-  readonly wallMs: number;
 }
 
 export interface NotSigned {
@@ -29,6 +35,7 @@ const PAYLOAD = /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-UNSIGNED-PAYLOAD-TR
 const REWRITTEN = new Set([...HOP_BY_HOP, 'authorization', 'grpc-accept-encoding', 'http2-settings']);
 const TOKEN = 'x-amz-security-token';
 const HASH = 'x-amz-content-sha256';
+const COPIED = 'x-amz-copy-source';
 const AS_SIGNED = 'the request as an AWS SDK signs it in its Authorization field';
 
 const no = (refused: string, instead = AS_SIGNED): NotSigned => ({ refused, instead });
@@ -39,26 +46,44 @@ export function hashesBody(rawHeaders: readonly string[], leases: readonly Lease
   return hash === undefined && leases.some(({ at, placeholder }) => at === 'sigv4' && authorization.some((text) => text.includes(`=${placeholder}/`)));
 }
 
-/**
- * Signs a request of a sandbox by the real key, exactly as it is sent on, where it was signed by the one that stands for it.
- * That signature is checked first, which costs a few hashes: where it does not fit, client and gate do not mean the same
- * request, and nothing is signed that nobody meant.
- */
-export function resign(request: Resignable, { placeholder, aws }: Lease, credentials: AwsCredentials): { readonly rawHeaders: readonly string[] } | NotSigned {
+/** What a request says that it is signed as, judged by all but its body, and not verified. */
+export interface Claim {
+  readonly read: Authorization;
+  readonly came: Fields;
+  /** As it is written in what is signed. */
+  readonly path: string;
+}
+
+/** What can be refused of a request before its body has come. */
+export function readClaim(request: Claimed, lease: Lease): Claim | NotSigned {
+  const { placeholder, aws } = lease;
   const came = fieldsOf(request.rawHeaders);
   const read = readSigned(request, came, placeholder);
   if ('refused' in read) return read;
-  const payload = payloadOf(came[HASH], request.body);
-  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came) ?? notThisPayload(payload);
+  const wrong = notInScope(read, aws) ?? notAtThisTime(read, came['x-amz-date'], request.wallMs) ?? notItsFields(read, came) ?? notThisCopy(came[COPIED], lease);
   if (wrong !== null) return wrong;
-  const asSigned = signedAs(request, { read, came, payload, secretAccessKey: awsKeyFor(placeholder) });
-  return 'refused' in asSigned ? asSigned : { rawHeaders: signed(request, { read, asSigned, credentials }) };
+  const path = pathOf(request, read);
+  return typeof path === 'string' ? { read, came, path } : path;
+}
+
+/**
+ * Signs a request of a sandbox by the real key, exactly as it is sent on, where it was signed by the one that stands for it.
+ * That signature is checked first, which costs a few hashes: where it does not fit, client and gate do not mean the same
+ * request, and nothing is signed that nobody meant. It is checked over what came, placeholders and all: over what goes on
+ * it would tell who signs a guess whether that is the value of another secret.
+ */
+export function resign(request: Resignable, lease: Lease, credentials: AwsCredentials): { readonly rawHeaders: readonly string[] } | NotSigned {
+  const claim = readClaim(request, lease);
+  if ('refused' in claim) return claim;
+  const payload = payloadOf(claim.came[HASH], request.body);
+  const asSigned = notThisPayload(payload) ?? signedAs(request, { ...claim, payload: payload ?? '', secretAccessKey: awsKeyFor(lease.placeholder) });
+  return 'refused' in asSigned ? asSigned : { rawHeaders: signed(request, { ...claim, ...asSigned, credentials }) };
 }
 
 type Fields = Readonly<Record<string, readonly string[]>>;
 
 /** The one field Authorization, where the placeholder is the key that it names. */
-function readSigned({ path }: Resignable, { authorization = [] }: Fields, placeholder: string): Authorization | NotSigned {
+function readSigned({ path }: Claimed, { authorization = [] }: Fields, placeholder: string): Authorization | NotSigned {
   const [text = '', more] = authorization;
   if (/[?&]x-amz-(?:algorithm|credential|signature|signedheaders|date|expires|security-token)=/i.test(unescaped(path))) return no('an address that is signed in its query is not signed anew');
   if (text === '' || more !== undefined) return no('it stands elsewhere than in one field Authorization');
@@ -67,38 +92,32 @@ function readSigned({ path }: Resignable, { authorization = [] }: Fields, placeh
   return read?.credential.accessKeyId === placeholder ? read : no('it stands elsewhere than as the Credential of AWS4-HMAC-SHA256');
 }
 
-interface Claim {
-  readonly read: Authorization;
-  readonly came: Fields;
-  readonly payload: string | null;
-  readonly secretAccessKey: string;
+function pathOf({ path }: Claimed, { credential }: Authorization): string | NotSigned {
+  if (!/^\/[\u0021-\u007e]*$/.test(path) || /[#\\]/.test(path)) return no('its path is not printable ASCII that begins with /, without # and \\');
+  return canonicalPathOf(path.split('?', 1)[0] ?? '', credential.service) ?? no('its path has dot segments or empty ones, which are not signed as they are sent', 'the same request in its plain form');
+}
+
+interface Signature {
+  readonly asSigned: Omit<Signable, 'query'>;
+  readonly spelled: (query: string) => string;
 }
 
 /** What the client has signed, where it is what it has sent. */
-function signedAs({ method, path }: Resignable, { read, came, payload, secretAccessKey }: Claim): Signable | NotSigned {
-  if (!/^\/[\u0021-\u007e]*$/.test(path) || /[#\\]/.test(path)) return no('its path is not printable ASCII that begins with /, without # and \\');
-  const [line = '', query = ''] = path.split(/\?(.*)/s);
-  const canonical = canonicalPathOf(line, read.credential.service);
-  if (canonical === null) return no('its path has dot segments or empty ones, which are not signed as they are sent', 'the same request in its plain form');
-  const asSigned = { method, path: canonical, fields: came, signedFields: read.signedFields, payload: payload ?? '', time: came['x-amz-date']?.[0] ?? '' };
-  const spelled = queriesOf(query).find((each) => signatureOf({ ...asSigned, query: each }, read.credential, secretAccessKey) === read.signature);
-  return spelled === undefined ? no('its signature is not the one of this request by the key that goes with the placeholder', `${AS_SIGNED}, with the pair of keys that the environment has`) : { ...asSigned, query: spelled };
+function signedAs({ method, path: target }: Resignable, { read, came, path, payload, secretAccessKey }: Claim & { readonly payload: string; readonly secretAccessKey: string }): Signature | NotSigned {
+  const asSigned = { method, path, fields: came, signedFields: read.signedFields, payload, time: came['x-amz-date']?.[0] ?? '' };
+  const spelled = QUERY_SPELLINGS.find((spell) => signatureOf({ ...asSigned, query: spell(queryOf(target)) }, read.credential, secretAccessKey) === read.signature);
+  return spelled === undefined ? no('its signature is not the one of this request by the key that goes with the placeholder', `${AS_SIGNED}, with the pair of keys that the environment has`) : { asSigned, spelled };
 }
 
-interface Signing {
-  readonly read: Authorization;
-  readonly asSigned: Signable;
-  readonly credentials: AwsCredentials;
-}
-
-/** The fields as they go on, the new signature among them. */
-function signed({ rawHeaders, sentHost }: Resignable, { read, asSigned, credentials: { accessKeyId, secretAccessKey, sessionToken } }: Signing): readonly string[] {
+/** The fields as they go on, the new signature among them. Other secrets change the query and fields; what does not go on is not signed. */
+function signed({ sent: { path, rawHeaders }, sentHost }: Resignable, { read, asSigned, spelled, credentials }: Claim & Signature & { readonly credentials: AwsCredentials }): readonly string[] {
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials;
   const kept = pairsOf(rawHeaders).filter(([name]) => !['authorization', TOKEN, 'accept-encoding'].includes(name.toLowerCase()));
   const sent = [...kept.flat(), 'accept-encoding', 'identity', ...(sessionToken === null ? [] : [TOKEN, sessionToken])];
   const fields = { ...passedOn(sent), host: [sentHost] };
-  const signedFields = [...read.signedFields.filter((name) => name !== TOKEN), ...(sessionToken === null ? [] : [TOKEN])].toSorted((one, other) => (one < other ? -1 : 1));
+  const signedFields = [...read.signedFields.filter((name) => name !== TOKEN && Object.hasOwn(fields, name)), ...(sessionToken === null ? [] : [TOKEN])].toSorted((one, other) => (one < other ? -1 : 1));
   const credential = { ...read.credential, accessKeyId };
-  const signature = signatureOf({ ...asSigned, fields, signedFields }, credential, secretAccessKey);
+  const signature = signatureOf({ ...asSigned, query: spelled(queryOf(path)), fields, signedFields }, credential, secretAccessKey);
   return [...sent, 'authorization', writeAuthorization({ credential, signedFields, signature })];
 }
 
@@ -130,6 +149,11 @@ function notItsFields({ signedFields }: Authorization, came: Fields): NotSigned 
   return unprintable === undefined ? null : no(`it signs ${unprintable}, whose value is not printable ASCII`);
 }
 
+/** What a server reads for a request by the key that signs it. */
+function notThisCopy(sources: readonly string[] = [], lease: Lease): NotSigned | null {
+  return sources.every((source) => mayCopy(source, lease)) ? null : no('what is copied is at none of its hosts and paths', `${COPIED} with the plain name of a bucket of S3 that the secret is for`);
+}
+
 /** What stands for the payload in what is signed. Whether it is the hash of the body is for the server to refuse, as it is without a gate. */
 function payloadOf([hash]: readonly string[] = [], body: Buffer | null): string | null {
   return hash ?? (body === null ? null : sha256(body));
@@ -153,6 +177,8 @@ function fieldsOf(rawHeaders: readonly string[]): Fields {
 function pairsOf(rawHeaders: readonly string[]): readonly (readonly [string, string])[] {
   return rawHeaders.flatMap((name, at) => (at % 2 === 0 ? [[name, rawHeaders[at + 1] ?? ''] as const] : []));
 }
+
+const queryOf = (path: string): string => path.split(/\?(.*)/s)[1] ?? '';
 
 function unescaped(text: string): string {
   return text.replace(/%([0-9A-Fa-f]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));

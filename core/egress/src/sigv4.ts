@@ -86,14 +86,17 @@ export function canonicalPathOf(path: string, service: string): string | null {
   return isWhole ? path.split('/').map(escaped).join('/') : null;
 }
 
-/** How its query can stand there, in order: each pair as it is sent, and with each letter escaped that AWS escapes and no other. Both mean the same. */
-export function queriesOf(query: string): readonly string[] {
-  const pairs = query === '' ? [] : query.split('&').map((pair) => {
+/** How its query can stand there, in order: with each letter escaped that AWS escapes and no other, as AWS reads it, and each pair as it is sent. Both mean the same. */
+export const QUERY_SPELLINGS: readonly ((query: string) => string)[] = [
+  (query) => inOrder(pairsOf(query).map(([name, value]) => [uniformed(name), uniformed(value)] as const)),
+  (query) => inOrder(pairsOf(query)),
+];
+
+function pairsOf(query: string): readonly (readonly [string, string])[] {
+  return query === '' ? [] : query.split('&').map((pair) => {
     const at = pair.indexOf('=');
     return at < 0 ? [pair, ''] as const : [pair.slice(0, at), pair.slice(at + 1)] as const;
   });
-  const uniform = pairs.map(([name, value]) => [uniformed(name), uniformed(value)] as const);
-  return [...new Set([inOrder(pairs), inOrder(uniform)])];
 }
 
 function inOrder(pairs: readonly (readonly [string, string])[]): string {

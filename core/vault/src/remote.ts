@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, problem, type AnyLease, type Lease } from '@caisson/contract';
+import { CaissonError, problem, termsOf, type AnyLease, type Lease, type LeaseTerms } from '@caisson/contract';
 import { AGAIN_MS, askPatiently, Caller } from '@caisson/wire';
 import type { FileValue, LeaseUse, Restored } from './vault.ts';
 
@@ -139,10 +139,10 @@ export class RemoteValues implements Disposable {
     this.#caller = new Caller(socketPath);
   }
 
-  /** @throws CaissonError LEASE_NOT_FOUND: revoked, over, of another sandbox or not for that host; SECRET_UNAVAILABLE: no vault answers */
-  async value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: Pick<Lease, 'id' | 'secret'>; readonly host: string }): Promise<string> {
+  /** @throws CaissonError LEASE_NOT_FOUND: revoked, over, of another sandbox, not for that host or on other terms; SECRET_UNAVAILABLE: no vault answers */
+  async value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: Pick<Lease, 'id' | 'secret'> & LeaseTerms; readonly host: string }): Promise<string> {
     const silent = (): Error => new CaissonError('SECRET_UNAVAILABLE', { secret: lease.secret, detail: SILENT });
-    return (await askPatiently(this.#caller, { verb: 'value', parameters: { sandbox, lease: lease.id, host }, silent }, this.#disposed.signal)) as string;
+    return (await askPatiently(this.#caller, { verb: 'value', parameters: { sandbox, lease: lease.id, host, terms: termsOf(lease) }, silent }, this.#disposed.signal)) as string;
   }
 
   [Symbol.dispose](): void {

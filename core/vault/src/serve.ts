@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { z } from 'zod';
-import { AnyLease, CaissonError, HostName, LeaseId, SandboxId, SecretFileName, SecretName, SecretNames } from '@caisson/contract';
+import { AnyLease, CaissonError, HostName, LeaseId, LeaseTerms, SandboxId, SecretFileName, SecretName, SecretNames } from '@caisson/contract';
 import { answer, Channel, type Verbs } from '@caisson/wire';
 import type { Vault } from './vault.ts';
 
@@ -11,7 +11,7 @@ const OfAny = z.strictObject({ sandbox: SandboxId.exactOptional() });
 const OfOne = z.strictObject({ sandbox: SandboxId, secret: SecretName });
 const OfSecret = z.strictObject({ secret: SecretName });
 const Filing = z.strictObject({ sandbox: SandboxId, lease: LeaseId, name: SecretFileName });
-const Valuing = z.strictObject({ sandbox: SandboxId, lease: LeaseId, host: HostName });
+const Valuing = z.strictObject({ sandbox: SandboxId, lease: LeaseId, host: HostName, terms: LeaseTerms });
 
 /** Serves control on one connection: everything but values. */
 export function serveVault(socket: Socket, vault: Vault): void {

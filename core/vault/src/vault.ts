@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { CaissonError, envOf, problemOf, type AnyLease, type FileLease, type FileRule, type InjectedRule, type Lease, type Problem, type SecretRule } from '@caisson/contract';
+import { CaissonError, envOf, problemOf, type AnyLease, type FileLease, type FileRule, type InjectedRule, type Lease, type LeaseTerms, type Problem, type SecretRule } from '@caisson/contract';
 import { awsCredentials } from './aws.ts';
 import { isPlaceholder, newLeaseId, newPlaceholder, type RandomBytes } from './random.ts';
 import type { Resolved } from './resolved.ts';
@@ -206,15 +206,17 @@ export class Vault implements Disposable {
   }
 
   /**
-   * The value, for a request of that sandbox to that host. The host is judged here once more: who leases is told neither
-   * value nor where it goes, and so cannot have it sent elsewhere.
+   * The value, for requests of that sandbox to that host on those terms. Both are judged here once more: who leases is told
+   * neither value nor where it goes, and so can have it sent neither elsewhere nor in another form, such as a key by which
+   * requests are signed in a field of one.
    *
    * @throws CaissonError LEASE_NOT_FOUND, SECRET_UNAVAILABLE when the value says that it is over
    */
-  value({ sandbox, lease, host }: { readonly sandbox: string; readonly lease: string; readonly host: string }): string {
+  value({ sandbox, lease, host, terms }: { readonly sandbox: string; readonly lease: string; readonly host: string; readonly terms: LeaseTerms }): string {
     this.expire();
     const { held, grant } = this.#heldBy(sandbox, lease);
     if ('file' in grant || !grant.hosts.includes(host)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${grant.secret} for ${host}` });
+    if (canonical(terms) !== canonical(grant)) throw new CaissonError('LEASE_NOT_FOUND', { sandbox, secret: `${grant.secret} on these terms` });
     if (this.#isOver(held.value.expiresMs)) throw new CaissonError('SECRET_UNAVAILABLE', { secret: grant.secret, detail: 'its Expiration is over' });
     return this.#use(held).toString('utf8');
   }
@@ -341,6 +343,12 @@ function ofRequests(secret: string, rule: InjectedRule): Pick<Lease, 'env' | 'ho
     ...(paths === undefined ? {} : { paths }),
     ...(aws === undefined ? {} : { aws }),
   };
+}
+
+/** Terms that mean the same are the same text: in what lists of them say there is no order, and nothing counts twice. */
+function canonical({ at, methods, paths, aws }: LeaseTerms): string {
+  const set = (texts: readonly string[] | undefined): readonly string[] | null => (texts === undefined ? null : [...new Set(texts)].toSorted());
+  return JSON.stringify([at, set(methods), set(paths), set(aws?.regions), set(aws?.services)]);
 }
 
 /** What of a lease goes on under the rule of today; null for one that could not be of it: another form, or no placeholder of ours. */
