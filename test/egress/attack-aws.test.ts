@@ -56,7 +56,7 @@ describe('a key of AWS', { skip: noInternet(), concurrency: false }, () => {
           secrets: {
             aws: { from: `file:/${dir.slice(1)}.long`, hosts, at: 'sigv4' },
             brief: { from: { exec: ['/bin/cat', `${dir}.brief`] }, hosts, at: 'sigv4' },
-            narrow: { from: `file:/${dir.slice(1)}.long`, hosts, at: 'sigv4', aws: { regions: ['eu-west-1'], services: ['s3'] }, methods: ['GET', 'PUT'], paths: ['/bucket/**'] },
+            narrow: { from: `file:/${dir.slice(1)}.long`, hosts, at: 'sigv4', aws: { regions: ['eu-west-1'], services: ['s3', 'sqs'] }, methods: ['GET', 'PUT'], paths: ['/bucket/**'] },
           },
         };
       },

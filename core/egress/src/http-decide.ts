@@ -66,22 +66,37 @@ export async function decideRequest(message: HttpMessage, context: HttpContext, 
   const asks = asksForBody(connection.layers, asked);
   const signs = hashesBody(message.rawHeaders, context.admitted.held.map(({ lease }) => lease));
   if (!asks && !signs) return decideRead({ target, asked, context, read: null }, rooms);
-  const { rule } = connection;
-  const allowed = asks ? connection : allow(asked, target, context);
-  const denied = 'effect' in allowed && allowed.effect === 'deny' ? allowed : refusedUnread(injectable(target, asked, context, rooms), context.admitted.held);
+  const words = asks ? ASKED : SIGNED;
+  const denied = asks ? null : deniedUnread({ target, asked, context }, rooms);
   if (denied !== null) return { denied, target };
-  if (message.body === null) return { denied: denial(`${asks ? 'a rule asks what is said here' : 'this is signed for AWS'}, and what follows an upgrade is not read`, 'the request without Upgrade', rule), target };
+  if (message.body === null) return { denied: denial(`${words.why}, and what follows an upgrade is not read`, 'the request without Upgrade', connection.rule), target };
   const read = await rooms.bodies.read(message.body, context.admitted);
-  if ('refused' in read) return { denied: denial(read.refused, asks ? 'a body that can be read' : 'a body that can be read, or X-Amz-Content-Sha256 in the request', rule), target };
+  if ('refused' in read) return { denied: denial(read.refused, words.instead, connection.rule), target };
   const mcp = asks ? mcpOf(message, read.body, asked) : undefined;
+  const decided = await decideHeld({ target, asked: { ...asked, bodyBytes: read.body.length, ...(mcp !== undefined && { mcp }) }, context, read }, rooms);
+  return 'denied' in decided && mcp !== undefined ? { ...decided, mcp } : decided;
+}
+
+/** By a body that was read, which is held no longer than the request may pass. */
+async function decideHeld({ read, ...rest }: Read & { readonly read: HeldBody }, rooms: Rooms): Promise<DecidedRequest> {
   try {
-    const decided = await decideRead({ target, asked: { ...asked, bodyBytes: read.body.length, ...(mcp !== undefined && { mcp }) }, context, read }, rooms);
+    const decided = await decideRead({ ...rest, read }, rooms);
     if (!('to' in decided)) read.release();
-    return 'denied' in decided && mcp !== undefined ? { ...decided, mcp } : decided;
+    return decided;
   } catch (error) {
     read.release();
     throw error;
   }
+}
+
+/** Why a body is read, and what else could be sent. */
+const ASKED = { why: 'a rule asks what is said here', instead: 'a body that can be read' };
+const SIGNED = { why: 'this is signed for AWS', instead: 'a body that can be read, or X-Amz-Content-Sha256 in the request' };
+
+/** Why a request may not pass, whatever the body holds that is read to sign it. */
+function deniedUnread({ target, asked, context }: Omit<Read, 'read'>, rooms: Rooms): EgressDenied | null {
+  const allowed = allow(asked, target, context);
+  return 'effect' in allowed ? allowed : refusedUnread(injectable(target, asked, context, rooms), context.admitted.held);
 }
 
 function injectable(target: Target, { method, rawHeaders }: Read['asked'], { secure }: HttpContext, { wallMs }: Rooms): Injectable {
