@@ -7,17 +7,21 @@ const RECORDS_MOST = 64;
 /** An answer of DNS read as plainly as the rules allow, whatever that costs: every name from its first byte, every record by itself. */
 export function readPlainly(bytes: Buffer, id: number, { name, type }: Question): ServerAnswer {
   if (bytes.length < 12) return { refused: 'what came is no answer' };
-  const [flags, questions, answers] = [bytes.readUInt16BE(2), bytes.readUInt16BE(4), bytes.readUInt16BE(6)];
+  const [flags, questions] = [bytes.readUInt16BE(2), bytes.readUInt16BE(4)];
   if ((flags & 0xf800) !== 0x8000) return { refused: 'what came is no answer' };
   if ((flags & 0x0200) !== 0) return { refused: 'the answer is cut short' };
   const wanted = [...name.split('.'), ''].map((label) => String.fromCharCode(label.length) + label).join('');
   const asked = nameAt(bytes, 12);
-  const isTo = bytes.readUInt16BE(0) === id && questions === 1 && asked?.key === wanted && bytes.length >= asked.next + 4 && bytes.readUInt16BE(asked.next) === type && bytes.readUInt16BE(asked.next + 2) === CLASS_IN;
-  if (!isTo) return { refused: 'the answer is to another question' };
+  const isTo = bytes.readUInt16BE(0) === id && questions === 1 && asked?.key === wanted && bytes.subarray(asked.next, asked.next + 4).equals(Buffer.of(0, type, 0, CLASS_IN));
+  return isTo ? readRecords(bytes, asked.next + 4, wanted, type) : { refused: 'the answer is to another question' };
+}
+
+function readRecords(bytes: Buffer, begin: number, wanted: string, type: number): ServerAnswer {
+  const answers = bytes.readUInt16BE(6);
   const count = answers + bytes.readUInt16BE(8) + bytes.readUInt16BE(10);
   if (count > RECORDS_MOST) return { refused: `the answer has more than ${RECORDS_MOST} records` };
   const records: Piece[] = [];
-  let at = asked.next + 4;
+  let at = begin;
   while (records.length < count) {
     const record = recordAt(bytes, at);
     if (record === null) return { refused: 'the answer is malformed' };
@@ -25,7 +29,7 @@ export function readPlainly(bytes: Buffer, id: number, { name, type }: Question)
     at = record.start + record.data.length;
   }
   if (at !== bytes.length) return { refused: 'something follows the answer' };
-  const code = flags & 0xf;
+  const code = bytes.readUInt16BE(2) & 0xf;
   if (code === 3) return { absent: 'ENOTFOUND' };
   if (code !== 0) return { refused: { 1: 'EFORMERR', 2: 'ESERVFAIL', 4: 'ENOTIMP', 5: 'EREFUSED' }[code] ?? `code ${code}` };
   return follow(bytes, records.slice(0, answers).filter(({ kind }) => kind === CLASS_IN), wanted, type);

@@ -73,12 +73,8 @@ export function readServerAnswer(bytes: Uint8Array, id: number, { name, type }: 
   const isTo = hasId === id && questions === 1 && takeName(message, cursor) === wanted && cursor.u16() === type && cursor.u16() === CLASS_IN;
   if (!isTo) return { refused: 'the answer is to another question' };
   if (count > RECORDS_MOST) return { refused: `the answer has more than ${RECORDS_MOST} records` };
-  const records: Piece[] = [];
-  for (let at = 0; at < count; at++) {
-    const record = takeRecord(message, cursor);
-    if (record === null) return { refused: 'the answer is malformed' };
-    if (at < answers && record.kind === CLASS_IN) records.push(record);
-  }
+  const records = takeRecords(message, cursor, { count, answers });
+  if (records === null) return { refused: 'the answer is malformed' };
   if (!cursor.exact) return { refused: 'something follows the answer' };
   const code = flags & 0xf;
   if (code === CODE.noSuchName) return { absent: 'ENOTFOUND' };
@@ -100,6 +96,17 @@ interface Piece {
   readonly ttl: number;
   readonly start: number;
   readonly data: Buffer;
+}
+
+/** Those that answer; what stands behind them is looked at for its form alone. */
+function takeRecords(message: Message, cursor: Cursor, { count, answers }: { readonly count: number; readonly answers: number }): readonly Piece[] | null {
+  const records: Piece[] = [];
+  for (let at = 0; at < count; at++) {
+    const record = takeRecord(message, cursor);
+    if (record === null) return null;
+    if (at < answers && record.kind === CLASS_IN) records.push(record);
+  }
+  return records;
 }
 
 function takeRecord(message: Message, cursor: Cursor): Piece | null {
@@ -168,21 +175,25 @@ function takeName(message: Message, cursor: Cursor): string | null {
 /** A name with its pointers followed (RFC 1035 §4.1.4). Each leads further back than where its labels begin, and so they end. */
 function nameAt({ bytes, names }: Message, start: number): Name | null {
   const runs: Run[] = [];
-  let name = names.get(start);
-  for (let from: number | null = start; name === undefined && from !== null;) {
+  let from: number | null = start;
+  while (from !== null && !names.has(from)) {
     const run = runAt(bytes, from);
     if (run === null || runs.length > POINTERS_MOST) return null;
     runs.push(run);
     from = run.to;
-    if (from !== null) name = names.get(from);
   }
-  for (const { from, end, next, to } of runs.toReversed()) {
-    const key: string = keyOf(bytes.subarray(from, end)) + (to === null ? '' : name?.key ?? '');
-    const pointers: number = to === null ? 0 : 1 + (name?.pointers ?? 0);
-    if (key.length > NAME_BYTES_MAX || pointers > POINTERS_MOST) return null;
-    names.set(from, (name = { key, next, pointers }));
+  for (const run of runs.toReversed()) {
+    const name = joined(bytes, run, run.to === null ? undefined : names.get(run.to));
+    if (name.key.length > NAME_BYTES_MAX || name.pointers > POINTERS_MOST) return null;
+    names.set(run.from, name);
   }
-  return name ?? null;
+  return names.get(start) ?? null;
+}
+
+/** The name of labels and of what they lead to. */
+function joined(bytes: Uint8Array, { from, end, next }: Run, rest: Name | undefined): Name {
+  const key = keyOf(bytes.subarray(from, end));
+  return rest === undefined ? { key, next, pointers: 0 } : { key: key + rest.key, next, pointers: rest.pointers + 1 };
 }
 
 /** The labels that begin somewhere; null: they are none, or more than a name has. */
@@ -207,7 +218,7 @@ function keyOf(wire: Uint8Array): string {
     const byte = small[at] ?? 0;
     if (byte >= 0x41 && byte <= 0x5a) small[at] = byte | 0x20; // of letters alone: a length is below them
   }
-  return small.latin1Slice();
+  return small.toString('latin1');
 }
 
 /** Where a pointer leads; one that is cut off leads nowhere. */
