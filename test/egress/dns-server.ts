@@ -57,6 +57,8 @@ export interface DnsServer extends AsyncDisposable {
   /** How long each query was, in bytes. */
   readonly lengths: readonly number[];
   present(server: string, how: Presented): void;
+  /** Takes no more connections; those that are open stay. */
+  refuse(): void;
 }
 
 interface Serving {
@@ -117,6 +119,7 @@ export async function serveDns({ tls, https, protocols = ['h2'] }: Serving): Pro
   return {
     port: (server.address() as AddressInfo).port, caPem, connections, lengths,
     present: (name, how) => certificates.present(name, how),
+    refuse: () => void server.close(),
     async [Symbol.asyncDispose]() {
       for (const socket of connections) socket.destroy();
       await new Promise((resolve) => void server.close(resolve));

@@ -86,7 +86,7 @@ async function carry({ call: came, decision, connection, audit, signal }: Carrie
   if ('gone' in hello) return void client.destroy();
   if ('refused' in hello) return refuseHello(call, hello.refused, decision.rule);
 
-  const resolved = await rooms.resolve(host, admitted.policy);
+  const resolved = await rooms.resolve(host, admitted.policy, admitted.sandbox);
   if ('refused' in resolved) return refuse({ ...call, deny }, denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', decision.rule));
   if ('failed' in resolved) {
     await admitted.record({ event: 'not-connected', connection: connection.id, host, port, detail: resolved.failed.slice(0, 256) });

@@ -12,8 +12,8 @@ const LABEL_BYTES_MAX = 63;
 const NAME_BYTES_MAX = 255;
 /** Names that may lead from the one that was asked to the one that has addresses. */
 const CHAIN_MOST = 16;
-/** Records of one answer, and pointers of one name: what bounds the work that an answer makes. */
-const RECORDS_MOST = 512;
+/** Records of one answer, and pointers of one name: what bounds the work that an answer makes. Far fewer lead to addresses that are looked at. */
+const RECORDS_MOST = 64;
 const POINTERS_MOST = 127;
 /** Questions are as long as the next multiple of this, so that their length does not tell the name (RFC 8467 §4.1). */
 const PADDED_BYTES = 128;
@@ -60,7 +60,7 @@ export function writeQuestion(id: number, { name, type }: Question): Buffer {
 
 /**
  * Reads what a server sent as the answer to a question. It must be one message to its last byte, with that id and that question;
- * addresses count where the name that was asked leads to them, by its own records or by a chain of names that ends. Cost: linear, at most 512 records.
+ * addresses count where the name that was asked leads to them, by its own records or by a chain of names that ends. Cost: linear, at most 64 records, and no byte of a name is read twice however often it is pointed at.
  */
 export function readServerAnswer(bytes: Uint8Array, id: number, { name, type }: Question): ServerAnswer {
   const cursor = new Cursor(bytes);
@@ -69,16 +69,17 @@ export function readServerAnswer(bytes: Uint8Array, id: number, { name, type }: 
   const unfit = cursor.short ? 'what came is no answer' : unfitness(flags);
   if (unfit !== null) return { refused: unfit };
   const wanted = keyOf(wireName(name));
-  const isTo = hasId === id && questions === 1 && takeName(bytes, cursor) === wanted && cursor.u16() === type && cursor.u16() === CLASS_IN;
+  const message = { bytes, names: new Map<number, Name>() };
+  const isTo = hasId === id && questions === 1 && takeName(message, cursor) === wanted && cursor.u16() === type && cursor.u16() === CLASS_IN;
   if (!isTo) return { refused: 'the answer is to another question' };
   if (count > RECORDS_MOST) return { refused: `the answer has more than ${RECORDS_MOST} records` };
-  const records = Array.from({ length: count }, () => takeRecord(bytes, cursor));
-  if (records.includes(null)) return { refused: 'the answer is malformed' };
+  const records = takeRecords(message, cursor, { count, answers });
+  if (records === null) return { refused: 'the answer is malformed' };
   if (!cursor.exact) return { refused: 'something follows the answer' };
   const code = flags & 0xf;
   if (code === CODE.noSuchName) return { absent: 'ENOTFOUND' };
   if (code !== CODE.none) return { refused: CODES[code] ?? `code ${code}` };
-  return follow(bytes, records.slice(0, answers).filter((record) => record?.kind === CLASS_IN) as readonly Piece[], { wanted, type });
+  return follow(message, records, { wanted, type });
 }
 
 /** Why flags are not those of a whole answer. */
@@ -97,19 +98,31 @@ interface Piece {
   readonly data: Buffer;
 }
 
-function takeRecord(bytes: Uint8Array, cursor: Cursor): Piece | null {
-  const owner = takeName(bytes, cursor);
+/** Those that answer; what stands behind them is looked at for its form alone. */
+function takeRecords(message: Message, cursor: Cursor, { count, answers }: { readonly count: number; readonly answers: number }): readonly Piece[] | null {
+  const records: Piece[] = [];
+  for (let at = 0; at < count; at++) {
+    const record = takeRecord(message, cursor);
+    if (record === null) return null;
+    if (at < answers && record.kind === CLASS_IN) records.push(record);
+  }
+  return records;
+}
+
+function takeRecord(message: Message, cursor: Cursor): Piece | null {
+  const owner = takeName(message, cursor);
+  if (owner === null) return null;
   const [type, kind, ttl] = [cursor.u16(), cursor.u16(), cursor.u32()];
   const start = cursor.at + 2;
   const data = cursor.vector16();
-  return owner === null || cursor.short ? null : { owner, type, kind, ttl: ttl > TTL_SECONDS_MAX ? 0 : ttl, start, data };
+  return cursor.short ? null : { owner, type, kind, ttl: ttl > TTL_SECONDS_MAX ? 0 : ttl, start, data };
 }
 
 /** The addresses at the end of the chain, each with the shortest time to live on the way. */
-function follow(bytes: Uint8Array, records: readonly Piece[], { wanted, type }: { readonly wanted: string; readonly type: number }): ServerAnswer {
+function follow(message: Message, records: readonly Piece[], { wanted, type }: { readonly wanted: string; readonly type: number }): ServerAnswer {
   const leads = new Map<string, { readonly to: string; readonly ttl: number }>();
   for (const { owner, start, data, ttl } of records.filter((record) => record.type === CNAME)) {
-    const read = nameAt(bytes, start);
+    const read = nameAt(message, start);
     if (read === null || read.next !== start + data.length) return { refused: 'the answer is malformed' };
     if ((leads.get(owner)?.to ?? read.key) !== read.key) return { refused: 'a name in the answer is two others' };
     leads.set(owner, { to: read.key, ttl });
@@ -130,36 +143,82 @@ function wireName(name: string): Buffer {
   return Buffer.concat([...name.split('.').flatMap((label) => [Buffer.of(label.length), Buffer.from(label, 'latin1')]), Buffer.of(0)]);
 }
 
-/** Names are compared as they are on the wire, in small letters (RFC 4343): no two of them look the same, whatever their labels hold. */
-const keyOf = (wire: Buffer): string => wire.toString('latin1').replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+/** An answer, and its names by where they begin: what many records point at is read once. */
+interface Message {
+  readonly bytes: Uint8Array;
+  readonly names: Map<number, Name>;
+}
 
-function takeName(bytes: Uint8Array, cursor: Cursor): string | null {
-  const read = nameAt(bytes, cursor.at);
+interface Name {
+  readonly key: string;
+  /** Where what follows the name begins. */
+  readonly next: number;
+  readonly pointers: number;
+}
+
+/** Labels that stand side by side, and what ends them: the root, or a pointer. */
+interface Run {
+  readonly from: number;
+  readonly end: number;
+  readonly next: number;
+  /** Null: they end at the root. */
+  readonly to: number | null;
+}
+
+function takeName(message: Message, cursor: Cursor): string | null {
+  const read = nameAt(message, cursor.at);
   if (read === null) return null;
   cursor.take(read.next - cursor.at);
   return read.key;
 }
 
-/** A name with its pointers followed (RFC 1035 §4.1.4). Each leads further back than all before it, and so they end. */
-function nameAt(bytes: Uint8Array, start: number): { readonly key: string; readonly next: number } | null {
-  const labels: Uint8Array[] = [];
-  let [at, next, back, wireBytes, pointers] = [start, 0, start, 0, 0];
-  for (;;) {
-    const length = bytes[at] ?? 0xbf;
+/** A name with its pointers followed (RFC 1035 §4.1.4). Each leads further back than where its labels begin, and so they end. */
+function nameAt({ bytes, names }: Message, start: number): Name | null {
+  const runs: Run[] = [];
+  let from: number | null = start;
+  while (from !== null && !names.has(from)) {
+    const run = runAt(bytes, from);
+    if (run === null || runs.length > POINTERS_MOST) return null;
+    runs.push(run);
+    from = run.to;
+  }
+  for (const run of runs.toReversed()) {
+    const name = joined(bytes, run, run.to === null ? undefined : names.get(run.to));
+    if (name.key.length > NAME_BYTES_MAX || name.pointers > POINTERS_MOST) return null;
+    names.set(run.from, name);
+  }
+  return names.get(start) ?? null;
+}
+
+/** The name of labels and of what they lead to. */
+function joined(bytes: Uint8Array, { from, end, next }: Run, rest: Name | undefined): Name {
+  const key = keyOf(bytes.subarray(from, end));
+  return rest === undefined ? { key, next, pointers: 0 } : { key: key + rest.key, next, pointers: rest.pointers + 1 };
+}
+
+/** The labels that begin somewhere; null: they are none, or more than a name has. */
+function runAt(bytes: Uint8Array, from: number): Run | null {
+  for (let at = from; at - from < NAME_BYTES_MAX;) {
+    const length = bytes[at] ?? LABEL_BYTES_MAX + 1;
     if (length >= 0xc0) {
       const to = pointerAt(bytes, at);
-      if (to >= back || to < HEADER_BYTES || ++pointers > POINTERS_MOST) return null;
-      if (next === 0) next = at + 2;
-      [at, back] = [to, to];
-      continue;
+      return to < from && to >= HEADER_BYTES ? { from, end: at, next: at + 2, to } : null;
     }
-    const label = bytes.subarray(at, at + 1 + length);
-    wireBytes += label.length;
-    if (length > LABEL_BYTES_MAX || label.length <= length || wireBytes > NAME_BYTES_MAX) return null;
-    labels.push(label);
-    at += label.length;
-    if (length === 0) return { key: keyOf(Buffer.concat(labels)), next: next === 0 ? at : next };
+    if (length > LABEL_BYTES_MAX) return null;
+    at += 1 + length;
+    if (length === 0) return { from, end: at, next: at, to: null };
   }
+  return null;
+}
+
+/** Names are compared as they are on the wire, in small letters (RFC 4343): no two of them look the same, whatever their labels hold. */
+function keyOf(wire: Uint8Array): string {
+  const small = Buffer.from(wire);
+  for (let at = 0; at < small.length; at++) {
+    const byte = small[at] ?? 0;
+    if (byte >= 0x41 && byte <= 0x5a) small[at] = byte | 0x20; // of letters alone: a length is below them
+  }
+  return small.toString('latin1');
 }
 
 /** Where a pointer leads; one that is cut off leads nowhere. */

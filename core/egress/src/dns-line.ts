@@ -12,7 +12,7 @@ export type Heard = { readonly answer: ServerAnswer } | { readonly silent: strin
 
 /** A connection to a DNS server that has proved who it is. */
 export interface DnsLine {
-  /** Questions under way, those included that nobody waits for any more and that can still be answered. */
+  /** Questions that somebody waits for. */
   readonly asked: number;
   /** Whether it takes questions. */
   readonly isOpen: boolean;

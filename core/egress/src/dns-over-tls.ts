@@ -6,6 +6,8 @@ import { IDLE_MS, type DnsLine, type Heard } from './dns-line.ts';
 
 const IDS = 65_536;
 const HEADER_BYTES = 12;
+/** Questions that the server has left unanswered and nobody waits for, at which another connection is taken. */
+const UNANSWERED_MOST = 256;
 
 /** A question under way; one that nobody waits for any more keeps its id until it is answered. */
 interface Waiting {
@@ -22,6 +24,7 @@ export class DnsOverTls implements DnsLine {
   readonly #waiting = new Map<number, Waiting>();
   #idle: NodeJS.Timeout;
   #answers = 0;
+  #asked = 0;
   #retired = false;
   #length: number | null = null;
   #begun = Buffer.alloc(2);
@@ -38,7 +41,7 @@ export class DnsOverTls implements DnsLine {
   }
 
   get asked(): number {
-    return this.#waiting.size;
+    return this.#asked;
   }
 
   get isOpen(): boolean {
@@ -50,22 +53,30 @@ export class DnsOverTls implements DnsLine {
     const id = this.#freeId();
     const before = this.#answers;
     this.#idle.refresh();
+    this.#asked += 1;
     return new Promise((resolve) => {
       const waiting: Waiting = {
         question,
-        settle(heard) {
+        settle: (heard) => {
           clearTimeout(timer);
+          this.#asked -= 1;
           resolve(heard);
         },
       };
       const timer = setTimeout(() => {
+        waiting.settle({ silent: `no answer within ${timeoutMs} ms` });
         waiting.settle = () => undefined;
-        resolve({ silent: `no answer within ${timeoutMs} ms` });
-        if (this.#answers === before) this.#retired = true; // it may be dead: what is asked next goes over another
+        // It may be dead, or its ids run out: what is asked next goes over another.
+        if (this.#answers === before || this.#waiting.size - this.#asked >= UNANSWERED_MOST) this.#retired = true;
+        this.#endIfOver();
       }, timeoutMs);
       this.#waiting.set(id, waiting);
       this.#socket.write(writeFramed(writeQuestion(id, question)));
     });
+  }
+
+  #endIfOver(): void {
+    if (this.#retired && this.#asked === 0) this.#end('it was replaced');
   }
 
   #freeId(): number {
@@ -100,6 +111,7 @@ export class DnsOverTls implements DnsLine {
     this.#answers += 1;
     this.#idle.refresh();
     waiting.settle({ answer: readServerAnswer(bytes, id, waiting.question) });
+    this.#endIfOver();
   }
 
   #end(silent: string): void {

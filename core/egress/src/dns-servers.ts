@@ -17,12 +17,21 @@ const OPEN_MS = 2 * TIMEOUT_MS;
 const LINES_MOST = 32;
 /** How long a server that could not be reached, or did not prove its name, is not tried again. */
 const FAILED_MS = 500;
+/** How long a connection takes questions: what a server proved is proved again. */
+const LIFE_MS = 600_000;
+
+/** Whom a server has to convince, and the name of that: connections are shared by those that trust the same. */
+export interface ServerTrust {
+  readonly context: SecureContext;
+  readonly digest: string;
+}
 
 type Opened = { readonly line: DnsLine } | { readonly silent: string };
 
 /** A connection to be, or one that is there. */
 interface Slot {
   readonly opened: Promise<Opened>;
+  readonly untilMs: number;
   line: DnsLine | null;
   waiting: number;
 }
@@ -43,7 +52,7 @@ export class DnsServers implements Disposable {
   }
 
   /** Asks one server after the other until one answers, and all of them once more. Why there is no answer says the last that was asked. */
-  async ask(servers: readonly SecureDnsServer[], question: Question, trust: SecureContext): Promise<Exclude<ServerAnswer, { refused: string }> | { readonly failed: string }> {
+  async ask(servers: readonly SecureDnsServer[], question: Question, trust: ServerTrust): Promise<Exclude<ServerAnswer, { refused: string }> | { readonly failed: string }> {
     let failed = 'there is no DNS server';
     for (let turn = 0; turn < TRIES * servers.length && !this.#closed.signal.aborted; turn++) {
       const server = servers[turn % servers.length];
@@ -56,32 +65,47 @@ export class DnsServers implements Disposable {
     return { failed };
   }
 
-  async #askOne(to: SecureDnsServer, question: Question, trust: SecureContext): Promise<Heard> {
-    const key = `${to.transport} ${to.address} ${to.port} ${to.name}${to.path}`;
+  async #askOne(to: SecureDnsServer, question: Question, trust: ServerTrust): Promise<Heard> {
+    const key = `${to.transport} ${to.address} ${to.port} ${to.name}${to.path} ${trust.digest}`;
     const server = this.#servers.get(key) ?? { slots: new Set(), failed: null };
     this.#servers.set(key, server);
-    if (server.failed !== null && server.failed.untilMs > this.#nowMs()) return server.failed;
-    const slot = this.#slotOf(server, to, trust);
-    if (slot === null) return { silent: 'it is asked too much at once' };
+    const slot = this.#slotOf(server) ?? this.#openSlot(server, to, trust);
+    if ('silent' in slot) return slot;
     slot.waiting += 1;
     const opened = await within(slot.opened, TIMEOUT_MS);
     slot.waiting -= 1;
     return 'silent' in opened ? opened : opened.line.ask(question, TIMEOUT_MS);
   }
 
-  /** A connection with room for one question more; null: there are as many as there may be. */
-  #slotOf(server: Server, to: SecureDnsServer, trust: SecureContext): Slot | null {
+  /** A connection with room for one question more: one that is open before one that is to be. */
+  #slotOf(server: Server): Slot | null {
+    let toBe: Slot | null = null;
     for (const slot of server.slots) {
       if (slot.line?.isOpen === false) server.slots.delete(slot);
-      else if ((slot.line?.asked ?? 0) + slot.waiting < ASKED_MOST) return slot;
+      else if (slot.untilMs <= this.#nowMs() || (slot.line?.asked ?? 0) + slot.waiting >= ASKED_MOST) continue;
+      else if (slot.line !== null) return slot;
+      else toBe ??= slot;
     }
-    if (server.slots.size >= LINES_MOST) return null;
-    const slot: Slot = { opened: open(to, trust, this.#closed.signal).catch((error: Error) => ({ silent: error.message })), line: null, waiting: 0 };
+    return toBe;
+  }
+
+  /** That one connection could not be opened says nothing of those that are open, and only another is not tried for a while. */
+  #openSlot(server: Server, to: SecureDnsServer, trust: ServerTrust): Slot | { readonly silent: string } {
+    const nowMs = this.#nowMs();
+    if (server.failed !== null && server.failed.untilMs > nowMs) return server.failed;
+    const taking = [...server.slots].filter(({ untilMs }) => untilMs > nowMs);
+    if (taking.length >= LINES_MOST) return { silent: 'it is asked too much at once' };
+    const opened = open(to, trust.context, this.#closed.signal).catch((error: Error) => ({ silent: error.message }));
+    const slot: Slot = { opened, untilMs: nowMs + LIFE_MS, line: null, waiting: 0 };
     server.slots.add(slot);
-    void slot.opened.then((opened) => {
-      if ('line' in opened) return void (slot.line = opened.line);
-      server.slots.delete(slot);
-      server.failed = { silent: opened.silent, untilMs: this.#nowMs() + FAILED_MS };
+    void opened.then((each) => {
+      if ('line' in each) {
+        slot.line = each.line;
+        server.failed = null;
+      } else {
+        server.slots.delete(slot);
+        server.failed = { silent: each.silent, untilMs: this.#nowMs() + FAILED_MS };
+      }
     });
     return slot;
   }

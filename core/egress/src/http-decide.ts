@@ -127,7 +127,7 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   if (over !== null) return { denied: over, target };
   connection.bytes.out += head;
   for (const { lease } of injected.used) admitted.use(lease, connection); // before it waits: what is revoked meanwhile cuts the connection
-  const resolved = await rooms.resolve(target.host, admitted.policy);
+  const resolved = await rooms.resolve(target.host, admitted.policy, admitted.sandbox);
   if ('refused' in resolved) return { denied: denial(resolved.refused, 'network.unsafeAllowPrivate in the policy file', allowed.request.rule), target };
   if ('failed' in resolved) return resolved;
   const to = resolved.addresses;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { readResolver, type NetworkPolicy, type SecureDnsServer } from '@caisson/contract';
 import { judgeAddress } from './address-judge.ts';
@@ -12,8 +13,8 @@ export type Resolved = { readonly addresses: readonly Checked[] } | { readonly f
 /** What the policy says of looking names up. */
 export type ResolvePolicy = Pick<NetworkPolicy, 'unsafeAllowPrivate' | 'resolvers' | 'certificateAuthorities'>;
 
-/** Finds and checks the addresses of a name. */
-export type Resolve = (host: string, policy: ResolvePolicy) => Promise<Resolved>;
+/** Finds and checks the addresses of a name, for a sandbox. */
+export type Resolve = (host: string, policy: ResolvePolicy, sandbox: string) => Promise<Resolved>;
 
 const TIMEOUT_MS = 2_000;
 const TRIES = 2;
@@ -22,6 +23,23 @@ const REMEMBER_MS = 30_000;
 const REMEMBERED_MOST = 4_096;
 /** Addresses of a name that are looked at. */
 const ADDRESSES_MOST = 16;
+/** Names that one sandbox has asked for at once, two questions each, and those that wait for their turn. */
+const LOOKUPS_MOST = 128;
+const LOOKUPS_WAITING_MOST = 1_024;
+
+/** A name, and of whom it is asked: what is known of it counts for those that ask the same servers and trust the same. */
+interface Lookup {
+  readonly key: string;
+  readonly host: string;
+  readonly policy: ResolvePolicy;
+  readonly digest: string;
+}
+
+/** What one sandbox asks for. */
+interface Share {
+  active: number;
+  readonly waiting: (() => void)[];
+}
 
 interface Answer {
   readonly addresses: readonly string[];
@@ -39,36 +57,66 @@ type Found = { readonly records: readonly { readonly address: string; readonly t
  */
 export function openResolver({ nowMs }: { readonly nowMs: () => number }): { readonly resolve: Resolve } & Disposable {
   const known = new Map<string, Answer>();
+  const asking = new Map<string, Promise<Answer>>();
+  const shares = new Map<string, Share>();
   const servers = new DnsServers(nowMs);
   const trust = new Trust();
 
-  async function find(host: string, { resolvers, certificateAuthorities }: ResolvePolicy): Promise<Found> {
+  async function find(host: string, { resolvers, certificateAuthorities }: ResolvePolicy, digest: string): Promise<Found> {
     const secure = resolvers === undefined ? [] : securedOf(resolvers);
     if (secure.length === 0) return askPlain(host, resolvers);
-    const context = trust.of(certificateAuthorities);
-    const [v4, v6] = await Promise.all([RECORD.a, RECORD.aaaa].map((type) => servers.ask(secure, { name: host, type }, context)));
+    const by = { context: trust.of(certificateAuthorities), digest };
+    const [v4, v6] = await Promise.all([RECORD.a, RECORD.aaaa].map((type) => servers.ask(secure, { name: host, type }, by)));
     const records = [v4, v6].flatMap((each) => (each !== undefined && 'records' in each ? each.records : []));
     return records.length > 0 ? { records } : { failed: whyNone(v4) };
   }
 
-  async function ask(host: string, policy: ResolvePolicy): Promise<Answer> {
-    const key = `${policy.resolvers?.join(' ') ?? ''} ${host}`;
-    const fresh = known.get(key);
-    if (fresh !== undefined && fresh.untilMs > nowMs()) return fresh;
-    const found = await find(host, policy);
+  /** Who asks for what another asks for already waits with him. */
+  function ask({ key, host, policy, digest }: Lookup): Promise<Answer> {
+    const begun = remembered(key) ?? asking.get(key);
+    if (begun !== undefined) return Promise.resolve(begun);
+    const asked = find(host, policy, digest).then((found) => remember(key, found)).finally(() => asking.delete(key));
+    asking.set(key, asked);
+    return asked;
+  }
+
+  function remembered(key: string): Answer | undefined {
+    const answer = known.get(key);
+    return answer !== undefined && answer.untilMs > nowMs() ? answer : undefined;
+  }
+
+  function remember(key: string, found: Found): Answer {
     const records = 'records' in found ? found.records.slice(0, ADDRESSES_MOST) : [];
     const failed = 'failed' in found ? found.failed : null;
     const rememberMs = failed === null ? Math.min(REMEMBER_MS, ...records.map(({ ttl }) => 1_000 * ttl)) : 0;
     const answer = { addresses: records.map(({ address }) => address), failed, untilMs: nowMs() + rememberMs };
     known.delete(key);
-    known.set(key, answer);
+    if (rememberMs > 0) known.set(key, answer); // what is over at once would only drive others out
     const [oldest] = known.keys();
     if (known.size > REMEMBERED_MOST && oldest !== undefined) known.delete(oldest);
     return answer;
   }
 
-  const resolve: Resolve = async (host, policy) => {
-    const { addresses, failed } = await ask(host, policy);
+  /** One sandbox after the other has its own turn to wait for: many names of one hold up no other. */
+  async function inTurn(sandbox: string, look: () => Promise<Answer>): Promise<Answer> {
+    const share = shares.get(sandbox) ?? { active: 0, waiting: [] };
+    shares.set(sandbox, share);
+    if (share.waiting.length >= LOOKUPS_WAITING_MOST) return { addresses: [], failed: 'the sandbox asks for too many names at once', untilMs: 0 };
+    if (share.active >= LOOKUPS_MOST) await new Promise<void>((resolve) => void share.waiting.push(resolve));
+    else share.active += 1;
+    try {
+      return await look();
+    } finally {
+      const next = share.waiting.shift(); // which has the place of this one
+      if (next !== undefined) next();
+      else if (--share.active === 0) shares.delete(sandbox);
+    }
+  }
+
+  const resolve: Resolve = async (host, policy, sandbox) => {
+    const digest = digestOf(policy.certificateAuthorities);
+    const lookup = { key: `${policy.resolvers?.join(' ') ?? ''} ${digest} ${host}`, host, policy, digest };
+    const { addresses, failed } = remembered(lookup.key) ?? (await inTurn(sandbox, () => ask(lookup)));
     if (failed !== null) return { failed: `${host} has no address: ${failed}` };
     const checked: Checked[] = [];
     for (const text of addresses) {
@@ -81,6 +129,11 @@ export function openResolver({ nowMs }: { readonly nowMs: () => number }): { rea
     return { addresses: checked };
   };
   return { resolve, [Symbol.dispose]: () => servers[Symbol.dispose]() };
+}
+
+/** Names whom a policy trusts beyond the authorities of the host: what one server has proved counts for those that trust the same. */
+function digestOf(certificateAuthorities: readonly string[] = []): string {
+  return certificateAuthorities.length === 0 ? '' : createHash('sha256').update(JSON.stringify(certificateAuthorities)).digest('hex');
 }
 
 /** The servers that are asked by TLS or HTTPS: all of them, or none (`Resolvers` of the contract). */
