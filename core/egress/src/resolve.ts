@@ -97,7 +97,7 @@ export function openResolver({ nowMs }: { readonly nowMs: () => number }): { rea
     return answer;
   }
 
-  /** One sandbox after the other has its own turn to wait for: many names of one hold up no other. */
+  /** A sandbox that asks for many names at once waits for its own, and holds up no other. */
   async function inTurn(sandbox: string, look: () => Promise<Answer>): Promise<Answer> {
     const share = shares.get(sandbox) ?? { active: 0, waiting: [] };
     shares.set(sandbox, share);
