@@ -111,15 +111,20 @@ static void on_stream(struct lane_header h, uint8_t *payload) {
   on_control(h, payload);
 }
 
-/* Reads what is there and hands over every complete frame. The end of a lane is the end of the
+/* Takes what is there; returns whether that was anything. The end of a lane is the end of the
  * sandbox: when pid 1 exits the kernel kills every process of the pid namespace. */
-static void read_lane(struct reader *r, void (*on_frame)(struct lane_header, uint8_t *)) {
+static int take(struct reader *r) {
   ssize_t n = recv(r->fd, r->bytes + r->have, sizeof r->bytes - r->have, MSG_DONTWAIT);
   /* Nobody else reads the pipe, so one that was said to be readable does not block. */
   if (n < 0 && errno == ENOTSOCK) n = read(r->fd, r->bytes + r->have, sizeof r->bytes - r->have);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
   if (n <= 0) die(0);
   r->have += (size_t)n;
+  return 1;
+}
+
+/* Hands over every complete frame. */
+static void hand_over(struct reader *r, void (*on_frame)(struct lane_header, uint8_t *)) {
   size_t used = 0;
   while (r->have - used >= LANE_HEADER_BYTES) {
     struct lane_header h;
@@ -131,6 +136,18 @@ static void read_lane(struct reader *r, void (*on_frame)(struct lane_header, uin
   }
   memmove(r->bytes, r->bytes + used, r->have - used);
   r->have -= used;
+}
+
+static void read_lane(struct reader *r, void (*on_frame)(struct lane_header, uint8_t *)) {
+  if (take(r)) hand_over(r, on_frame);
+}
+
+/* Who writes to a command has started it before, on the control lane. Of two lanes that are both readable epoll names
+ * either first: so what is in hand of the data lane waits until all is read that was on the control lane by then. */
+static void read_data(struct reader *data, struct reader *control) {
+  if (!take(data)) return;
+  while (take(control)) hand_over(control, on_control);
+  hand_over(data, on_data);
 }
 
 static void reap(int signal_fd) {
@@ -205,7 +222,7 @@ int main(int argc, char **argv) {
       size_t slot = (uint32_t)ready[i].data.u64;
       switch (ready[i].data.u64 >> 32) {
         case WATCH_CONTROL: read_lane(&control, on_control); break;
-        case WATCH_DATA: read_lane(&data, on_data); break;
+        case WATCH_DATA: read_data(&data, &control); break;
         case WATCH_STREAM: read_lane(&stream, on_stream); break;
         case WATCH_SIGNAL: reap(signals); break;
         case WATCH_STDOUT: exec_output_ready(slot, 0); break;

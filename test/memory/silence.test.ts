@@ -126,6 +126,25 @@ suite('the silence in which memory is saved, with the real pid 1', () => {
     }
   });
 
+  test('what a command is told on the one lane comes after the command itself on the other, whichever of them pid 1 looks at first', async () => {
+    await using conversation = new Conversation(binary);
+    const { control, data, process } = conversation.pid1;
+    await conversation.frame(LANE.hello, 0);
+    control.write(encodeLane(LANE.quiesce, 0));
+    await delay(100); // pid 1 has read it, and so looks at the data lane first when it goes on
+    data.write(encodeLane(LANE.quiesce, 0));
+    await conversation.frame(LANE.quiet, 0);
+    process.kill('SIGSTOP');
+    control.write(encodeLane(LANE.resume, 0, u32(0)));
+    conversation.spawn(1, ['cat'], { stdin: true });
+    conversation.tell(LANE.stdin, 1, Buffer.from('early\n'));
+    conversation.tell(LANE.stdin, 1);
+    await delay(100); // all of it has been written
+    process.kill('SIGCONT');
+    await conversation.frame(LANE.exit, 1);
+    assert.equal(conversation.output(1, 1).toString(), 'early\n');
+  });
+
   const spawn = encodeLane(LANE.spawn, 1, encodeSpawn({ argv: ['true'], env: [], cwd: '/', stdin: false, windowBytes: 1, capBytes: 1 }));
   const quiesce = encodeLane(LANE.quiesce, 0);
   const WRONG: readonly (readonly [what: string, control: readonly Buffer[], data: readonly Buffer[]])[] = [
