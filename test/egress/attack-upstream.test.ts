@@ -87,7 +87,7 @@ describe('a server that the gate asks by TLS', { skip: noInternet(), concurrency
       ownPorts: [443],
       policy: ({ net, dir }) => {
         writeFileSync(`${dir}.secret`, VALUE, { mode: 0o600 });
-        closing.defer(() => rmSync(`${dir}.secret`));
+        closing.defer(() => rmSync(`${dir}.secret`, { force: true }));
         return { network: { certificateAuthorities: [net.caPem] }, secrets: { api: { from: `file:/${dir.slice(1)}.secret`, hosts } } };
       },
     }));
