@@ -204,7 +204,7 @@ describe('requests by HTTP/2 that the gate reads', { skip: noInternet(), concurr
       for (const body of [call('read_file').replace('"id":7', '"id":7,"method":"tools/list"'), 'x', '{}']) assert.match((await post(body)).said, / 403$/, body);
       assert.match((await get(box, version, 'https://api.example.test/mcp')).said, / 403$/);
       const big = await box.exec(['sh', '-c', `head -c 2000000 /dev/zero | curl -sS ${version} -w '%{http_code}' -o /dev/null -H 'content-type: application/json' --data-binary @- https://api.example.test/mcp`]);
-      assert.match(big.stdout.toString(), /403|100/); // who goes on sending may be cut before it reads why
+      assert.match(big.stdout.toString(), /403/);
       assert.equal((await scene.net.since(mark)).requests.length, 1);
       const record = JSON.stringify(await box.events());
       assert.match(record, /"mcp":\[\{"method":"tools\/call","tool":"read_file"\}\]/);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { awsKeyFor, EgressRule, type Lease } from '@caisson/contract';
 import { Admitted, HttpRelay, Neighbours, type HeldSecret } from '@caisson/egress';
 import { rawOf, sign, type How, type Unsigned } from './aws-client.ts';
@@ -21,7 +22,7 @@ interface Case {
 }
 
 /** What the gate's own classes answer to a request of a client whose hash nothing names, and whose body comes in part. */
-async function answerTo({ rule = {}, lease = {}, value = CREDENTIALS, unsigned = {}, how = {} }: Case, comes: number): Promise<string> {
+async function answerTo({ rule = {}, lease = {}, value = CREDENTIALS, unsigned = {}, how = {} }: Case, comes: number, sendsOn = false): Promise<string> {
   const held: HeldSecret = {
     lease: { id: 'lea-0000000000000000', secret: 'aws', placeholder: PLACEHOLDER, env: 'AWS_ACCESS_KEY_ID', hosts: [HOST], at: 'sigv4', expiresMs: null, digest: 'd', ...lease },
     value: value === null ? null : JSON.stringify(value),
@@ -43,6 +44,7 @@ async function answerTo({ rule = {}, lease = {}, value = CREDENTIALS, unsigned =
   const fields = rawOf(await sign({ method, path, body, ...unsigned }, { keys: { accessKeyId: PLACEHOLDER, secretAccessKey: awsKeyFor(PLACEHOLDER) }, atMs: Date.now(), hash: false, ...how }));
   const lines = fields.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${fields[at + 1] ?? ''}`] : []));
   const client = connect(port, '127.0.0.1').setEncoding('latin1').on('error', () => undefined);
+  if (sendsOn) client.pause();
   client.write([`${method} ${path} HTTP/1.1`, ...lines, `content-length: ${LENGTH}`, '', body.slice(0, comes)].join('\r\n'));
   let said = '';
   const timer = setTimeout(() => client.destroy(), WITHIN_MS);
@@ -50,12 +52,29 @@ async function answerTo({ rule = {}, lease = {}, value = CREDENTIALS, unsigned =
     said += piece;
     if (/\r\n\r\n\{.*\}/s.test(said)) client.destroy();
   });
-  await once(client, 'close');
+  const closed = once(client, 'close');
+  if (sendsOn) await sendOn(client, admitted);
+  await closed;
   clearTimeout(timer);
   admitted.connections.forEach(({ cut }) => cut('the test is over'));
   gate.close();
   return said;
 }
+
+/** Sends half a body from when the request was refused, and only then reads. */
+async function sendOn(client: Socket, { refusals }: Admitted): Promise<void> {
+  while (refusals.total === 0 && !client.destroyed) await delay(5);
+  for (let sent = 0; sent < LENGTH / 2 && client.writable; sent += 50_000) {
+    client.write('a'.repeat(50_000));
+    await delay(20);
+  }
+  client.resume();
+}
+
+test('a client that sends on, and reads when it has, is told why its request was refused', async () => {
+  const said = await answerTo({ rule: { http: { methods: ['GET'] } } }, 0, true);
+  assert.match(said, /^HTTP\/1\.1 403 /);
+});
 
 test('a request that is signed over its body passes when that has come', async () => {
   assert.match(await answerTo({}, LENGTH), /^HTTP\/1\.1 502 .*it passed/s);

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** Longest that a client may take to hear a last word. */
@@ -12,4 +13,19 @@ export function farewell(client: Socket, word: Uint8Array | string): void {
   client.once('close', () => clearTimeout(timer));
   client.end(word);
   client.resume();
+}
+
+/**
+ * Says a last word, whose length its head tells, in answer to a request of which some may still come: that is taken and dropped
+ * before the connection is let go of, for the same reason (RFC 9112 §9.6).
+ */
+export function lastAnswer(response: ServerResponse, word: string): void {
+  const { req: request } = response;
+  if (request.complete) return void response.end(word);
+  response.write(word);
+  const end = (): void => void response.end();
+  const timer = setTimeout(end, LINGER_MS);
+  response.once('close', () => clearTimeout(timer));
+  request.once('end', end);
+  request.resume();
 }

@@ -11,6 +11,7 @@ import { WEBSOCKET } from './echo.ts';
 import { Upstreams } from './http-ask.ts';
 import { Bodies } from './http-body.ts';
 import { CAME_BACK, openConnection, passBody, wayOf, withoutSecrets } from './http-pass.ts';
+import { lastAnswer } from './farewell.ts';
 import { Http2Relay } from './http2-relay.ts';
 import { closingHead, headText, lengthFields, passedOn } from './http-fields.ts';
 import type { Target } from './http-target.ts';
@@ -154,11 +155,13 @@ export class HttpRelay {
       response.writeHead(reply.statusCode ?? 502, reply.statusMessage, passedOn(reply.rawHeaders));
       carry({ ...wayOf(passing, 'in'), from: body, to: response, cut: () => response.destroy() });
     });
-    upstream.on('error', (error: NodeJS.ErrnoException) => answer(response, failureBody(error.code ?? error.message)));
+    let isCut = false; // and answered
+    upstream.on('error', (error: NodeJS.ErrnoException) => isCut || answer(response, failureBody(error.code ?? error.message)));
     response.on('close', () => upstream.destroy());
     passBody({
       from: request, to: upstream, passing,
       cut: (denied) => {
+        isCut = true;
         upstream.destroy();
         answer(response, denialBody(denied));
       },
@@ -215,5 +218,5 @@ function answer(response: ServerResponse, body: DenialBody, mcp?: McpRead): void
   const text = rpc ?? `${JSON.stringify(body)}\n`;
   const status = body['error'] === 'EGRESS_DENIED' ? 403 : 502;
   response.writeHead(rpc === null ? status : 200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' });
-  response.end(text);
+  lastAnswer(response, text);
 }
