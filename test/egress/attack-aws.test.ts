@@ -6,6 +6,7 @@ import type { Level } from '@caisson/contract';
 import { sign, type Keys } from './aws-client.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
+import { SEARCH } from '../vault/search-inside.ts';
 
 const PUBLIC = '93.184.216.34';
 const HOST = 'api.example.test';
@@ -20,22 +21,6 @@ function filesWith(folder: string, text: string): readonly string[] {
     return readFileSync(path).includes(text) ? [path] : [];
   });
 }
-
-/** What a shell in the sandbox finds of two halves of a text in its own world. */
-const SEARCH = `
-import os, sys
-text = (sys.argv[1] + sys.argv[2]).encode()
-found = 0
-for top in ("/workspace", "/tmp", "/etc", "/run", "/var", "/proc"):
-    for folder, _, names in os.walk(top):
-        if folder.startswith("/proc") and not folder[6:].isdigit() and folder != "/proc": continue
-        for name in names:
-            if folder.startswith("/proc") and name not in ("environ", "cmdline"): continue
-            try:
-                with open(os.path.join(folder, name), "rb") as file: found += text in file.read(1 << 24)
-            except OSError: pass
-print("found", found)
-`;
 
 describe('a key of AWS', { skip: noInternet(), concurrency: false }, () => {
   const long: Keys = { accessKeyId: 'AKIDREALLONGTERM1234', secretAccessKey: `${randomBytes(15).toString('hex')}/+${randomBytes(4).toString('hex')}` };

@@ -1,47 +1,14 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { Level } from '@caisson/contract';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 import { filesWith, memoryHolds } from '../vault/host-search.ts';
+import { canary, SEARCH } from '../vault/search-inside.ts';
 
 const PUBLIC = '93.184.216.34';
 const WORKS_MS = 20_000;
-/** Nobody could guess it: wherever it is found, it is the secret. */
-const canary = (): string => `canary-${randomBytes(20).toString('hex')}`;
-
-/** Looks for a text in everything that a sandbox can read: files, environments, and memory of its processes. The text comes in two halves, so as not to be found in the search itself. */
-const SEARCH = `
-import os, re, sys
-text = (sys.argv[1] + sys.argv[2]).encode()
-found = []
-def look(path, size=1 << 26):
-    try:
-        with open(path, "rb") as file:
-            if text in file.read(size): found.append(path)
-    except OSError: pass
-for top in ("/workspace", "/tmp", "/etc", "/dev/shm", "/.caisson", "/run", "/var", "/home", "/root"):
-    for folder, _, names in os.walk(top):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path): look(path)
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    for name in ("environ", "cmdline"): look(f"/proc/{pid}/{name}")
-    if int(pid) == os.getpid(): continue
-    try:
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                start, end, mode = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\\S+)", line).groups()
-                if "r" not in mode or int(end, 16) - int(start, 16) > 1 << 28: continue
-                try:
-                    memory.seek(int(start, 16))
-                    if text in memory.read(int(end, 16) - int(start, 16)): found.append(f"memory of {pid}")
-                except (OSError, ValueError, OverflowError): pass
-    except OSError: pass
-print("found", len(found), *found)
-`;
 
 describe('a secret of the policy', { skip: noInternet(), concurrency: false }, () => {
   const value = canary();

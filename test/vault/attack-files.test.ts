@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
@@ -15,41 +15,10 @@ import { settledLeftovers } from '../faults/leftovers.ts';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { shippedPolicy } from '../isolation/given.ts';
 import { filesWith, memoryHolds } from './host-search.ts';
+import { canary, SEARCH } from './search-inside.ts';
 
 const LEVELS = ['container', 'gvisor'] as const satisfies readonly Level[];
 const PATIENCE_MS = 10_000;
-/** Nobody could guess it: wherever it is found, it is the secret. Its line breaks are those of a private key. */
-const canary = (): string => `canary-${randomBytes(20).toString('hex')}`;
-
-/** Looks for a text in everything that a sandbox can read. It comes in two halves, so as not to be found in the search itself. */
-const SEARCH = `
-import os, re, sys
-text = (sys.argv[1] + sys.argv[2]).encode()
-found = []
-def look(path, size=1 << 26):
-    try:
-        with open(path, "rb") as file:
-            if text in file.read(size): found.append(path)
-    except OSError: pass
-for top in ("/workspace", "/tmp", "/etc", "/dev/shm", "/.caisson", "/run", "/var", "/home", "/root", "/mnt", "/srv"):
-    for folder, _, names in os.walk(top):
-        for name in names:
-            if os.path.isfile(os.path.join(folder, name)): look(os.path.join(folder, name))
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    for name in ("environ", "cmdline", "mountinfo"): look(f"/proc/{pid}/{name}")
-    if int(pid) == os.getpid(): continue
-    try:
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                start, end, mode = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\\S+)", line).groups()
-                if "r" not in mode or int(end, 16) - int(start, 16) > 1 << 28: continue
-                try:
-                    memory.seek(int(start, 16))
-                    if text in memory.read(int(end, 16) - int(start, 16)): found.append(f"memory of {pid}")
-                except (OSError, ValueError, OverflowError): pass
-    except OSError: pass
-print(*found)
-`;
 /** Reads the file as fast as it can until it holds what ends the reading, and says whatever it saw that is none of the whole values. */
 const READ = `
 import sys
@@ -158,8 +127,8 @@ describe('a secret that is a file', { skip: IS_ROOT ? false : NEEDS_ROOT, concur
       assert.equal(await said(box, ['sh', '-c', 'sha256sum $KEY_FILE; stat -c "%n %a %U" $KEY_FILE $PGPASSFILE']), `${digest}  /run/secrets/sealed\n/run/secrets/sealed 400 agent\n/run/secrets/.pgpass 400 agent\n`);
       await box.spawn(['sh', '-c', 'while true; do sleep 1; done']); // others are searched, which were never told anything
       const half = Math.floor(text.length / 2);
-      assert.equal(await said(box, ['python3', '-c', SEARCH, text.slice(0, half), text.slice(half)]), '/run/secrets/sealed\n');
-      assert.equal(await said(other, ['python3', '-c', SEARCH, text.slice(0, half), text.slice(half)]), '\n');
+      assert.equal(await said(box, ['python3', '-c', SEARCH, text.slice(0, half), text.slice(half)]), 'found 1 /run/secrets/sealed\n');
+      assert.equal(await said(other, ['python3', '-c', SEARCH, text.slice(0, half), text.slice(half)]), 'found 0\n');
 
       await box.files.write('note', 'a marker of the workspace');
       const snapshot = await box.snapshot();
