@@ -45,6 +45,11 @@ function decoded(text: string): string | null {
   }
 }
 
+/** A text in which every whole escape is the character of its byte, whatever else is in it: for looking through, and never for deciding what is meant. */
+export function unescaped(text: string): string {
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
 /** Whether a decoded path is one that a pattern of a rule means. Takes time in proportion to path times pattern at most. */
 export function matchesPath(pattern: string, path: string): boolean {
   const tokens = tokensOf(pattern);

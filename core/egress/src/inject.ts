@@ -2,7 +2,7 @@ import type { AwsCredentials, EgressDenied, Lease } from '@caisson/contract';
 import { awsKeysOf, credentialsOf } from './aws-keys.ts';
 import { denial } from './denial.ts';
 import { spellingsOf } from './echo.ts';
-import { canonicalPath, matchesPath } from './http-path.ts';
+import { canonicalPath, matchesPath, unescaped } from './http-path.ts';
 import type { Destination } from './layers.ts';
 import { readClaim, resign } from './resign.ts';
 
@@ -151,10 +151,6 @@ type Head = Pick<Injectable, 'path' | 'rawHeaders'>;
 function mentions({ path, rawHeaders }: Head, placeholder: string): boolean {
   if (path.includes(placeholder) || unescaped(path).includes(placeholder)) return true;
   return rawHeaders.some((text) => text.includes(placeholder) || unescaped(text).includes(placeholder) || (basicOf(text)?.includes(placeholder) ?? false));
-}
-
-function unescaped(text: string): string {
-  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 interface Placed extends Head {

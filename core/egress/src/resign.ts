@@ -1,6 +1,7 @@
 import { awsKeyFor, type AwsCredentials, type AwsScope, type Lease } from '@caisson/contract';
 import { mayCopy } from './copy-source.ts';
 import { HOP_BY_HOP, passedOn } from './http-fields.ts';
+import { unescaped } from './http-path.ts';
 import { canonicalPathOf, QUERY_SPELLINGS, readAuthorization, readTime, sha256, signatureOf, writeAuthorization, type Authorization, type Signable } from './sigv4.ts';
 
 /** A request that a client in a sandbox has signed by what stands for the key, as it came. */
@@ -179,7 +180,3 @@ function pairsOf(rawHeaders: readonly string[]): readonly (readonly [string, str
 }
 
 const queryOf = (path: string): string => path.split(/\?(.*)/s)[1] ?? '';
-
-function unescaped(text: string): string {
-  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
-}
