@@ -101,7 +101,8 @@ export function secretsThere({ leases, files = [] }: Credentials, nowMs: number)
   return secretNames({ authority: null, leases: leases.filter(isThere(nowMs)), files: files.filter(isThere(nowMs)) });
 }
 
-function isThere(nowMs: number): (lease: Pick<FileLease, 'expiresMs'>) => boolean {
+/** Whether a lease is not over at that time. */
+export function isThere(nowMs: number): (lease: Pick<FileLease, 'expiresMs'>) => boolean {
   return ({ expiresMs }) => expiresMs === null || expiresMs > nowMs;
 }
 

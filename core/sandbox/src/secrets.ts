@@ -1,7 +1,7 @@
 import { CaissonError, problemOf, SECRETS_FOLDER, type FileLease, type SandboxInfo, type SecretInfo } from '@caisson/contract';
 import type { Box } from './box.ts';
 import { admit } from './create.ts';
-import { secretNames } from './credentials.ts';
+import { isThere, secretNames } from './credentials.ts';
 import { noteOf } from './note.ts';
 import { lifecycle } from './stay-record.ts';
 import type { StayRooms } from './stay-rooms.ts';
@@ -99,8 +99,7 @@ async function admitAgain(box: Box, rooms: StayRooms): Promise<void> {
 export async function secretsIn(box: Box, rooms: StayRooms): Promise<readonly SecretInfo[]> {
   const { id: sandbox } = box.facts;
   const { leases, files = [] } = box.credentials;
-  const nowMs = rooms.wallMs();
-  const there = ({ expiresMs }: { readonly expiresMs: number | null }): boolean => expiresMs === null || expiresMs > nowMs;
+  const there = isThere(rooms.wallMs());
   const sent = leases.some(there) ? ((await rooms.gate.state(sandbox))?.secrets ?? []) : [];
   const read = files.some(there) ? await rooms.vault.list(sandbox) : [];
   const info = ({ secret, expiresMs }: Pick<FileLease, 'secret' | 'expiresMs'>, file: string | null, use: { readonly uses: number; readonly lastMs: number | null } | undefined): SecretInfo =>
