@@ -79,7 +79,10 @@ export async function mountSecrets({ mounts }: Pick<IsolationSpec, 'mounts'>, { 
 async function mountTmpfs(at: string): Promise<void> {
   const options = `size=${SIZE_BYTES},nr_inodes=${INODES},mode=0711,nosuid,nodev,noexec`;
   const mount = async (all: string): Promise<void> => void (await run('/bin/mount', ['-t', 'tmpfs', '-o', all, 'tmpfs', at], { timeout: MOUNT_MS }));
-  await mount(`${options},noswap`).catch(() => mount(options));
+  await mount(`${options},noswap`).catch((error: unknown) => {
+    if ((error as { readonly killed?: boolean }).killed === true) throw error; // it may have mounted, and a second one would lie over it
+    return mount(options);
+  });
 }
 
 /** Lets go of the secrets of a sandbox in which nothing runs any more, if it has any: with the last mount the kernel frees them. */
