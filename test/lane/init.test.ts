@@ -83,7 +83,7 @@ suite('the init program', () => {
   test('output that is in the pipes when the program exits is delivered to the last byte, and counted', async () => {
     await using pid1 = new Conversation(binary);
     pid1.spawn(1, SH('head -c 60000 /dev/zero | tr "\\0" o; head -c 50000 /dev/zero | tr "\\0" e >&2'), { windowBytes: 1_000 });
-    for (let credited = 1_000; credited < 120_000; credited += 1_000) {
+    for (let credited = 1_000; credited < 240_000; credited += 1_000) {
       await delay(1);
       pid1.credit(1, 1_000);
     }
