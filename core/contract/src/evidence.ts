@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Json } from './canonical.ts';
 
-export const ENTRY_KINDS = ['intent', 'outcome', 'lifecycle', 'egress'] as const;
+export const ENTRY_KINDS = ['intent', 'outcome', 'lifecycle', 'egress', 'alert', 'heartbeat'] as const;
 export type EntryKind = (typeof ENTRY_KINDS)[number];
 
 /** What a process asks the scribe to record. */
@@ -12,20 +12,40 @@ export interface EntryDraft {
   /** What the entry is about: the sandbox id of an intent and its outcome. */
   readonly subject: string;
   readonly body: Json;
+  /** Where the entry stands among all that this run of the source reports. A heartbeat that names a higher number shows what is missing. */
+  readonly origin?: Origin;
+  /** What only holders of a key may read. The scribe seals it; the log never holds it open. */
+  readonly secret?: { readonly tenant: string; readonly value: Json };
+}
+
+export interface Origin {
+  /** Names one run of a process; 32 hex digits. */
+  readonly run: string;
+  /** Counts what this run reports, from 1, without gaps. */
+  readonly seq: number;
+}
+
+/** AES-256-GCM text of a canonical JSON value, by a key of one tenant and one segment of the log; all fields base64 but the name of the key. */
+export interface Sealed {
+  readonly key: string;
+  readonly nonce: string;
+  /** Cipher text and tag. */
+  readonly text: string;
 }
 
 /** An entry as it stands in the log. */
-export interface Entry extends EntryDraft {
+export interface Entry extends Omit<EntryDraft, 'secret'> {
   /** Position in the log, from 0, without gaps. */
   readonly index: number;
   /** Wall time of the scribe, in milliseconds since 1970 UTC. */
   readonly timeMs: number;
+  readonly sealed?: Sealed;
 }
 
 /** Where an appended entry is, and the hash of the log up to and including it. */
 export interface Receipt {
   readonly index: number;
-  /** SHA-256, hex. */
+  /** Root of the Merkle tree of the first `index + 1` entries (RFC 6962 §2.1), hex. */
   readonly hash: string;
 }
 
