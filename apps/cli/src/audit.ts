@@ -15,7 +15,7 @@ export interface TailOptions {
 /** Shows the end of the log. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED */
 export async function auditTail(paths: StatePaths, { lines, follow, json, out, signal }: TailOptions): Promise<void> {
   for await (const { entry, hash, prev } of readEntries(paths.evidence, { last: lines, follow, signal })) {
-    out(json ? `${terminalJson({ entry: { ...entry }, hash, prev })}\n` : `${entryText(entry)}\n`);
+    out(json ? `${terminalJson({ entry: entry as unknown as Json, hash, prev })}\n` : `${entryText(entry)}\n`);
   }
 }
 
