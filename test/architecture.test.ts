@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'tlog', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -28,8 +28,9 @@ const LAW: Law = {
     packages: ['zod'],
     builtins: ['child_process', 'events', 'fs', 'fs/promises', 'path', 'stream', 'stream/promises', 'util'],
   },
+  '@caisson/tlog': { rooms: [], packages: [], builtins: ['crypto'] },
   '@caisson/evidence': {
-    rooms: ['@caisson/contract', '@caisson/wire'],
+    rooms: ['@caisson/contract', '@caisson/tlog', '@caisson/wire'],
     packages: [],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
   },
@@ -68,7 +69,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/evidence', '@caisson/sdk'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/sdk'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },
