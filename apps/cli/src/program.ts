@@ -113,6 +113,7 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .command('verify')
     .summary('check the chain of hashes, without the daemon')
     .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
+    .option('--key <KEY|FILE>', 'a verifier key of the log that you trust, or a file of such; default: those beside the log')
     .option('--json', 'print one object')
     .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
 }
