@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CaissonError } from '@caisson/contract';
 import {
@@ -10,31 +10,38 @@ import { KEYS_FILE, syncFolder, writeFiles } from './folder.ts';
 
 const KEY_FILE = 'log.key';
 
-/** Where the key of the log in `dir` is, unless it is said: beside it, so that who copies the log does not copy the key. */
-export function keyFolderOf(dir: string): string {
-  return `${dir}-key`;
-}
-
 /**
- * The signing key in a folder: an Ed25519 seed in a file of mode 0600. A new log gets one, named after the log: 16 random bytes,
- * so that no two logs have the same origin.
+ * The signing key of the log in `dir`: an Ed25519 seed in a file of mode 0600, in the folder beside it whose name ends in `-key`,
+ * so that who copies the log does not copy the key. A new log gets one, named after the log: 16 random bytes, so that no two
+ * logs have the same origin.
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE for a key that others can read, that cannot be read, or that is missing though there is a log.
  */
-export async function fileSigner(keyDir: string, { isNew }: { readonly isNew: boolean }): Promise<Signer> {
+export async function logSigner(dir: string): Promise<Signer> {
+  const keyDir = `${dir}-key`;
   const path = `${keyDir}/${KEY_FILE}`;
   const text = await readPrivate(path);
-  if (text === null && !isNew) throw unavailable(`the key of the log, ${path}, is missing: a log is never continued by another key without saying so`);
-  if (text === null) {
-    const key = generateKey(`caisson.local/${randomBytes(16).toString('hex')}`, SIGNATURE_TYPE.ed25519);
-    await mkdir(keyDir, { recursive: true, mode: 0o700 });
-    await writeFiles(keyDir, [{ path: KEY_FILE, bytes: Buffer.from(`${formatSignerKey(key)}\n`) }]);
-    await syncFolder(dirname(keyDir));
+  if (text !== null) {
+    const key = parseSignerKey(text);
+    if (key === null) throw unavailable(`${path} holds no key`);
     return signerOf(key);
   }
-  const key = parseSignerKey(text);
-  if (key === null) throw unavailable(`${path} holds no key`);
+  if (!(await isEmptyLog(dir))) throw unavailable(`the key of the log, ${path}, is missing: a log is never continued by another key without saying so`);
+  const key = generateKey(`caisson.local/${randomBytes(16).toString('hex')}`, SIGNATURE_TYPE.ed25519);
+  await mkdir(keyDir, { recursive: true, mode: 0o700 });
+  await writeFiles(keyDir, [{ path: KEY_FILE, bytes: Buffer.from(`${formatSignerKey(key)}\n`) }]);
+  await syncFolder(dirname(keyDir));
   return signerOf(key);
+}
+
+/** A folder without a journal, a checkpoint or a tile: nothing was ever acknowledged in it. */
+async function isEmptyLog(dir: string): Promise<boolean> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [] as string[];
+    throw error;
+  });
+  if (names.includes('log.jsonl')) throw unavailable(`${dir} holds a log of an earlier form (log.jsonl), which is not continued: move the folder away, keep it, and start anew`);
+  return !names.some((name) => /^(checkpoint|tile|journal-.*)$/.test(name));
 }
 
 async function readPrivate(path: string): Promise<string | null> {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CaissonError, type EntryDraft, type Sealed } from '@caisson/contract';
 import type { Signer } from '@caisson/tlog';
@@ -7,7 +7,7 @@ import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { syncFolder } from './folder.ts';
 import { journalName } from './journal.ts';
-import { fileSigner, keyFolderOf, writePublicKey } from './keys.ts';
+import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
 import { Publisher } from './publisher.ts';
 import { scanLog } from './scan.ts';
@@ -42,7 +42,7 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
   try {
     const directory = opened.use(await openDirectory(dir));
     await lockDirectory(directory, dir);
-    const signer = options.signer ?? (await fileSigner(keyFolderOf(dir), { isNew: await isEmptyLog(dir) }));
+    const signer = options.signer ?? (await logSigner(dir));
     const scan = await scanLog(dir, [signer.publicKey]);
     if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
     await writePublicKey(dir, signer.publicKey);
@@ -64,15 +64,6 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
   }
-}
-
-/** A folder without a journal, a checkpoint or a tile: nothing was ever acknowledged in it. */
-async function isEmptyLog(dir: string): Promise<boolean> {
-  const names = await readdir(dir);
-  if (names.includes('log.jsonl')) {
-    throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `${dir} holds a log of an earlier form (log.jsonl), which is not continued: move the folder away, keep it, and start anew` });
-  }
-  return !names.some((name) => /^(checkpoint|tile|journal-.*)$/.test(name));
 }
 
 async function openDirectory(dir: string): Promise<FileHandle> {
