@@ -15,8 +15,8 @@ const WAITING_BYTES = 4 * BATCH_BYTES;
 const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-/** What may wait to be brought into tiles. Beyond it the disk takes appends and no tiles: then it shall take neither. */
-const UNPUBLISHED_ENTRIES = 500_000;
+/** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
+const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
 
 interface Pending {
   readonly draft: Omit<EntryDraft, 'secret'>;
@@ -95,8 +95,10 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const { draft } = checked;
     if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
     const key = keyOf(draft);
-    const first = recall(this.#ledger, draft.kind, draft.subject) ?? this.#promised.get(key);
-    if (first !== undefined) return first;
+    const first = recall(this.#ledger, draft.kind, draft.subject);
+    if (first !== undefined) return headOf(first) as Receipt;
+    const promised = this.#promised.get(key);
+    if (promised !== undefined) return promised;
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
@@ -173,41 +175,40 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async #commit(batch: readonly Pending[]): Promise<void> {
-    const { size, failure } = this.#publisher;
-    if (failure !== null && this.#edge.size - size > UNPUBLISHED_ENTRIES) throw new Error(`the tiles cannot be written: ${failure.message}`);
+    if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) this.#journal = await this.#nextJournal(this.#edge.size);
-    const { bytes, leaves, receipts, edge, checkpoint } = await this.#encode(batch);
+    const { bytes, leaves, edges, edge, checkpoint } = await this.#encode(batch);
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
     if (written.state !== 'durable') throw written.cause;
     this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
     this.#edge = edge;
     for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
-      const receipt = receipts[at] as Receipt;
+      const upTo = edges[at] as Edge;
       this.#waitingBytes -= counted;
       this.#promised.delete(keyOf(draft));
-      enter(this.#ledger, draft.kind, draft.subject, receipt);
-      settle.resolve(receipt);
+      enter(this.#ledger, draft.kind, draft.subject, upTo);
+      settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
   }
 
-  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; receipts: readonly Receipt[]; edge: Edge; checkpoint: string }> {
+  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
     let edge = this.#edge;
     const leaves: Leaf[] = [];
-    const receipts: Receipt[] = [];
+    const edges: Edge[] = [];
     for (const { draft, bodyText, sealed } of batch) {
       const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
       const entry = Buffer.from(encodeEntry(written, bodyText));
       const hash = leafHash(entry);
       edge = grow(edge, hash);
       leaves.push({ entry, hash });
-      receipts.push(headOf(edge) as Receipt);
+      edges.push(edge);
     }
     const text = formatCheckpoint({ origin: this.#signer.publicKey.name, size: edge.size, root: rootOf(edge) });
     const checkpoint = await signNote(text, [this.#signer]);
     const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-    return { bytes, leaves, receipts, edge, checkpoint };
+    return { bytes, leaves, edges, edge, checkpoint };
   }
 
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */

@@ -34,29 +34,37 @@ export interface NewFile {
   readonly bytes: Buffer;
 }
 
+/** Files that are written side by side: a disk syncs many in little more time than one. */
+const AT_ONCE = 16;
+
 /**
  * Writes files so that each is there whole or not at all, and durable when this resolves; folders are made. What has the
  * name is replaced.
  */
 export async function writeFiles(dir: string, files: readonly NewFile[], mode = 0o600): Promise<void> {
   const folders = new Set<string>();
-  for (const { path, bytes } of files) {
-    const target = `${dir}/${path}`;
-    const folder = dirname(target);
+  for (const folder of new Set(files.map(({ path }) => dirname(`${dir}/${path}`)))) {
     const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-    for (let above = folder; made !== undefined && above.length >= made.length; above = dirname(above)) folders.add(dirname(above));
-    await writeWhole(`${folder}/.new`, bytes, mode);
-    await rename(`${folder}/.new`, target);
     folders.add(folder);
+    for (let above = folder; made !== undefined && above.length >= made.length; above = dirname(above)) folders.add(dirname(above));
+  }
+  for (let at = 0; at < files.length; at += AT_ONCE) {
+    const written = files.slice(at, at + AT_ONCE).map(({ path, bytes }) => writeWhole(`${dir}/${path}`, bytes, mode));
+    await Promise.allSettled(written);
+    await Promise.all(written);
   }
   for (const folder of folders) await syncFolder(folder);
 }
 
 async function writeWhole(path: string, bytes: Buffer, mode: number): Promise<void> {
-  await rm(path, { force: true });
-  await using file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
-  await file.writeFile(bytes);
-  await file.sync();
+  const unfinished = `${path}.new`;
+  await rm(unfinished, { force: true });
+  {
+    await using file = await open(unfinished, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
+    await file.writeFile(bytes);
+    await file.sync();
+  }
+  await rename(unfinished, path);
 }
 
 export async function syncFolder(path: string): Promise<void> {

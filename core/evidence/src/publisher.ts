@@ -22,28 +22,25 @@ export class Publisher implements AsyncDisposable {
   #head: Head | null = null;
   #timer: NodeJS.Timeout | undefined;
   #publishing: Promise<void> = Promise.resolve();
-  #failure: Error | null = null;
+  #waitingBytes = 0;
 
   constructor({ dir, tip, leaves, everyMs }: { readonly dir: string; readonly tip: Tip; readonly leaves: readonly Leaf[]; readonly everyMs: number }) {
     this.#dir = dir;
     this.#tip = tip;
     this.#leaves = [...leaves];
     this.#everyMs = everyMs;
+    this.#waitingBytes = bytesOf(leaves);
   }
 
-  /** Why the last attempt failed; null: it did not. */
-  get failure(): Error | null {
-    return this.#failure;
-  }
-
-  /** Entries that are in tiles. */
-  get size(): number {
-    return this.#tip.size;
+  /** Bytes of entries that are not in tiles yet. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
   }
 
   /** Takes what has become durable. */
   add(leaves: readonly Leaf[], head: Head): void {
     for (const leaf of leaves) this.#leaves.push(leaf);
+    this.#waitingBytes += bytesOf(leaves);
     this.#head = head;
     this.#timer ??= setTimeout(() => void this.publish().catch(() => undefined), this.#everyMs);
   }
@@ -66,12 +63,11 @@ export class Publisher implements AsyncDisposable {
       await writeFiles(this.#dir, files);
       await writeFiles(this.#dir, [{ path: CHECKPOINT_FILE, bytes: Buffer.from(head.checkpoint) }]);
     } catch (error) {
-      this.#failure = error as Error;
       this.#timer ??= setTimeout(() => void this.publish().catch(() => undefined), this.#everyMs);
       throw error;
     }
-    this.#failure = null;
     this.#tip = tip;
+    this.#waitingBytes -= bytesOf(leaves);
     this.#leaves.splice(0, leaves.length);
     if (this.#head === head) this.#head = null;
     for (const folder of outdated) await rm(`${this.#dir}/${folder}`, { recursive: true, force: true });
@@ -92,4 +88,8 @@ export class Publisher implements AsyncDisposable {
     await this.publish().catch(() => undefined);
     clearTimeout(this.#timer);
   }
+}
+
+function bytesOf(leaves: readonly Leaf[]): number {
+  return leaves.reduce((sum, { entry }) => sum + entry.length, 0);
 }

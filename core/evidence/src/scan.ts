@@ -122,7 +122,7 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   const objected = objection(cursor.ledger, entry.kind, entry.subject);
   if (objected !== undefined) return objected;
   cursor.edge = grow(cursor.edge, leaf.hash);
-  enter(cursor.ledger, entry.kind, entry.subject, headOf(cursor.edge) as Receipt);
+  enter(cursor.ledger, entry.kind, entry.subject, cursor.edge);
   cursor.onEntry?.({ leaf, edge: cursor.edge });
   return null;
 }
