@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { openControlApi, tcpPlace } from './control-api.ts';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
 import { readPolicy } from './policy.ts';
+import { randomPool } from './random-pool.ts';
 import { controlStatus, serveClient } from './serve-client.ts';
 import { openStay } from './stay.ts';
 
@@ -57,7 +57,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     launch: (spec, options) => remoteLaunch(paths.launcherSocket, spec, options),
     now: () => performance.now(),
     wallMs: Date.now,
-    randomBytes,
+    randomBytes: randomPool(),
   };
   await rooms.host({ again: false });
   const stay = await openStay(paths, rooms);
