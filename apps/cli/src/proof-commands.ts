@@ -6,7 +6,7 @@ import {
   type Fetch, type PublicKey, type SignedCheckpoint,
 } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
-import { directoryFetch } from './log-folder.ts';
+import { folderFetch } from '@caisson/evidence';
 import { note, print } from './say.ts';
 
 /** Longest file of a proof or of keys that is read. A proof has a checkpoint, at most 63 hashes and one entry. */
@@ -51,7 +51,7 @@ export function checkProof(text: string, logKeys: readonly PublicKey[], witnesse
 export async function prove(entry: string, flags: { readonly dir?: string; readonly out?: string }): Promise<number> {
   const index = Number(entry);
   if (!/^(0|[1-9][0-9]*)$/.test(entry) || !Number.isSafeInteger(index)) throw new CaissonError('USAGE', { detail: `audit prove: ${entry} is not the number of an entry` });
-  const fetch = directoryFetch(flags.dir ?? instancePaths().evidence);
+  const fetch = folderFetch(flags.dir ?? instancePaths().evidence);
   const made = await proveEntry(fetch, index, keysIn((await fetch('log.vkey'))?.toString('utf8') ?? '', 'log.vkey')).catch((error: unknown) => {
     if (error instanceof TileError) return { bad: error.message };
     throw error;
@@ -91,7 +91,7 @@ function keysIn(text: string, what: string, type: PublicKey['type'] = SIGNATURE_
 /** @throws CaissonError USAGE */
 async function textOf(path: string): Promise<string> {
   try {
-    const bytes = await directoryFetch('/')(resolve(path));
+    const bytes = await folderFetch('/')(resolve(path));
     if (bytes === null || bytes.length > MAX_PROOF_BYTES) throw new Error(bytes === null ? 'there is no such file' : 'it is too long');
     return bytes.toString('utf8');
   } catch (cause) {
