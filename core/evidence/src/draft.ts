@@ -4,7 +4,7 @@ import { MAX_ENTRY_BYTES } from '@caisson/tlog';
 /** Deepest nesting of a draft. It keeps every later reader, which recurses, far from the end of its stack. */
 const MAX_DEPTH = 64;
 /** What an entry has besides its body: names that are bounded, numbers, and an origin. */
-export const OTHER_FIELDS_BYTES = 2_048;
+const OTHER_FIELDS_BYTES = 2_048;
 /** Bytes of the canonical text of a body, with what may be sealed beside it: an entry has to fit a bundle. */
 export const MAX_BODY_BYTES = MAX_ENTRY_BYTES - OTHER_FIELDS_BYTES;
 

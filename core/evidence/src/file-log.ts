@@ -2,7 +2,7 @@ import { setImmediate as arrived } from 'node:timers/promises';
 import { CaissonError, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
 import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
 import { writeDurably, type Disk } from './disk.ts';
-import { checkDraft, MAX_BODY_BYTES, OTHER_FIELDS_BYTES, type Checked } from './draft.ts';
+import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
 import type { Leaf } from './growth.ts';
 import { enter, recall, type Ledger } from './ledger.ts';
@@ -12,6 +12,8 @@ import { headOf } from './scan.ts';
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const WAITING_BYTES = 4 * BATCH_BYTES;
+/** About what a line has besides its body. */
+const LINE_BYTES = 512;
 const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
@@ -139,7 +141,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #push({ refuse, ...pending }: Omit<Pending, 'bytes'> & { readonly refuse: (error: Error) => void }): void {
     const { draft, bodyText, sealed } = pending;
     const content = Buffer.byteLength(bodyText) + (sealed?.text.length ?? 0);
-    const bytes = content + OTHER_FIELDS_BYTES;
+    const bytes = content + LINE_BYTES;
     if (content > MAX_BODY_BYTES) return refuse(new CaissonError('REQUEST_INVALID', { detail: `secret: body and secret are more than ${MAX_BODY_BYTES} bytes` }));
     if (this.#closedBecause !== undefined) return refuse(unavailable(this.#closedBecause));
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) return refuse(unavailable(`the intent of ${draft.subject} was not sealed`));
