@@ -11,7 +11,7 @@ import { listenUnix } from '@caisson/wire';
 import { preload } from './api/app.ts';
 import { openControlApi, tcpPlace } from './control-api.ts';
 import { identities, self } from './identity.ts';
-import { dropTo, log } from './lifetime.ts';
+import { dropTo, HEARTBEAT_MS, log } from './lifetime.ts';
 import { readPolicy } from './policy.ts';
 import { randomPool } from './random-pool.ts';
 import { controlStatus, serveClient } from './serve-client.ts';
@@ -29,7 +29,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
   process.chdir(`${paths.dir}/control`); // its uid need not be able to pass through the folders above
   dropTo(identities(paths.dir, self()).control);
 
-  const evidence = remoteLog(paths.scribeSocket);
+  const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: HEARTBEAT_MS } });
   let facts: Promise<HostFacts> | undefined;
   const doubts = new Doubts(evidence);
   const vault = new RemoteVault(paths.vaultSocket);

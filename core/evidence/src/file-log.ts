@@ -5,7 +5,7 @@ import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
 import type { Leaf } from './growth.ts';
-import { enter, recall, type Ledger } from './ledger.ts';
+import { enter, recall, type Ledger, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
 import { headOf } from './scan.ts';
 
@@ -57,7 +57,8 @@ export interface Opened {
  * journal together, with a signed checkpoint after them, and share one sync. When a write fails, everything that waits is rejected and the file is cut back to what is
  * durable; when that, or a sync, fails, nothing is written any more until the log is opened again.
  *
- * An intent or outcome is unique among the open subjects and the last 4096 closed ones.
+ * An intent or outcome is unique among the open subjects and the last 4096 closed ones, any other entry that has an origin
+ * among the last 4096 of those: whoever repeats an append whose answer was lost adds nothing.
  */
 export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #ledger: Ledger;
@@ -67,7 +68,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #seal: Opened['seal'];
   readonly #nextJournal: Opened['nextJournal'];
   readonly #resources: AsyncDisposableStack;
-  /** Intents and outcomes that are not durable yet, by kind and subject. */
+  /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
   #edge: Edge;
   #journal: Journal;
@@ -97,7 +98,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const { draft } = checked;
     if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
     const key = keyOf(draft);
-    const first = recall(this.#ledger, draft.kind, draft.subject);
+    const first = recall(this.#ledger, draft);
     if (first !== undefined) return headOf(first) as Receipt;
     const promised = this.#promised.get(key);
     if (promised !== undefined) return promised;
@@ -114,7 +115,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Nothing waits between the question whether it is there already and its promise; entries stand in the order of their calls, sealed or not. */
   #enqueue({ draft: { secret, ...draft }, bodyText }: Checked): Promise<Receipt> {
     const settle = Promise.withResolvers<Receipt>();
-    if (draft.kind === 'intent' || draft.kind === 'outcome') this.#promised.set(keyOf(draft), settle.promise);
+    if (isUnique(draft)) this.#promised.set(keyOf(draft), settle.promise);
     const refuse = (error: Error): void => {
       this.#promised.delete(keyOf(draft));
       settle.reject(error);
@@ -188,8 +189,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
       const upTo = edges[at] as Edge;
       this.#waitingBytes -= counted;
-      this.#promised.delete(keyOf(draft));
-      enter(this.#ledger, draft.kind, draft.subject, upTo);
+      if (isUnique(draft)) this.#promised.delete(keyOf(draft));
+      enter(this.#ledger, draft, upTo);
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
@@ -243,8 +244,12 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 }
 
-function keyOf({ kind, subject }: Pick<EntryDraft, 'kind' | 'subject'>): string {
-  return `${kind} ${subject}`;
+function keyOf({ kind, subject, origin }: Told): string {
+  return kind === 'intent' || kind === 'outcome' || origin === undefined ? `${kind} ${subject}` : `${origin.run} ${origin.seq}`;
+}
+
+function isUnique({ kind, origin }: Told): boolean {
+  return kind === 'intent' || kind === 'outcome' || origin !== undefined;
 }
 
 function unavailable(detail: string, cause?: unknown): CaissonError {

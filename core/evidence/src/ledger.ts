@@ -1,4 +1,4 @@
-import type { EntryKind } from '@caisson/contract';
+import type { EntryDraft } from '@caisson/contract';
 import type { Edge } from '@caisson/tlog';
 
 /** How many closed subjects are remembered, the latest first to stay. A repeated append comes within seconds. */
@@ -11,35 +11,50 @@ export const CLOSED_WINDOW = 4096;
  * subjects: memory does not grow with the log, and beyond the window a subject counts as never seen.
  */
 export interface Ledger {
+  /** The last CLOSED_WINDOW entries that say where they stand among what their source reports, by run and number. */
+  readonly told: Map<string, Edge>;
   readonly open: Map<string, Edge>;
   readonly closed: Map<string, Readonly<Record<'intent' | 'outcome', Edge>>>;
 }
 
 export function emptyLedger(): Ledger {
-  return { open: new Map(), closed: new Map() };
+  return { told: new Map(), open: new Map(), closed: new Map() };
 }
 
-/** The intent or outcome that the log already has of this subject. */
-export function recall(ledger: Ledger, kind: EntryKind, subject: string): Edge | undefined {
-  if (kind !== 'intent' && kind !== 'outcome') return undefined;
+/** What tells one entry from another: an intent and an outcome are unique by subject, others by their origin. */
+export type Told = Pick<EntryDraft, 'kind' | 'subject' | 'origin'>;
+
+/** The entry that the log already has, of this subject or this origin. */
+export function recall(ledger: Ledger, { kind, subject, origin }: Told): Edge | undefined {
+  if (kind !== 'intent' && kind !== 'outcome') return origin && ledger.told.get(originKey(origin));
   const open = kind === 'intent' ? ledger.open.get(subject) : undefined;
   return open ?? ledger.closed.get(subject)?.[kind];
 }
 
-/** Why an entry of this kind and subject cannot come next. The writer and every verifier ask this same question. */
-export function objection(ledger: Ledger, kind: EntryKind, subject: string): string | undefined {
-  if (recall(ledger, kind, subject) !== undefined) return `is a second ${kind} of ${subject}`;
+/** Why an entry cannot come next. The writer and every verifier ask this same question. */
+export function objection(ledger: Ledger, told: Told): string | undefined {
+  const { kind, subject, origin } = told;
+  if (recall(ledger, told) !== undefined) return `is a second ${kind} of ${kind === 'intent' || kind === 'outcome' || origin === undefined ? subject : `number ${origin.seq} of its source`}`;
   if (kind === 'outcome' && !ledger.open.has(subject)) return `is an outcome of ${subject}, which has no intent`;
   return undefined;
 }
 
+function originKey({ run, seq }: NonNullable<EntryDraft['origin']>): string {
+  return `${run} ${seq}`;
+}
+
 /** Enters what `objection` let pass. */
-export function enter(ledger: Ledger, kind: EntryKind, subject: string, edge: Edge): void {
+export function enter(ledger: Ledger, { kind, subject, origin }: Told, edge: Edge): void {
+  if (origin !== undefined) keep(ledger.told, originKey(origin), edge);
   if (kind === 'intent') ledger.open.set(subject, edge);
   const intent = ledger.open.get(subject);
   if (kind !== 'outcome' || intent === undefined) return;
   ledger.open.delete(subject);
-  ledger.closed.set(subject, { intent, outcome: edge });
-  const [oldest] = ledger.closed.keys();
-  if (ledger.closed.size > CLOSED_WINDOW && oldest !== undefined) ledger.closed.delete(oldest);
+  keep(ledger.closed, subject, { intent, outcome: edge });
+}
+
+function keep<T>(window: Map<string, T>, key: string, value: T): void {
+  window.set(key, value);
+  const [oldest] = window.keys();
+  if (window.size > CLOSED_WINDOW && oldest !== undefined) window.delete(oldest);
 }

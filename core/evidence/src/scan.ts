@@ -119,10 +119,10 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   const entry = parseEntry(leaf.entry);
   if ('bad' in entry) return entry.bad;
   if (entry.index !== cursor.edge.size) return `says that it is entry ${entry.index}: entries were removed, added or moved`;
-  const objected = objection(cursor.ledger, entry.kind, entry.subject);
+  const objected = objection(cursor.ledger, entry);
   if (objected !== undefined) return objected;
   cursor.edge = grow(cursor.edge, leaf.hash);
-  enter(cursor.ledger, entry.kind, entry.subject, cursor.edge);
+  enter(cursor.ledger, entry, cursor.edge);
   cursor.onEntry?.({ leaf, edge: cursor.edge });
   return null;
 }
