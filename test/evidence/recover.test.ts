@@ -144,3 +144,31 @@ test('a log that was opened and closed a hundred times leaves no descriptor open
   for (let time = 0; time < 20; time++) await assert.rejects(openFileLog({ dir, now: ticking() }));
   assert.ok(descriptors() <= before, `${before} before, ${descriptors()} after`);
 });
+
+test('journals that follow one another leave no descriptor and no file behind', async (t) => {
+  const dir = tempDir(t);
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  await using log = await openFileLog({ dir, now: ticking() });
+  await log.append(draft('lifecycle', 'first'));
+  const before = descriptors();
+  for (let round = 0; round < 8; round++) await Promise.all(Array.from({ length: 90 }, (_, at) => log.append(draft('lifecycle', `s-${round}-${at}`, 'x'.repeat(60_000)))));
+  await log.publish();
+  assert.ok(descriptors() <= before, `${before} before, ${descriptors()} after`);
+  assert.equal(readdirSync(dir).filter((name) => name.startsWith('journal-')).length, 1);
+  assert.equal((await verifyLog(dir)).entries, 721);
+});
+
+test('a log is verified as good while it is written', async (t) => {
+  const dir = tempDir(t);
+  await using log = await openFileLog({ dir, now: ticking(), publishEveryMs: 5 });
+  await log.append(draft('lifecycle', 'first'));
+  let isWriting = true;
+  const writing = (async () => {
+    for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 40 }, (_, at) => log.append(draft('lifecycle', `s-${round}-${at}`, 'x'.repeat(30_000)))));
+    isWriting = false;
+  })();
+  let looks = 0;
+  for (; isWriting; looks++) assert.equal((await verifyLog(dir)).bad, null);
+  await writing;
+  assert.ok(looks > 2);
+});

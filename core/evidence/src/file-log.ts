@@ -35,6 +35,7 @@ export interface Journal {
   /** Entries before it. */
   readonly first: number;
   readonly wholeBytes: number;
+  readonly close: () => Promise<void>;
 }
 
 export interface Opened {
@@ -179,7 +180,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
 
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
-    if (this.#journal.wholeBytes > JOURNAL_BYTES) this.#journal = await this.#nextJournal(this.#edge.size);
+    if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
     const { bytes, leaves, edges, edge, checkpoint } = await this.#encode(batch);
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
@@ -194,6 +195,12 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
+  }
+
+  async #turnJournal(): Promise<void> {
+    const full = this.#journal;
+    this.#journal = await this.#nextJournal(this.#edge.size);
+    await full.close();
   }
 
   async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
@@ -240,6 +247,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     await this.#sealing;
     await this.#flushing;
     await this.#publisher[Symbol.asyncDispose]();
+    await this.#journal.close();
     await this.#resources.disposeAsync();
   }
 }

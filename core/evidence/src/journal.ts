@@ -41,6 +41,8 @@ export interface BadLine {
 }
 
 export interface JournalRead {
+  /** How long the file is. */
+  readonly bytes: number;
   readonly batches: readonly Batch[];
   /** What follows the last checkpoint: an append that was never acknowledged, or is being written. */
   readonly tail: Buffer;
@@ -59,18 +61,19 @@ export async function readJournal(path: string, from = 0): Promise<JournalRead |
   }
   try {
     const { size } = await file.stat();
-    if (size - from > MAX_JOURNAL_BYTES) return { batches: [], tail: Buffer.alloc(0), bad: { before: 0, reason: `is in a journal of more than ${MAX_JOURNAL_BYTES} bytes` } };
-    if (size <= from) return { batches: [], tail: Buffer.alloc(0), bad: null };
+    const nothing = { bytes: size, batches: [], tail: Buffer.alloc(0), bad: null };
+    if (size - from > MAX_JOURNAL_BYTES) return { ...nothing, bad: { before: 0, reason: `is in a journal of more than ${MAX_JOURNAL_BYTES} bytes` } };
+    if (size <= from) return nothing;
     const bytes = Buffer.alloc(size - from);
     const { bytesRead } = await file.read(bytes, 0, bytes.length, from);
-    return parseJournal(bytes.subarray(0, bytesRead), from);
+    return { bytes: size, ...parseJournal(bytes.subarray(0, bytesRead), from) };
   } finally {
     await file.close();
   }
 }
 
 /** @param from where `bytes` stand in the file */
-function parseJournal(bytes: Buffer, from: number): JournalRead {
+function parseJournal(bytes: Buffer, from: number): Omit<JournalRead, 'bytes'> {
   const batches: Batch[] = [];
   let entries: JournalEntry[] = [];
   let whole = 0;

@@ -46,20 +46,19 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     const scan = await scanLog(dir, [signer.publicKey]);
     if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
     await writePublicKey(dir, signer.publicKey);
-    const openJournal = async (first: number): Promise<FileHandle> => opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
     const first = scan.journal?.first ?? 0;
-    const file = await openJournal(first);
+    const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
     if ((scan.journal?.tail.length ?? 0) > 0) await setTailAside(file, scan.journal as NonNullable<typeof scan.journal>, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
-    const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0 };
+    const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0, close: () => file.close() };
     await journal.disk.sync();
     const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS });
     if (scan.head !== null) publisher.add([], scan.head);
-    const resources = opened.move();
-    return new FileLog({
-      ...scan, now, signer, journal, publisher, seal: options.seal, resources,
-      nextJournal: async (after) => ({ disk: disk(resources.use(await openFile(`${dir}/${journalName(after)}`, directory))), first: after, wholeBytes: 0 }),
-    });
+    const nextJournal = async (after: number): Promise<Journal> => {
+      const next = await openFile(`${dir}/${journalName(after)}`, directory);
+      return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
+    };
+    return new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, nextJournal, resources: opened.move() });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });

@@ -35,35 +35,33 @@ export interface ReadOptions {
  * @throws CaissonError STATE_DIR_INVALID when the log cannot be read; EVIDENCE_DAMAGED at an entry that is bad.
  */
 export async function* readEntries(dir: string, { from = 0, last, follow = false, signal }: ReadOptions = {}): AsyncGenerator<Line> {
-  const reader = await openReader(dir);
-  let next = last === undefined ? from : Math.max(0, (await reader.size()) - last);
+  const fetch = folderFetch(dir);
+  const keys = await readable(dir, () => publishedKeys(fetch));
+  if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: 'it holds no evidence log (log.vkey)' });
+  const source: Source = { dir, fetch, keys };
+  const place: Place = { next: last === undefined ? from : Math.max(0, (await sizeNow(source)) - last), journal: null };
   const isOver = (): boolean => signal?.aborted === true;
   while (!isOver()) {
-    for await (const line of reader.from(next)) {
+    for await (const line of entriesFrom(source, place)) {
       if (isOver()) return;
-      next += 1;
       yield line;
     }
     if (!follow) return;
-    if ((await reader.size()) < next) throw damaged(next - 1, 'it became shorter while it was read: entries were cut off');
     await sleep(POLL_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 
-interface Reader {
-  /** Entries that stand under a checkpoint. */
-  readonly size: () => Promise<number>;
-  readonly from: (index: number) => AsyncGenerator<Line>;
+interface Source {
+  readonly dir: string;
+  readonly fetch: Fetch;
+  readonly keys: readonly PublicKey[];
 }
 
-async function openReader(dir: string): Promise<Reader> {
-  const fetch = folderFetch(dir);
-  const keys = await readable(dir, () => publishedKeys(fetch));
-  if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: 'it holds no evidence log (log.vkey)' });
-  return {
-    size: async () => Math.max(await publishedSize(fetch), await journalSize(dir, keys)),
-    from: (index) => entriesFrom(dir, { fetch, keys }, index),
-  };
+/** Where reading goes on. */
+interface Place {
+  next: number;
+  /** The journal that is read, the byte up to which it was, and the index of the entry there; null: what is next is in tiles. */
+  journal: { readonly first: number; readonly end: number; readonly index: number } | null;
 }
 
 /** Reads what may not be readable, and says why. */
@@ -86,9 +84,11 @@ async function publishedSize(fetch: Fetch): Promise<number> {
   return checkpoint.size;
 }
 
-async function journalSize(dir: string, keys: readonly PublicKey[]): Promise<number> {
+/** Entries that stand under a checkpoint. */
+async function sizeNow({ dir, fetch, keys }: Source): Promise<number> {
   const first = (await journalsIn(dir)).at(-1);
-  return first === undefined ? 0 : sizeOf(await readJournal(`${dir}/${journalName(first)}`), first, keys);
+  const inJournal = first === undefined ? 0 : sizeOf(await readJournal(`${dir}/${journalName(first)}`), first, keys);
+  return Math.max(await publishedSize(fetch), inJournal);
 }
 
 /** Entries of the log up to the end of a journal. */
@@ -100,44 +100,57 @@ function sizeOf(journal: JournalRead | null, first: number, keys: readonly Publi
   return opened.size;
 }
 
-interface Source {
-  readonly fetch: Fetch;
-  readonly keys: readonly PublicKey[];
-}
-
-async function* entriesFrom(dir: string, { fetch, keys }: Source, index: number): AsyncGenerator<Line> {
-  let next = index;
+/** What is there from the place on; the place goes with it. */
+async function* entriesFrom(source: Source, place: Place): AsyncGenerator<Line> {
   for (;;) {
-    const size = await publishedSize(fetch);
-    while (next < size) {
-      for (const bytes of (await bundleOf(fetch, size, next)).slice(next % TILE_WIDTH)) {
-        yield good(bytes, next);
-        next += 1;
-      }
+    if (place.journal === null) yield* fromTiles(source, place);
+    const firsts = await journalsIn(source.dir);
+    const first = firsts.findLast((each) => each <= place.next);
+    place.journal ??= first === undefined ? null : { first, end: 0, index: first };
+    if (place.journal === null) {
+      // A journal is dropped only after its entries are in tiles: where none reaches back so far, there is more in tiles now.
+      if (firsts.length === 0 || (await publishedSize(source.fetch)) <= place.next) return;
+      continue;
     }
-    const firsts = await journalsIn(dir);
-    const first = firsts.findLast((each) => each <= next);
-    if (first !== undefined) {
-      yield* journalsFrom(dir, { firsts: firsts.slice(firsts.indexOf(first)), from: next, keys });
-      return;
+    const read = await readJournal(`${source.dir}/${journalName(place.journal.first)}`, place.journal.end);
+    if (read === null) {
+      place.journal = null;
+      continue;
     }
-    // A journal is dropped only after its entries are in tiles: where none reaches back to `next`, there is more in tiles now.
-    if (firsts.length === 0 || (await publishedSize(fetch)) === size) return;
+    yield* fromJournal(source, place, { ...place.journal, read });
+    const { index, first: current } = place.journal;
+    const following = firsts.find((each) => each > current);
+    if (following === undefined) return;
+    if (following !== index) throw damaged(index, `is missing: the next journal begins with entry ${following}`);
+    place.journal = { first: following, end: 0, index: following };
   }
 }
 
-async function* journalsFrom(dir: string, { firsts, from, keys }: { readonly firsts: readonly number[]; readonly from: number; readonly keys: readonly PublicKey[] }): AsyncGenerator<Line> {
-  let next = from;
-  for (const first of firsts) {
-    const read = await readJournal(`${dir}/${journalName(first)}`);
-    const whole = sizeOf(read, first, keys);
-    const entries = read?.batches.flatMap((batch) => batch.entries) ?? [];
-    for (const { bytes } of entries.slice(Math.max(0, next - first), whole - first)) {
-      yield good(bytes, next);
-      next += 1;
+async function* fromTiles({ fetch }: Source, place: Place): AsyncGenerator<Line> {
+  const size = await publishedSize(fetch);
+  while (place.next < size) {
+    for (const bytes of (await bundleOf(fetch, size, place.next)).slice(place.next % TILE_WIDTH)) {
+      const line = good(bytes, place.next);
+      place.next += 1;
+      yield line;
     }
-    if (read?.bad !== undefined && read.bad !== null) throw damaged(first + read.bad.before, read.bad.reason);
   }
+}
+
+/** What has been appended to the journal since. */
+async function* fromJournal({ keys }: Source, place: Place, { first, end, index, read }: NonNullable<Place['journal']> & { readonly read: JournalRead }): AsyncGenerator<Line> {
+  if (read.bytes < end) throw damaged(place.next - 1, 'it became shorter while it was read: entries were cut off');
+  const entries = read.batches.flatMap((batch) => batch.entries);
+  const whole = sizeOf(read, index, keys);
+  if (whole < index + entries.length) throw damaged(whole, 'is after the last checkpoint of the journal');
+  place.journal = { first, end: read.batches.at(-1)?.end ?? end, index: index + entries.length };
+  for (const [at, { bytes }] of entries.entries()) {
+    if (index + at < place.next) continue;
+    const line = good(bytes, index + at);
+    place.next = index + at + 1;
+    yield line;
+  }
+  if (read.bad !== null) throw damaged(index + read.bad.before, read.bad.reason);
 }
 
 async function bundleOf(fetch: Fetch, size: number, index: number): Promise<readonly Buffer[]> {

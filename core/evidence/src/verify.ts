@@ -1,9 +1,12 @@
 import { CaissonError, type Receipt } from '@caisson/contract';
 import { rootOf, type PublicKey } from '@caisson/tlog';
-import { folderFetch } from './folder.ts';
+import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
 import { publishedKeys } from './keys.ts';
 import { readable } from './read.ts';
-import { headOf, scanLog, type BadEntry } from './scan.ts';
+import { headOf, scanLog, type BadEntry, type Scan, type Seen } from './scan.ts';
+
+/** How often a log that changes under the reader is read. */
+const MAX_TRIES = 5;
 
 /**
  * What a log shows: every entry from the first on is what its key has signed, in its place, and each outcome has its intent.
@@ -39,9 +42,10 @@ export async function verifyLog(dir: string, { head: known, keys: trusted }: Ver
   const keys = trusted ?? (await readable(dir, () => publishedKeys(folderFetch(dir))));
   if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: 'it holds no evidence log (log.vkey)' });
   let found = false;
-  const scan = await readable(dir, () => scanLog(dir, keys, ({ edge }) => {
+  const onEntry = ({ edge }: Seen): void => {
     if (edge.size - 1 === known?.index) found = rootOf(edge).toString('hex') === known.hash;
-  }));
+  };
+  const scan = await readable(dir, () => scanSettled(dir, keys, onEntry));
   return {
     origin: keys[0]?.name ?? null,
     entries: scan.edge.size,
@@ -52,4 +56,16 @@ export async function verifyLog(dir: string, { head: known, keys: trusted }: Ver
     unfinishedBytes: scan.journal?.tail.length ?? 0,
     knownHead: known === undefined ? 'not given' : found ? 'found' : 'missing',
   };
+}
+
+/** A log that is being written can drop a journal while it is read: what is bad then is read again. */
+async function scanSettled(dir: string, keys: readonly PublicKey[], onEntry: (seen: Seen) => void): Promise<Scan> {
+  const fetch = folderFetch(dir);
+  for (let tries = 1; ; tries += 1) {
+    const before = await fetch(CHECKPOINT_FILE);
+    const scan = await scanLog(dir, keys, onEntry);
+    const after = await fetch(CHECKPOINT_FILE);
+    const isSame = before === null ? after === null : after?.equals(before) === true;
+    if (scan.bad === null || isSame || tries === MAX_TRIES) return scan;
+  }
 }
