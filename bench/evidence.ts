@@ -1,9 +1,17 @@
-import { openFileLog, type FileLog } from '@caisson/evidence';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { proveEntry } from '@caisson/cli';
+import { folderFetch, openFileLog, publishedKeys, type FileLog } from '@caisson/evidence';
 
 /** Appends measured one after another, and appends made to measure the rate. */
 const SEQUENTIAL = 1_000;
 const CONCURRENT = 20_000;
 const IN_FLIGHT = 64;
+/** Entries of the log that is verified, and proofs made of it. */
+const MANY = 1_000_000;
+const PROOFS = 300;
+/** A prime: the entries that are proven lie all over the log, each in a bundle that was not read before. */
+const STRIDE = 7_919;
 
 export interface EvidenceBench {
   /** One append at a time, from the call to its receipt. */
@@ -13,15 +21,56 @@ export interface EvidenceBench {
   readonly appendsPerSecond: number;
   /** Every sequential append, in the order made, in milliseconds. */
   readonly samples: number[];
+  /** Time and peak resident memory of a process that verifies a million entries. */
+  readonly verifySeconds: number;
+  readonly verifyMiB: number;
+  /** Each proof of an entry of that log, in milliseconds. */
+  readonly proofsMs: number[];
 }
 
 /** Measures durable appends through a real log in `dir`, which should be on the file system that evidence is kept on. */
 export async function benchEvidence({ dir }: { readonly dir: string }): Promise<EvidenceBench> {
-  await using log = await openFileLog({ dir, now: Date.now });
+  const folder = `${dir}/evidence`;
   const samples: number[] = [];
-  for (let call = 0; call < SEQUENTIAL; call++) samples.push(await timeAppend(log, `one-${call}`));
+  let appendsPerSecond = 0;
+  {
+    await using log = await openFileLog({ dir: folder, now: Date.now });
+    for (let call = 0; call < SEQUENTIAL; call++) samples.push(await timeAppend(log, `one-${call}`));
+    appendsPerSecond = await measureRate(log);
+    await fill(log);
+  }
   const sorted = samples.toSorted((a, b) => a - b);
-  return { p50Ms: quantile(sorted, 0.5), p95Ms: quantile(sorted, 0.95), appendsPerSecond: await measureRate(log), samples };
+  return { p50Ms: quantile(sorted, 0.5), p95Ms: quantile(sorted, 0.95), appendsPerSecond, samples, ...(await measureVerify(folder)), proofsMs: await measureProofs(folder) };
+}
+
+async function fill(log: FileLog): Promise<void> {
+  let next = ((await log.head())?.index ?? -1) + 1;
+  const lane = async (): Promise<void> => {
+    while (next < MANY) await log.append({ kind: 'lifecycle', source: 'control', subject: `sbx-${next++}`, body: { event: 'paused', caller: 'uid:1000', digest: 'f'.repeat(64) } });
+  };
+  await Promise.all(Array.from({ length: 4 * IN_FLIGHT }, lane));
+}
+
+/** In a process of its own, whose memory is that of verifying and of nothing before. */
+async function measureVerify(folder: string): Promise<Pick<EvidenceBench, 'verifySeconds' | 'verifyMiB'>> {
+  const program = `const { verifyLog } = await import('@caisson/evidence'); const start = performance.now();
+    const { entries, bad } = await verifyLog(process.argv[1]); if (bad !== null || entries < ${MANY}) process.exit(1);
+    console.log(JSON.stringify({ verifySeconds: (performance.now() - start) / 1000, verifyMiB: process.resourceUsage().maxRSS / 1024 }))`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, folder], { cwd: import.meta.dirname });
+  return JSON.parse(stdout) as Pick<EvidenceBench, 'verifySeconds' | 'verifyMiB'>;
+}
+
+async function measureProofs(folder: string): Promise<number[]> {
+  const fetch = folderFetch(folder);
+  const keys = await publishedKeys(fetch);
+  const proofsMs: number[] = [];
+  for (let at = 0; at < PROOFS; at++) {
+    const startMs = performance.now();
+    const proof = await proveEntry(fetch, (at * STRIDE) % MANY, keys);
+    if ('bad' in proof) throw new Error(proof.bad);
+    proofsMs.push(performance.now() - startMs);
+  }
+  return proofsMs;
 }
 
 async function timeAppend(log: FileLog, subject: string): Promise<number> {

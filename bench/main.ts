@@ -38,8 +38,8 @@ const SOURCES: Readonly<Record<NonNullable<Row['source']>, () => Promise<Samples
     const { benchEvidence } = await import('./evidence.ts');
     const dir = await mkdtemp(join(process.env['CAISSON_BENCH_DIR'] ?? tmpdir(), 'caisson-evidence-'));
     try {
-      const { samples, appendsPerSecond } = await benchEvidence({ dir });
-      return { append: samples, 'append-rate': [appendsPerSecond] };
+      const { samples, appendsPerSecond, ...million } = await benchEvidence({ dir });
+      return { append: samples, 'append-rate': [appendsPerSecond], 'verify-million': [million.verifySeconds], 'verify-memory': [million.verifyMiB], proof: million.proofsMs };
     } finally {
       await rm(dir, { recursive: true, force: true });
     }
@@ -53,7 +53,7 @@ async function bench(names: readonly string[]): Promise<number> {
     process.stdout.write(`${relative(process.cwd(), await benchCurve())}\n`);
     return 0;
   }
-  const rows = ROWS.filter(({ id }) => names.length === 0 || names.some((name) => id.includes(name)));
+  const rows = ROWS.filter(({ id, source }) => names.length === 0 || names.some((name) => id.includes(name) || name === source));
   if (rows.length === 0) {
     process.stderr.write(`error: no bench ${names.join(' ')}\nhint: one of curve ${ROWS.map(({ id }) => id).join(' ')}\n`);
     return 2;

@@ -13,3 +13,4 @@ export type { Aftermath, Observation, Probe } from './doctor/probe.ts';
 export { PROBES } from './doctor/probes.ts';
 export type { DoctorReport } from './doctor/report.ts';
 export { jsonText } from './say.ts';
+export { proveEntry } from './proof-commands.ts';

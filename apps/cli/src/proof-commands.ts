@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CaissonError } from '@caisson/contract';
+import { folderFetch } from '@caisson/evidence';
 import {
   cosignedAtMs, formatProof, inclusionProof, leafHash, openCheckpoint, parseProof, parseVerifierKey, provesInclusion, readBundle, SIGNATURE_TYPE, TILE_WIDTH, TileError, tileTree,
   type Fetch, type PublicKey, type SignedCheckpoint,
 } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
-import { folderFetch } from '@caisson/evidence';
 import { note, print } from './say.ts';
 
 /** Longest file of a proof or of keys that is read. A proof has a checkpoint, at most 63 hashes and one entry. */
