@@ -48,7 +48,8 @@ export function tileTree(fetch: Fetch, size: number, cacheTiles = 64): TileTree 
     if (count === 0) return EMPTY_ROOT;
     if (isPowerOfTwo(count) && from % count === 0) return node(Math.log2(count), from / count);
     const middle = from + splitOf(count);
-    return nodeHash(await range(from, middle), await range(middle, to));
+    const [left, right] = await Promise.all([range(from, middle), range(middle, to)]);
+    return nodeHash(left, right);
   };
   return { size, range };
 }
@@ -107,12 +108,12 @@ export async function edgeAt(tree: TileTree, size: number): Promise<Edge> {
 
 /** Proof that the entry at `index` is in the first `size` (RFC 6962 §2.1.1). */
 export async function inclusionProof({ range }: TileTree, index: number, size: number): Promise<readonly Buffer[]> {
-  const path = async (from: number, to: number): Promise<Buffer[]> => {
+  const path = (from: number, to: number): Promise<Buffer>[] => {
     if (to - from === 1) return [];
     const middle = from + splitOf(to - from);
-    return index < middle ? [...(await path(from, middle)), await range(middle, to)] : [...(await path(middle, to)), await range(from, middle)];
+    return index < middle ? [...path(from, middle), range(middle, to)] : [...path(middle, to), range(from, middle)];
   };
-  return path(0, size);
+  return Promise.all(path(0, size));
 }
 
 /** Proof that the first `from` entries begin the first `to` (RFC 6962 §2.1.2). */
