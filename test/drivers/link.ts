@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RESOLV_CONF, TRUST_ENV } from '@caisson/contract';
-import { sinkSawNothing } from '../egress/given.ts';
+import { quietMark, sinkSawNothing } from '../egress/given.ts';
 import { inside } from '../egress/internet/contact.ts';
 import { noInternet } from '../egress/internet/internet.ts';
 import { BY_PROXY, CONTROL, DIRECT, INSIDE, onRecord, REACH, REACH_PROGRAM } from '../egress/reach.ts';
@@ -146,7 +146,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
       await using box = await bench.open(ground, { rules: [{ host: 'example.test', port: 80 }, { host: 'example.test' }] });
       assert.equal(await box.said([...CURL, 'http://example.test/']), '200');
       assert.equal(await box.said([...CURL, '-k', 'https://example.test/']), '200');
-      const mark = await bench.scene.net.mark();
+      const mark = await quietMark(bench.scene);
       for (const url of ['http://evil.test/', 'http://example.test:8080/', `http://${PUBLIC}/`, 'http://[2600:1f18::34]/']) assert.notEqual((await runIn(box.machine, [...CURL, url])).end, { kind: 'exited', code: 0 }, url);
       await sinkSawNothing(bench.scene, mark);
       await box.refusals(['evil.test', 'example.test:8080', `${PUBLIC}:80/tcp`, '2600:1f18::34']);
