@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { EntryDraft, Json, Origin } from '@caisson/contract';
 import { CLOSED_WINDOW } from './ledger.ts';
 
-/** Failed appends that a heartbeat names; of more it says only that there are more. */
+/** Failed appends that a heartbeat names; of more it says only how many there are. */
 const MAX_NAMED = 500;
+/** Failed appends that are remembered, the latest. */
+const MAX_FAILED = 10_000;
 
 /** Numbers what one run of a process reports, and knows what came of it. */
 export interface Numbering {
@@ -21,6 +23,7 @@ export function numbering(): Numbering {
   const open = new Set<number>();
   const failed = new Set<number>();
   let last = 0;
+  let forgotten = 0;
   const next = (): number => {
     last += 1;
     open.add(last);
@@ -39,11 +42,15 @@ export function numbering(): Numbering {
       open.delete(seq);
       if (isRecorded) failed.delete(seq);
       else failed.add(seq);
+      const [oldest] = failed;
+      if (failed.size <= MAX_FAILED || oldest === undefined) return;
+      failed.delete(oldest);
+      forgotten += 1;
     },
     standing: () => {
-      const settledUpTo = Math.min(last, ...[...open].map((seq) => seq - 1));
+      const settledUpTo = [...open].reduce((least, seq) => Math.min(least, seq - 1), last);
       const unrecorded = [...failed].filter((seq) => seq <= settledUpTo);
-      return { settledUpTo, unrecorded: unrecorded.slice(0, MAX_NAMED), unrecordedCount: unrecorded.length };
+      return { settledUpTo, unrecorded: unrecorded.slice(0, MAX_NAMED), unrecordedCount: unrecorded.length + forgotten };
     },
   };
 }
