@@ -11,13 +11,8 @@ const MAX_RESOURCE_BYTES = 256 * (65_535 + 2);
 /** Reads the static resources of the log in a folder; nothing is read through a symbolic link, or that is no file. */
 export function folderFetch(dir: string): Fetch {
   return async (path) => {
-    let file: FileHandle;
-    try {
-      file = await open(`${dir}/${path}`, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
-      throw error;
-    }
+    const file = await openIfThere(`${dir}/${path}`);
+    if (file === null) return null;
     try {
       const stat = await file.stat();
       if (!stat.isFile() || stat.size > MAX_RESOURCE_BYTES) throw new Error(`${path} is no file of a log`);
@@ -26,6 +21,16 @@ export function folderFetch(dir: string): Fetch {
       await file.close();
     }
   };
+}
+
+/** Opens a file to read it, through no symbolic link; null: there is none. */
+export async function openIfThere(path: string): Promise<FileHandle | null> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+    throw error;
+  }
 }
 
 export interface NewFile {

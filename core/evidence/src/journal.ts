@@ -1,7 +1,7 @@
-import { constants } from 'node:fs';
-import { open, readdir, type FileHandle } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import type { Entry } from '@caisson/contract';
 import { parseEntry } from './entry.ts';
+import { openIfThere } from './folder.ts';
 
 /**
  * What is durable and not yet in tiles: files `journal-FIRST`, where FIRST is how many entries come before. A line is an entry,
@@ -52,13 +52,8 @@ export interface JournalRead {
 
 /** Reads a journal from a byte on; null: it is not there. */
 export async function readJournal(path: string, from = 0): Promise<JournalRead | null> {
-  let file: FileHandle;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
+  const file = await openIfThere(path);
+  if (file === null) return null;
   try {
     const { size } = await file.stat();
     const nothing = { bytes: size, batches: [], tail: Buffer.alloc(0), bad: null };

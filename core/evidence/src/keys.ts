@@ -1,12 +1,11 @@
-import { constants } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CaissonError } from '@caisson/contract';
 import {
   formatSignerKey, formatVerifierKey, generateKey, parseSignerKey, parseVerifierKey, SIGNATURE_TYPE, signerOf, type Fetch, type PublicKey, type Signer,
 } from '@caisson/tlog';
-import { KEYS_FILE, syncFolder, writeFiles } from './folder.ts';
+import { KEYS_FILE, openIfThere, syncFolder, writeFiles } from './folder.ts';
 
 const KEY_FILE = 'log.key';
 
@@ -45,13 +44,8 @@ async function isEmptyLog(dir: string): Promise<boolean> {
 }
 
 async function readPrivate(path: string): Promise<string | null> {
-  let file;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
+  const file = await openIfThere(path);
+  if (file === null) return null;
   try {
     const { mode } = await file.stat();
     if ((mode & 0o077) !== 0) throw unavailable(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}): set it to 600`);
