@@ -162,13 +162,13 @@ test('a log is verified as good while it is written', async (t) => {
   const dir = tempDir(t);
   await using log = await openFileLog({ dir, now: ticking(), publishEveryMs: 5 });
   await log.append(draft('lifecycle', 'first'));
-  let isWriting = true;
-  const writing = (async () => {
-    for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 40 }, (_, at) => log.append(draft('lifecycle', `s-${round}-${at}`, 'x'.repeat(30_000)))));
-    isWriting = false;
-  })();
   let looks = 0;
-  for (; isWriting; looks++) assert.equal((await verifyLog(dir)).bad, null);
+  const writing = (async () => {
+    for (let round = 0; looks < 3; round++) {
+      assert.ok(round < 400, 'three looks are had');
+      await Promise.all(Array.from({ length: 40 }, (_, at) => log.append(draft('lifecycle', `s-${round}-${at}`, 'x'.repeat(30_000)))));
+    }
+  })();
+  for (; looks < 3; looks++) assert.equal((await verifyLog(dir)).bad, null);
   await writing;
-  assert.ok(looks > 0);
 });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { EntryKind, Receipt } from '@caisson/contract';
-import { CLOSED_WINDOW, openFileLog, verifyLog } from '@caisson/evidence';
+import type { EntryKind, Receipt, Sealed } from '@caisson/contract';
+import { CLOSED_WINDOW, openFileLog, readEntries, verifyLog } from '@caisson/evidence';
 import { draft, problem, tempDir, ticking } from './given.ts';
 
 test('an outcome without an intent is refused', async (t) => {
@@ -104,4 +105,31 @@ test('whatever is appended, closed and opened again, the log verifies and agrees
     }),
     { numRuns: 40 },
   );
+});
+
+test('an entry that is sealed stands before what was told after it, and holds nothing of its secret in the clear', async (t) => {
+  const dir = tempDir(t);
+  const seal = async (): Promise<Sealed> => {
+    await delay(20);
+    return { key: 'k1', nonce: 'bm9uY2U=', text: 'c2VhbGVk' };
+  };
+  {
+    await using log = await openFileLog({ dir, now: ticking(), seal });
+    const told = [log.append({ ...draft('intent', 'sbx-0'), secret: { tenant: 'a', value: 'canary' } }), log.append(draft('outcome', 'sbx-0')), log.append(draft('lifecycle', 'sbx-1'))];
+    assert.deepEqual((await Promise.all(told)).map(({ index }) => index), [0, 1, 2]);
+  }
+  const lines = await Array.fromAsync(readEntries(dir));
+  assert.deepEqual(lines[0]?.entry.sealed, { key: 'k1', nonce: 'bm9uY2U=', text: 'c2VhbGVk' });
+  assert.ok(!lines.some(({ text }) => text.includes('canary')));
+  assert.equal((await verifyLog(dir)).bad, null);
+});
+
+test('an entry that cannot be sealed is refused, its outcome with it, and what comes after is taken', async (t) => {
+  const dir = tempDir(t);
+  const seal = async (): Promise<Sealed> => Promise.reject(new Error('no key'));
+  await using log = await openFileLog({ dir, now: ticking(), seal });
+  const told = await Promise.allSettled([log.append({ ...draft('intent', 'sbx-0'), secret: { tenant: 'a', value: 1 } }), log.append(draft('outcome', 'sbx-0')), log.append(draft('intent', 'sbx-1'))]);
+  assert.deepEqual(told.map(({ status }) => status), ['rejected', 'rejected', 'fulfilled']);
+  assert.deepEqual(await log.openIntents(), ['sbx-1']);
+  assert.equal((await log.append(draft('intent', 'sbx-0'))).index, 1);
 });
