@@ -40,7 +40,7 @@ export interface VerifyOptions {
 /** What no reading of the log alone can show. */
 const NOT_SHOWN = [
   'whose key it is: it is checked with the key that stands beside it, unless --key gives one that you have from elsewhere',
-  'a cut end: entries missing from the end, or the whole log, are noticed only against a head kept elsewhere, or by a witness',
+  'a cut end: entries missing from the end, or the whole log, are noticed only against a head kept elsewhere',
   'that the times are right: they are what the clock of this machine said',
 ] as const;
 
