@@ -354,5 +354,25 @@ export const REQUIREMENTS: readonly Requirement[] = [
     ],
     later: 'signatures of images are not checked yet',
   },
+  // The record, verified without us.
+  {
+    id: 'H25',
+    promise: 'Whoever can write the log cannot rewrite it: its head is signed, and a head that was kept elsewhere shows a cut end, a fork and a roll-back.',
+    proofs: [
+      ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
+      ['test/verify/attacks.test.ts', 'that is asked with the key from elsewhere refuses the log of whoever has another'],
+      ['test/verify/fsck.test.ts', 'accepts a log of ${size} entries as it is'],
+    ],
+    later: 'these are proven of the format, on logs that the tests publish',
+  },
+  {
+    id: 'H33',
+    promise: 'A verifier reads every file of the log, from the first entry to the signed head; one that is missing is bad evidence.',
+    proofs: [
+      ['test/verify/good.test.ts', 'of ${size} entries is good in a second opinion, against every head that was kept'],
+      ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
+    ],
+    later: 'these are proven of the format, on logs that the tests publish',
+  },
   ...NETWORK,
 ];

@@ -30,7 +30,7 @@ enum { LANE_SPAWN = 1, LANE_SIGNAL = 2, LANE_CREDIT = 3, LANE_RESIZE = 5, LANE_K
 enum { LANE_QUIESCE = 8 };
 /* launcher -> init, data lane; an empty payload closes stdin */
 enum { LANE_STDIN = 4 };
-/* init -> launcher, control lane */
+/* init -> launcher, control lane; STARTED says that a connection is there */
 enum { LANE_HELLO = 16, LANE_STARTED = 17, LANE_FAILED = 18, LANE_STDIN_CREDIT = 19 };
 /* init -> launcher, both lanes: the last frame before RESUME */
 enum { LANE_QUIET = 20 };

@@ -115,7 +115,8 @@ void spawn_program(uint32_t id, uint8_t *payload, size_t length) {
 }
 
 /* The end of the report is the program's start: the kernel closes the pipe in execve. A child that is killed on its
- * way there has started too, as far as anybody can tell, and its end says the rest. */
+ * way there has started too, as far as anybody can tell. Nobody is told: the program's end says the rest, and each
+ * frame wakes the launcher, which a short program would wait for. */
 static void take_report(struct exec *e) {
   uint32_t failure[2];
   int polled = 1;
@@ -124,7 +125,7 @@ static void take_report(struct exec *e) {
   while (n < 0 && errno == EINTR);
   if (n < 0 && errno == EAGAIN) return;
   let_go(&e->report, &polled);
-  if (n != sizeof failure) return exec_send_started(e);
+  if (n != sizeof failure) return;
   uint32_t id = e->id;
   exec_release(e);
   exec_send_failed(id, failure[0], failure[1]);

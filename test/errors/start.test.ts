@@ -51,7 +51,7 @@ test('EVIDENCE_DAMAGED: an edited entry stops the start, is named, and stays as 
   await using place = emptyPlace();
   assert.equal((await cli(place.env, ['run', '--', 'true'])).status, 0);
   assert.equal((await cli(place.env, ['down'])).status, 0);
-  const path = `${place.paths.evidence}/log.jsonl`;
+  const path = `${place.paths.evidence}/tile/entries/000.p/2`;
   const edited = readFileSync(path, 'utf8').replace('"program":"true"', '"program":"fals"');
   writeFileSync(path, edited);
   const up = await cli(place.env, ['up', '--detach']);

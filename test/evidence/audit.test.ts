@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { auditTail, auditVerify } from '@caisson/cli';
 import type { Receipt, StatePaths } from '@caisson/contract';
 import { openFileLog } from '@caisson/evidence';
-import { draft, logLines, logPath, problem, putLines, tempPaths, ticking, writeCalls } from './given.ts';
+import { formatVerifierKey, generateKey, leafHash, SIGNATURE_TYPE, signerOf } from '@caisson/tlog';
+import { draft, logLines, logPath, problem, putLines, tempPaths, ticking, unpublish, writeCalls } from './given.ts';
 
 interface Audited {
   readonly status: number;
@@ -12,7 +14,7 @@ interface Audited {
   readonly err: string;
 }
 
-async function verify(paths: StatePaths, options: { readonly head?: string; readonly json?: boolean } = {}): Promise<Audited> {
+async function verify(paths: StatePaths, options: { readonly head?: string; readonly key?: string; readonly json?: boolean } = {}): Promise<Audited> {
   let out = '';
   let err = '';
   const status = await auditVerify(paths, { json: false, ...options, out: (text) => void (out += text), err: (text) => void (err += text) });
@@ -34,17 +36,17 @@ test('verify says what it checked, gives the head to keep, and says what it does
   const { paths, head } = await given(t);
   const { status, out } = await verify(paths);
   assert.equal(status, 0);
-  assert.match(out, /^entries +4 good, each chained to the one before it, from the first on$/m);
+  assert.match(out, /^entries +4 good, each under a head that the key of the log has signed; 4 of them in tiles$/m);
   assert.match(out, new RegExp(`^head +3:${head.hash}$`, 'm'));
   assert.match(out, /^intents +every one checked has its outcome$/m);
   assert.match(out, /^known head +not given; keep the head above on another machine/m);
-  for (const said of [/not signed/, /write a whole new chain/, /missing from the end.*only against a head kept elsewhere/, /times/]) assert.match(out, said);
+  for (const said of [/whose key it is/, /missing from the end.*only against a head kept elsewhere/, /times/]) assert.match(out, said);
 });
 
 test('verify exits 1 and names the entry when the log is bad', async (t) => {
   const { paths } = await given(t);
-  const lines = logLines(paths.evidence);
-  putLines(paths.evidence, lines.toSpliced(1, 1));
+  unpublish(paths.evidence);
+  putLines(paths.evidence, logLines(paths.evidence).toSpliced(2, 2));
   const { status, out } = await verify(paths);
   assert.equal(status, 1);
   assert.match(out, /^bad +entry 1 says that it is entry 2/m);
@@ -55,7 +57,8 @@ test('verify with the head of a log that was cut exits 1, and without it 0', asy
   const { paths, head } = await given(t);
   const kept = `${head.index}:${head.hash}`;
   assert.equal((await verify(paths, { head: kept })).status, 0);
-  putLines(paths.evidence, logLines(paths.evidence).slice(0, -1));
+  unpublish(paths.evidence);
+  putLines(paths.evidence, logLines(paths.evidence).slice(0, -2));
   assert.equal((await verify(paths)).status, 0);
   const { status, out } = await verify(paths, { head: kept });
   assert.equal(status, 1);
@@ -78,10 +81,12 @@ test('verify lists intents without an outcome and bytes after the last entry, wh
 test('verify --json gives one object with the same facts', async (t) => {
   const { paths, head } = await given(t);
   const { out } = await verify(paths, { json: true });
-  const { notShown, ...facts } = JSON.parse(out) as Record<string, unknown>;
-  assert.deepEqual(facts, { verdict: 'good', entries: 4, head, openIntents: [], bad: null, unfinishedBytes: 0, knownHead: 'not given' });
+  const { notShown, origin, ...facts } = JSON.parse(out) as Record<string, unknown>;
+  assert.deepEqual(facts, { verdict: 'good', entries: 4, published: 4, head, openIntents: [], bad: null, unfinishedBytes: 0, knownHead: 'not given' });
+  assert.match(origin as string, /^caisson\.local\/[0-9a-f]{32}$/);
   assert.equal((notShown as string[]).length, 3);
-  putLines(paths.evidence, logLines(paths.evidence).slice(1));
+  unpublish(paths.evidence);
+  putLines(paths.evidence, logLines(paths.evidence).slice(2));
   const bad = JSON.parse((await verify(paths, { json: true })).out) as Record<string, unknown>;
   assert.equal(bad['verdict'], 'bad');
   assert.deepEqual(bad['head'], null);
@@ -112,12 +117,24 @@ test('tail shows the last entries, one line each', async (t) => {
   ]);
 });
 
-test('tail --json gives each entry with its hash and the hash before it', async (t) => {
-  const { paths, head } = await given(t);
+test('tail --json gives each entry with the hash of its leaf', async (t) => {
+  const { paths } = await given(t);
   const [line, rest] = (await tail(paths, { lines: 1, json: true })).split('\n');
   assert.equal(rest, '');
-  assert.equal(line, logLines(paths.evidence)[3]);
-  assert.equal((JSON.parse(line as string) as Receipt).hash, head.hash);
+  const leaf = logLines(paths.evidence)[6] as string;
+  assert.equal(line, `{"entry":${leaf},"hash":"${leafHash(Buffer.from(leaf)).toString('hex')}"}`);
+});
+
+test('verify by a key that one has tells a log of another key', async (t) => {
+  const { paths } = await given(t);
+  const own = readFileSync(join(paths.evidence, 'log.vkey'), 'utf8').trim();
+  assert.equal((await verify(paths, { key: own })).status, 0);
+  assert.equal((await verify(paths, { key: join(paths.evidence, 'log.vkey') })).status, 0);
+  const other = formatVerifierKey(signerOf(generateKey('caisson.local/other', SIGNATURE_TYPE.ed25519)).publicKey);
+  const { status, out } = await verify(paths, { key: other });
+  assert.equal(status, 1);
+  assert.match(out, /no signature of a key that is trusted/);
+  for (const wrong of ['x', join(paths.evidence, 'none')]) assert.equal((await verify(paths, { key: wrong })).status, 2);
 });
 
 test('tail --follow shows entries as they come, until it is stopped', async (t) => {

@@ -39,7 +39,13 @@ export async function writeCalls(dir: string, calls: number, now: () => number =
   return head;
 }
 
-export const logPath = (dir: string): string => join(dir, 'log.jsonl');
+/** Takes the tiles away, as a thief who leaves the journal alone: all that the log has is in the journal then. */
+export function unpublish(dir: string): void {
+  for (const name of ['checkpoint', 'tile']) rmSync(join(dir, name), { recursive: true, force: true });
+}
+
+export const logPath = (dir: string): string => join(dir, 'journal-0');
+/** An entry and the checkpoint after it, by turns, where appends came one after another. */
 export const logLines = (dir: string): string[] => readFileSync(logPath(dir), 'utf8').split('\n').slice(0, -1);
 export const putLines = (dir: string, lines: readonly string[]): void => writeFileSync(logPath(dir), lines.map((line) => `${line}\n`).join(''));
 

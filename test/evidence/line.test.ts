@@ -2,47 +2,42 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ENTRY_KINDS, type Entry, type Json } from '@caisson/contract';
-import { encodeLine, GENESIS, MAX_LINE_BYTES, openFileLog, parseLine, verifyLog } from '@caisson/evidence';
+import { encodeEntry, MAX_BODY_BYTES, openFileLog, parseEntry, verifyLog } from '@caisson/evidence';
 import { draft, problem, tempDir, ticking } from './given.ts';
 
 const entry: Entry = { index: 0, timeMs: 1, kind: 'intent', source: 'control', subject: 'sbx-0', body: { command: ['true'], n: 7 } };
-const good = Buffer.from(encodeLine(entry, GENESIS).text);
+const good = Buffer.from(encodeEntry(entry));
 
-test('any bytes are read as a line or a reason, and nothing but the exact encoding is a line', () => {
+test('any bytes are read as an entry or a reason, and nothing but the exact encoding is an entry', () => {
   const mangled = fc.tuple(fc.nat(good.length - 1), fc.nat(20), fc.uint8Array({ maxLength: 20 })).map(([at, cut, bytes]) =>
     Buffer.concat([good.subarray(0, at), bytes, good.subarray(at + cut)]),
   );
   const json = fc.json().map((text) => Buffer.from(text));
-  const shaped = fc.record({ entry: fc.oneof(fc.jsonValue(), fc.constant(entry)), hash: fc.jsonValue(), prev: fc.jsonValue() }).map((value) => Buffer.from(JSON.stringify(value)));
+  const shaped = fc.record({ ...Object.fromEntries(Object.keys(entry).map((name) => [name, fc.jsonValue()])), origin: fc.option(fc.jsonValue()) }).map((value) => Buffer.from(JSON.stringify(value)));
   fc.assert(
     fc.property(fc.oneof(mangled, json, shaped, fc.uint8Array().map((bytes) => Buffer.from(bytes))), (bytes) => {
-      const line = parseLine(bytes);
-      if ('bad' in line) assert.match(line.bad, /./);
-      else assert.equal(encodeLine(line.entry, line.prev).text, bytes.toString('utf8'));
-      assert.equal('bad' in line, !bytes.equals(good));
+      const read = parseEntry(bytes);
+      if ('bad' in read) assert.match(read.bad, /./);
+      else assert.equal(encodeEntry(read), bytes.toString('utf8'));
     }),
     { numRuns: 2000 },
   );
 });
 
-test('a prev that is not a hash is a reason, whatever it is', () => {
-  for (const prev of [null, 7, 'x', '0'.repeat(63), '0'.repeat(65), 'F'.repeat(64), [], { toString: 1 }, { toString: null, valueOf: null }]) {
-    assert.deepEqual(parseLine(Buffer.from(JSON.stringify({ entry, hash: GENESIS, prev }))), { bad: 'its prev is not a hash' });
-  }
-});
-
-test('what is encoded is read back as the same line', () => {
+test('what is encoded is read back as the same entry', () => {
   const body = fc.jsonValue({ maxDepth: 4 }).map((value) => JSON.parse(JSON.stringify(value), (_, item: unknown) => (typeof item === 'number' ? Math.trunc(item % 1e9) + 0 : item)) as Json);
   const ascii = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 64 });
-  const entries = fc.record({ index: fc.maxSafeNat(), timeMs: fc.nat(), kind: fc.constantFrom(...ENTRY_KINDS), source: ascii, subject: ascii, body });
-  const hashes = fc.stringMatching(/^[0-9a-f]{64}$/);
-  fc.assert(fc.property(entries, hashes, (value, prev) => {
-    const { line, text } = encodeLine(value, prev);
-    const read = parseLine(Buffer.from(text));
+  const origin = fc.record({ run: fc.stringMatching(/^[0-9a-f]{32}$/), seq: fc.integer({ min: 1 }) });
+  const base64 = fc.stringMatching(/^[A-Za-z0-9+/]{1,40}$/);
+  const sealed = fc.record({ key: base64, nonce: base64, text: base64 });
+  const required = fc.record({ index: fc.maxSafeNat(), timeMs: fc.nat(), kind: fc.constantFrom(...ENTRY_KINDS), source: ascii, subject: ascii, body });
+  const entries = fc.tuple(required, fc.option(origin), fc.option(sealed)).map(([fields, from, text]): Entry => ({ ...fields, ...(from && { origin: from }), ...(text && { sealed: text }) }));
+  fc.assert(fc.property(entries, (value) => {
+    const text = encodeEntry(value);
+    const read = parseEntry(Buffer.from(text));
+    if (/[{,]"__proto__":/.test(text)) return assert.ok('bad' in read);
     if ('bad' in read) return assert.fail(read.bad);
-    assert.equal(read.hash, line.hash);
-    assert.equal(read.prev, prev);
-    assert.equal(encodeLine(read.entry, prev).text, text);
+    assert.equal(encodeEntry(read), text);
   }));
 });
 
@@ -53,8 +48,9 @@ const refused: readonly (readonly [string, Json, RegExp])[] = [
   ['a Date', new Date(0) as unknown as Json, /body: .*plain objects/],
   ['65 levels of nesting', nested(65), /body: is nested deeper/],
   ['a thousand levels of nesting', nested(1000), /body: is nested deeper/],
-  ['a body over its length', 'x'.repeat(256 * 1024), /body: is more than/],
-  ['a body that grows over its length in NFC', '\u0958'.repeat(200 * 1024), /body: is more than/],
+  ['a field that some readers take for something else', JSON.parse('{"a":{"__proto__":{"b":1}}}') as Json, /__proto__/],
+  ['a body over its length', 'x'.repeat(MAX_BODY_BYTES - 1), /body: is more than/],
+  ['a body that grows over its length in NFC', '\u0958'.repeat(15 * 1024), /body: is more than/],
   ['names that are one in NFC', { '\u00e9': 1, 'e\u0301': 2 }, /body: canonical JSON holds a name once/],
 ];
 
@@ -86,18 +82,23 @@ test('append refuses an unknown kind, an unknown field, an empty subject and no 
   assert.equal(await log.head(), null);
 });
 
-test('the longest draft that is accepted fits a line and is read back', async (t) => {
+test('the longest draft that is accepted fits a bundle and is read back', async (t) => {
   const dir = tempDir(t);
   {
     await using log = await openFileLog({ dir, now: ticking() });
     for (const character of ['x', '"', '\u20ac']) {
-      const most = 256 * 1024 - 2;
-      await log.append({ kind: 'lifecycle', source: '\u20ac'.repeat(64), subject: '\u0001'.repeat(128), body: character.repeat(character === '"' ? most / 2 : most) });
+      const most = MAX_BODY_BYTES - 2;
+      await log.append({ kind: 'lifecycle', source: '\u20ac'.repeat(64), subject: '\u0001'.repeat(128), body: character.repeat(Math.floor(most / Buffer.byteLength(JSON.stringify(character).slice(1, -1)))) });
     }
     await log.append(draft('lifecycle', 'nested', nested(62)));
-    await log.append(draft('lifecycle', 'reserved', JSON.parse('{"__proto__":{"a":1},"constructor":2}') as Json));
+    await log.append(draft('lifecycle', 'reserved', JSON.parse('{"constructor":2,"toString":1}') as Json));
   }
   const { bad, entries } = await verifyLog(dir);
   assert.deepEqual([bad, entries], [null, 5]);
-  assert.ok(256 * 1024 * 3 < MAX_LINE_BYTES);
+});
+
+test('a secret is refused by a log that seals nothing', async (t) => {
+  await using log = await openFileLog({ dir: tempDir(t), now: ticking() });
+  await assert.rejects(log.append({ ...draft('intent', 'sbx-0'), secret: { tenant: 'a', value: 1 } }), problem('REQUEST_INVALID', /seals nothing/));
+  assert.equal((await log.append(draft('intent', 'sbx-0'))).index, 0);
 });

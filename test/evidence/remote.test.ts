@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import type { StatePaths } from '@caisson/contract';
-import { openFileLog, openScribe, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
+import { openFileLog, openScribe, readEntries, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
 import { Caller, listenUnix } from '@caisson/wire';
 import { draft, problem, tempDir, tempPaths, ticking } from './given.ts';
 
@@ -149,4 +150,49 @@ test('an answer that is not a receipt is refused', async (t) => {
   await assert.rejects(log.append(draft('intent', 'sbx-0')), problem('FRAME_INVALID', /not a receipt/));
   await assert.rejects(log.head(), problem('FRAME_INVALID', /not a receipt/));
   await assert.rejects(log.openIntents(), problem('FRAME_INVALID', /not a list/));
+});
+
+test('an entry that is told again, because its answer was lost, is in the log once', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using caller = new Caller(paths.scribeSocket);
+  const told = { ...draft('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 1 } };
+  const [first, again] = await Promise.all([caller.call('append', told), caller.call('append', told)]);
+  assert.deepEqual(again, first);
+  assert.deepEqual(await caller.call('append', told), first);
+  assert.equal(((await caller.call('append', { ...told, origin: { ...told.origin, seq: 2 } })) as { index: number }).index, 1);
+});
+
+test('an entry that is told again to a scribe that was started anew is in the log once', async (t) => {
+  const paths = tempPaths(t);
+  const told = { ...draft('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 7 } };
+  const append = async (): Promise<unknown> => {
+    await using _ = await runScribe(paths);
+    using caller = new Caller(paths.scribeSocket);
+    return await caller.call('append', told);
+  };
+  assert.deepEqual(await append(), await append());
+});
+
+test('a heartbeat says up to where all is settled, and what was refused', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using log = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: 20 } });
+  await log.append(draft('intent', 'sbx-0'));
+  await log.append(draft('intent', 'sbx-0'));
+  await assert.rejects(log.append(draft('outcome', 'sbx-1')));
+  await log.append(draft('outcome', 'sbx-0'));
+  for (let waits = 0; ; waits++) {
+    const entries = (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry);
+    const beat = entries.findLast(({ kind }) => kind === 'heartbeat');
+    const { settledUpTo, unrecorded } = (beat?.body ?? {}) as { settledUpTo?: number; unrecorded?: number[] };
+    if (settledUpTo !== undefined && settledUpTo >= 3) {
+      assert.deepEqual(unrecorded, [2]);
+      assert.deepEqual(entries.filter(({ kind }) => kind !== 'heartbeat').map(({ origin }) => origin?.seq), [1, 3], 'intent once, outcome; what was refused has no entry');
+      assert.equal(new Set(entries.map(({ origin }) => origin?.run)).size, 1);
+      return;
+    }
+    assert.ok(waits < 300, 'a heartbeat comes');
+    await delay(10);
+  }
 });

@@ -3,7 +3,7 @@ import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } 
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { verifyLog } from '@caisson/evidence';
+import { readEntries, verifyLog } from '@caisson/evidence';
 import type { Level } from '@caisson/contract';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { settledLeftovers } from './leftovers.ts';
@@ -125,7 +125,7 @@ test('down while calls run cancels them, records it and leaves nothing', async (
     const verified = await verifyLog(caisson.paths.evidence, {});
     assert.deepEqual(verified.openIntents, []);
     assert.equal(readdirSync(caisson.paths.dir).includes('evidence'), true);
-    assert.match(readFileSync(`${caisson.paths.evidence}/log.jsonl`, 'utf8'), /"kind":"cancelled"/);
+    assert.match((await Array.fromAsync(readEntries(caisson.paths.evidence))).map(({ text }) => text).join('\n'), /"kind":"cancelled"/);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

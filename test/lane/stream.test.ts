@@ -83,7 +83,6 @@ suite('the init program behind three pipes', () => {
     await using pid1 = open();
     await pid1.frame(pid1.control, LANE.hello, 0);
     pid1.spawn(1, ['cat'], true);
-    await pid1.frame(pid1.control, LANE.started, 1);
     pid1.tell(LANE.stdin, 1, Buffer.from('through and back'));
     pid1.tell(LANE.stdin, 1);
     assert.deepEqual(decodeExit((await pid1.frame(pid1.data, LANE.exit, 1)).payload), { signaled: false, value: 0, written: [16, 0] });

@@ -5,23 +5,24 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { emptyState, foldAll, stateHash } from '@caisson/projection';
 import { openFileLog, readEntries } from '@caisson/evidence';
-import { formatSignerKey, formatVerifierKey, generateKey, SIGNATURE_TYPE, signerOf } from '@caisson/tlog';
+import { formatVerifierKey, generateKey, SIGNATURE_TYPE, signerOf } from '@caisson/tlog';
 import type { Entry } from '@caisson/contract';
 import { HOME } from '../harness.ts';
 import { folder, madeLog } from './given.ts';
 
 const LENGTH = 120;
-const KEY = generateKey('caisson.example/log', SIGNATURE_TYPE.ed25519);
-const PUBLIC = formatVerifierKey(signerOf(KEY).publicKey);
 
 const held: { place: ReturnType<typeof folder> | null } = { place: null };
 const dir = (name: string): string => join(held.place?.path ?? '', name);
 
+/** The key of the log, and its public key, as the scribe has made them. */
+const key = (): string => join(dir('log-key'), 'log.key');
+const vkey = (): string => join(dir('log'), 'log.vkey');
+
 before(async () => {
   held.place = folder();
-  writeFileSync(dir('key'), formatSignerKey(KEY), { mode: 0o600 });
-  writeFileSync(dir('open-key'), formatSignerKey(KEY), { mode: 0o644 });
   await written(dir('log'), madeLog('cli', LENGTH));
+  writeFileSync(dir('open-key'), readFileSync(key()), { mode: 0o644 });
   const [, ...rest] = madeLog('cli', LENGTH);
   await written(dir('orphan'), [...rest, orphan].filter(({ kind }) => kind !== 'outcome'));
 });
@@ -87,39 +88,41 @@ test('verify-pointers exits 0 where all hold and 1 where one does not, and names
 });
 
 test('a checkpoint is made, verified fast and against the log, and a key that others may use is refused', () => {
-  const made = object('checkpoint', 'create', '--dir', dir('log'), '--key', dir('key'), '--out', dir(''), '--until', '99');
+  const made = object('checkpoint', 'create', '--dir', dir('log'), '--key', key(), '--out', dir(''), '--until', '99');
   const path = String(made['path']);
   assert.match(path, /cp_99_[0-9a-f]{8}\.json$/);
-  assert.equal(caisson('checkpoint', 'verify', path, '--key', PUBLIC).status, 0);
-  assert.equal(caisson('checkpoint', 'verify', path, '--key', PUBLIC, '--full', '--dir', dir('log')).status, 0);
-  const another = caisson('checkpoint', 'verify', path, '--key', PUBLIC, '--full', '--dir', dir('orphan'));
+  assert.equal(caisson('checkpoint', 'verify', path, '--key', vkey()).status, 0);
+  assert.equal(caisson('checkpoint', 'verify', path, '--key', vkey(), '--full', '--dir', dir('log')).status, 0);
+  const another = caisson('checkpoint', 'verify', path, '--key', vkey(), '--full', '--dir', dir('orphan'));
   assert.equal(another.status, 1);
-  assert.match(another.stdout, /^BAD: the log has/);
+  assert.match(another.stderr, /EVIDENCE_DAMAGED/); // it is signed by another key
   const refused = caisson('checkpoint', 'create', '--dir', dir('log'), '--key', dir('open-key'), '--out', dir(''));
   assert.equal(refused.status, 2);
   assert.match(refused.stderr, /others than its owner/);
 });
 
 test('a checkpoint whose state or key was swapped exits 1', () => {
-  const path = String(object('checkpoint', 'create', '--dir', dir('log'), '--key', dir('key'), '--out', dir(''), '--until', '50')['path']);
+  const path = String(object('checkpoint', 'create', '--dir', dir('log'), '--key', key(), '--out', dir(''), '--until', '50')['path']);
   const { note } = JSON.parse(readFileSync(path, 'utf8')) as { readonly note: string };
   const other = readdirSync(dir('')).find((name) => name.startsWith('cp_99_')) ?? assert.fail('no other checkpoint');
   writeFileSync(dir('swapped.json'), `${JSON.stringify({ ...(JSON.parse(readFileSync(dir(other), 'utf8')) as object), note })}\n`);
-  assert.equal(caisson('checkpoint', 'verify', dir('swapped.json'), '--key', PUBLIC).status, 1);
+  assert.equal(caisson('checkpoint', 'verify', dir('swapped.json'), '--key', vkey()).status, 1);
   const strange = formatVerifierKey(signerOf(generateKey('caisson.example/log', SIGNATURE_TYPE.ed25519)).publicKey);
   assert.equal(caisson('checkpoint', 'verify', path, '--key', strange).status, 1);
 });
 
 test('a log that was changed exits 1 in every command, and what cannot be told exits 2', async () => {
   await written(dir('changed'), madeLog('changed', 30));
-  const [file = ''] = readdirSync(dir('changed')).filter((name) => name.startsWith('log'));
-  const text = readFileSync(join(dir('changed'), file), 'utf8');
-  writeFileSync(join(dir('changed'), file), text.replace('"caller":"', '"caller":"x'));
-  for (const args of [['replay'], ['verify-pointers'], ['inspect', '--agent', 'operator'], ['checkpoint', 'create', '--key', dir('key'), '--out', dir('')]]) {
+  const file = join(dir('changed'), 'tile/entries/000.p/30');
+  const text = readFileSync(file, 'latin1');
+  const changed = text.replace('"effect":"allow"', '"effect":"allot"');
+  assert.notEqual(changed, text);
+  writeFileSync(file, changed, 'latin1');
+  for (const args of [['replay'], ['verify-pointers'], ['inspect', '--agent', 'operator'], ['checkpoint', 'create', '--key', key(), '--out', dir('')]]) {
     const { status, stderr } = caisson(...args, '--dir', dir('changed'));
     assert.deepEqual([args[0], status], [args[0], 1]);
     assert.match(stderr, /EVIDENCE_DAMAGED/);
   }
-  const cannot = [['replay', '--dir', dir('none')], ['replay', '--dir', dir('log'), '--until', '5000'], ['inspect', '--dir', dir('log'), '--at-seq', 'x'], ['checkpoint', 'verify', dir('none'), '--key', PUBLIC], ['checkpoint', 'verify', dir('swapped.json'), '--key', 'nonsense'], ['checkpoint', 'create', '--dir', dir('log')], ['verify-pointers', '--nonsense']];
+  const cannot = [['replay', '--dir', dir('none')], ['replay', '--dir', dir('log'), '--until', '5000'], ['inspect', '--dir', dir('log'), '--at-seq', 'x'], ['checkpoint', 'verify', dir('none'), '--key', vkey()], ['checkpoint', 'verify', dir('swapped.json'), '--key', 'nonsense'], ['checkpoint', 'create', '--dir', dir('log')], ['verify-pointers', '--nonsense']];
   for (const args of cannot) assert.deepEqual([args, caisson(...args).status], [args, 2]);
 });

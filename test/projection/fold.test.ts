@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Entry, Json } from '@caisson/contract';
 import { emptyState, foldAll, stateBytes, type State } from '@caisson/projection';
-import { callIntent, denied, ended, execIntent, sandboxIntent, writing, type Writing } from './given.ts';
+import { beat, callIntent, denied, ended, execIntent, sandboxIntent, writing, type Writing } from './given.ts';
 
 function after(write: (made: Writing) => void): State {
   const made = writing();
@@ -120,7 +120,7 @@ test('a number that is missing in what a source reports is a hole until it comes
   const run = 'f'.repeat(32);
   const at = (seq: number): Partial<Entry> => ({ origin: { run, seq } });
   const { runs } = after(({ add }) => {
-    for (const seq of [1, 2, 5, 4, 9, 9]) add('heartbeat', 'gate', {}, at(seq));
+    for (const seq of [1, 2, 5, 4, 9, 9]) add('heartbeat', 'gate', beat(0), at(seq));
   });
   const { highest, gaps, again } = runs.get(run) ?? assert.fail();
   assert.deepEqual({ highest, gaps, again }, { highest: 9, gaps: [[3, 3], [6, 8]], again: 1 });
@@ -128,9 +128,9 @@ test('a number that is missing in what a source reports is a hole until it comes
 
 test('a clock that goes back is told', () => {
   const { clock } = after(({ add }) => {
-    add('heartbeat', 'x', {}, { timeMs: 500 });
-    add('heartbeat', 'x', {}, { timeMs: 499 });
-    add('heartbeat', 'x', {}, { timeMs: 600 });
+    add('heartbeat', 'x', beat(0), { timeMs: 500 });
+    add('heartbeat', 'x', beat(0), { timeMs: 499 });
+    add('heartbeat', 'x', beat(0), { timeMs: 600 });
   });
   assert.deepEqual(clock, { highestMs: 600, backwards: 1 });
 });
@@ -149,8 +149,8 @@ test('a state does not grow with what has ended', () => {
 
 test('an entry that is not the next is refused', () => {
   const { add, entries } = writing();
-  add('heartbeat', 'x', {});
-  add('heartbeat', 'x', {});
+  add('heartbeat', 'x', beat(0));
+  add('heartbeat', 'x', beat(0));
   assert.throws(() => foldAll(emptyState(), entries.slice(1)), RangeError);
   assert.throws(() => foldAll(emptyState(), [entries[0] ?? assert.fail(), entries[0] ?? assert.fail()]), RangeError);
 });

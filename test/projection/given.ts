@@ -21,6 +21,8 @@ export const execIntent = (caller: string, sandbox: string, more: object = {}): 
 export const denied = { decision: DENY, level: null, limits: null };
 export const ended = (kind: string, more: object = {}): Json => ({ ending: { kind, ...more }, ...(kind === 'unknown' ? { exit: 'unknown' } : { exit: 0 }) });
 
+export const beat = (settledUpTo: number, unrecorded: readonly number[] = [], unrecordedCount = unrecorded.length): Json => ({ settledUpTo, unrecorded, unrecordedCount });
+
 /** A log that is written entry by entry, with the time and places that the scribe and the sources would give. */
 export interface Writing {
   readonly entries: Entry[];
@@ -151,7 +153,7 @@ const ACTS: readonly ((making: Making) => void)[] = [
     made.add('egress', box.id, { event: 'dismissed', connections: 1, bytesOut: 5, bytesIn: 7, refused: 0 });
     made.add('outcome', box.id, ended('closed', { detail: 'closed by operator' }));
   },
-  ({ made, act }) => void (act.below(8) === 0 && made.add('heartbeat', 'control', { counters: { intents: made.entries.length } })),
+  ({ made, act }) => void (act.below(8) === 0 && made.add('heartbeat', 'control', { settledUpTo: made.entries.filter(({ source }) => source === 'control').length, unrecorded: [], unrecordedCount: 0 })),
   ({ made, act }) => void (act.below(20) === 0 && made.add('alert', 'scribe', { alert: 'disk-nearly-full', severity: 'warning' })),
 ];
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Entry } from '@caisson/contract';
 import { PointerCheck } from '@caisson/projection';
-import { callIntent, denied, ended, execIntent, madeLog, sandboxIntent, writing, type Writing } from './given.ts';
+import { beat, callIntent, denied, ended, execIntent, madeLog, sandboxIntent, writing, type Writing } from './given.ts';
 
 function found(entries: readonly Entry[]): readonly string[] {
   const check = new PointerCheck();
@@ -62,16 +62,16 @@ const CASES: readonly (readonly [string, (made: Writing) => void, readonly RegEx
   }, [/^1: the secret npm was not leased/]],
   ['what a source reported and the log has not', ({ add }) => {
     for (const seq of [1, 2, 5]) add('alert', 'x', { alert: 'a' }, at(seq));
-    add('heartbeat', 'gate', {}, at(6));
-    add('heartbeat', 'gate', {}, at(7));
-    add('heartbeat', 'gate', {}, at(10));
+    add('heartbeat', 'gate', beat(5), at(6));
+    add('heartbeat', 'gate', beat(6), at(7));
+    add('heartbeat', 'gate', beat(9), at(10));
   }, [/^3: 2 entries of run e+ of gate are missing: 3–4$/, /^5: 4 entries of run e+ of gate are missing: 3–4, 8–9$/]],
   ['a number that comes twice', ({ add }) => {
-    for (const seq of [1, 2, 2]) add('heartbeat', 'gate', {}, at(seq));
+    for (const seq of [1, 2, 2]) add('heartbeat', 'gate', beat(0), at(seq));
   }, [/^2: number 2 of run e+ is there already/]],
   ['a run that another source reports for', ({ add }) => {
-    add('heartbeat', 'gate', {}, at(1));
-    add('heartbeat', 'control', {}, at(2, 'control'));
+    add('heartbeat', 'gate', beat(0), at(1));
+    add('heartbeat', 'control', beat(0), at(2, 'control'));
   }, [/^1: its run e+ is one of gate, not of control/]],
 ];
 
@@ -93,6 +93,17 @@ test('what crosses the end of its sandbox and did not run is no bad pointer', ()
   add('intent', EXEC, execIntent('a', BOX));
   add('outcome', EXEC, ended('failed', { code: 'SANDBOX_STATE', detail: 'closed' }));
   assert.deepEqual(found(entries), []);
+});
+
+test('what a source has under way, or says it could not put on record, is not missing', () => {
+  const { add, entries } = writing();
+  for (const seq of [1, 2, 5]) add('alert', 'x', { alert: 'a' }, at(seq));
+  add('heartbeat', 'gate', beat(2), at(6));
+  add('heartbeat', 'gate', beat(6, [3, 4]), at(7));
+  add('heartbeat', 'gate', beat(7, [4], 2), at(8));
+  assert.deepEqual(found(entries), []);
+  add('heartbeat', 'gate', beat(8, [4]), at(9));
+  assert.match(found(entries).join('\n'), /^6: 1 entries of run e+ of gate are missing: 3–4$/);
 });
 
 test('deleting any one entry that something points to is found', () => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
 import { CaissonError } from '@caisson/sdk';
 import { REAL, realCaisson } from './given.ts';
 
@@ -92,6 +94,21 @@ test('a workspace that is full says so in the middle of an upload', REAL, async 
     for (let index = 0; index < 64; index++) yield Buffer.alloc(1024 * 1024);
   }
   await assert.rejects(box.files.write('big', blocks()), code('FILE_NO_SPACE'));
+});
+
+test('a client that sends all of its upload before it reads hears why it was refused', REAL, async () => {
+  await using box = await real().create({ limits: { workspaceBytes: 32 * 1024 * 1024, inodes: 1000 } });
+  const socket = connect(real().caisson.paths.apiSocket);
+  socket.pause();
+  const bytes = Buffer.alloc(48 * 1024 * 1024);
+  socket.write(`PUT /v1/sandboxes/${box.id}/files/content?path=big HTTP/1.1\r\nhost: caisson\r\ncontent-type: application/octet-stream\r\ncontent-length: ${bytes.length}\r\n\r\n`);
+  await promisify(socket.end.bind(socket) as (chunk: Buffer, done: (error?: Error) => void) => void)(bytes);
+  let answer = '';
+  for await (const chunk of socket) {
+    answer += String(chunk);
+    if (answer.includes('FILE_NO_SPACE')) break;
+  }
+  assert.match(answer, /FILE_NO_SPACE/);
 });
 
 test('files are listed, moved, removed, given modes, searched and patched', REAL, async () => {

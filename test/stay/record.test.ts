@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import type { Entry } from '@caisson/contract';
+import { readEntries } from '@caisson/evidence';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { ground } from './given.ts';
 
@@ -25,8 +25,7 @@ async function ask(method: string, path: string, json?: unknown): Promise<{ read
 
 async function entries(): Promise<readonly Entry[]> {
   const { paths } = await caisson();
-  const lines = readFileSync(`${paths.evidence}/log.jsonl`, 'utf8').trimEnd().split('\n');
-  return lines.map((line) => (JSON.parse(line) as { entry?: Entry }).entry ?? (JSON.parse(line) as Entry));
+  return (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry);
 }
 
 test('whatever is done to a sandbox, a workspace, a snapshot or a token is on record under who did it', { skip, timeout: 60_000 }, async () => {

@@ -1,12 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { CaissonError, canonicalJson, printable, problemOf, Receipt, type Entry, type Json, type StatePaths } from '@caisson/contract';
 import { readEntries, verifyLog, type Verification } from '@caisson/evidence';
+import { parseVerifierKey, type PublicKey } from '@caisson/tlog';
 
 export interface TailOptions {
   /** How many of the last entries to show. */
   readonly lines: number;
   /** Whether to go on showing entries as they are recorded, until `signal` ends it. */
   readonly follow: boolean;
-  /** One JSON object per line: entry, hash, prev. */
+  /** One JSON object per line: the entry, and the hash of its leaf in the tree. */
   readonly json: boolean;
   readonly out: (text: string) => void;
   readonly signal?: AbortSignal | undefined;
@@ -14,8 +16,8 @@ export interface TailOptions {
 
 /** Shows the end of the log. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED */
 export async function auditTail(paths: StatePaths, { lines, follow, json, out, signal }: TailOptions): Promise<void> {
-  for await (const { entry, hash, prev } of readEntries(paths.evidence, { last: lines, follow, signal })) {
-    out(json ? `${terminalJson({ entry: entry as unknown as Json, hash, prev })}\n` : `${entryText(entry)}\n`);
+  for await (const { entry, hash } of readEntries(paths.evidence, { last: lines, follow, signal })) {
+    out(json ? `${terminalJson({ entry: entry as unknown as Json, hash })}\n` : `${entryText(entry)}\n`);
   }
 }
 
@@ -27,6 +29,8 @@ function entryText({ index, timeMs, kind, source, subject, body }: Entry): strin
 export interface VerifyOptions {
   /** A head that was kept elsewhere, as INDEX:HASH. */
   readonly head?: string | undefined;
+  /** A verifier key of the log that is trusted, or a file with some. Default: those beside the log. */
+  readonly key?: string | undefined;
   readonly json: boolean;
   readonly out: (text: string) => void;
   /** Where a usage error is told. Default: the standard error. */
@@ -35,8 +39,8 @@ export interface VerifyOptions {
 
 /** What no reading of the log alone can show. */
 const NOT_SHOWN = [
-  'who wrote it: entries are chained, not signed, and whoever can write the directory can write a whole new chain',
-  'a cut end: entries missing from the end, or the whole log, are noticed only against a head kept elsewhere',
+  'whose key it is: it is checked with the key that stands beside it, unless --key gives one that you have from elsewhere',
+  'a cut end: entries missing from the end, or the whole log, are noticed only against a head kept elsewhere, or by a witness',
   'that the times are right: they are what the clock of this machine said',
 ] as const;
 
@@ -46,14 +50,17 @@ const NOT_SHOWN = [
  * @returns the exit status: 0 good, 1 bad evidence, 2 a head that is not INDEX:HASH.
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
-export async function auditVerify(paths: StatePaths, { head, json, out, err = toStderr }: VerifyOptions): Promise<number> {
-  const known = head === undefined ? undefined : parseHead(head);
-  if (known === null) {
-    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail: `--head ${head} is not INDEX:HASH, as audit verify prints it` }));
+export async function auditVerify(paths: StatePaths, { head, key, json, out, err = toStderr }: VerifyOptions): Promise<number> {
+  const usage = (detail: string): number => {
+    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail }));
     err(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
     return 2;
-  }
-  const result = await verifyLog(paths.evidence, { head: known });
+  };
+  const known = head === undefined ? undefined : parseHead(head);
+  if (known === null) return usage(`--head ${head} is not INDEX:HASH, as audit verify prints it`);
+  const keys = key === undefined ? undefined : keysOf(key);
+  if (keys?.length === 0) return usage(`--key ${key} is neither a verifier key nor a file of them`);
+  const result = await verifyLog(paths.evidence, { head: known, keys });
   const good = result.bad === null && result.knownHead !== 'missing';
   out(json ? `${terminalJson({ ...asJson(result), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, good));
   return good ? 0 : 1;
@@ -61,6 +68,19 @@ export async function auditVerify(paths: StatePaths, { head, json, out, err = to
 
 function toStderr(text: string): void {
   process.stderr.write(text);
+}
+
+function keysOf(text: string): readonly PublicKey[] {
+  const lines = text.includes('+') ? [text] : readLinesOf(text);
+  return lines.map(parseVerifierKey).filter((key) => key !== null);
+}
+
+function readLinesOf(path: string): readonly string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n');
+  } catch {
+    return [];
+  }
 }
 
 function parseHead(text: string): Receipt | null {
@@ -74,10 +94,11 @@ function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]
 }
 
 function verificationText(paths: StatePaths, result: Verification, good: boolean): string {
-  const { entries, head, bad, openIntents, unfinishedBytes, knownHead } = result;
+  const { origin, entries, published, head, bad, openIntents, unfinishedBytes, knownHead } = result;
   const rows = [
     ['log', printable(paths.evidence)],
-    ['entries', `${entries} good, each chained to the one before it, from the first on`],
+    ['origin', origin ?? 'none'],
+    ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
     ['intents', intentsText(openIntents)],

@@ -37,7 +37,7 @@ export async function checkpointVerify(path: string, flags: VerifyFlags): Promis
   return judged(flags, async () => {
     const keys = flags.key.map(readVerifier);
     const opened = openCheckpointFile(usage(() => readFileSync(path)), keys);
-    const bad = 'bad' in opened ? opened.bad : flags.full === true ? await compare(opened, flags) : null;
+    const bad = 'bad' in opened ? opened.bad : flags.full === true ? await compare(opened, keys, flags) : null;
     const facts = 'bad' in opened ? null : opened.facts;
     const checked = flags.full === true ? 'signature, state and log' : 'signature and state';
     if (flags.json === true) print(`${jsonText({ verdict: bad === null ? 'good' : 'bad', bad, checked, facts })}\n`);
@@ -47,8 +47,8 @@ export async function checkpointVerify(path: string, flags: VerifyFlags): Promis
   });
 }
 
-async function compare(checkpoint: StateCheckpoint, flags: VerifyFlags): Promise<string | null> {
-  return compareReplay(checkpoint, await replayLog(logDir(flags), checkpoint.facts.index));
+async function compare(checkpoint: StateCheckpoint, keys: readonly PublicKey[], flags: VerifyFlags): Promise<string | null> {
+  return compareReplay(checkpoint, await replayLog(logDir(flags), { until: checkpoint.facts.index, keys }));
 }
 
 /** The key of a file that nobody but its owner may read. @throws CaissonError USAGE */

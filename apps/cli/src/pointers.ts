@@ -1,6 +1,5 @@
-import { readEntries } from '@caisson/evidence';
 import { PointerCheck, type BadPointer } from '@caisson/projection';
-import { judged, logDir, type LogFlags } from './replay-state.ts';
+import { goodEntries, judged, logDir, type LogFlags } from './replay-state.ts';
 import { jsonText, print } from './say.ts';
 
 /** Bad pointers that are shown; all are counted. */
@@ -13,7 +12,7 @@ export async function pointersCommand(flags: LogFlags): Promise<number> {
     const bad: BadPointer[] = [];
     let entries = 0;
     let count = 0;
-    for await (const { entry } of readEntries(logDir(flags))) {
+    for await (const { entry } of goodEntries(logDir(flags))) {
       entries += 1;
       const found = check.check(entry);
       count += found.length;

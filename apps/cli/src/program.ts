@@ -114,8 +114,21 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .command('verify')
     .summary('check the chain of hashes, without the daemon')
     .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
+    .option('--key <KEY|FILE>', 'a verifier key of the log that you trust, or a file of such; default: those beside the log')
     .option('--json', 'print one object')
     .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
+  audit
+    .command('prove <entry>')
+    .summary('prove to others that the log holds an entry')
+    .option('--dir <dir>', 'the log to read; default: of this instance')
+    .option('--out <file>', 'write the proof here, where nothing is yet')
+    .action(async (entry: string, flags: { readonly dir?: string; readonly out?: string }) => finish(await (await import('./proof-commands.ts')).prove(entry, flags)));
+  audit
+    .command('check-proof <file>')
+    .summary('check such a proof, without log and daemon, and print the entry')
+    .option('--key <vkey|file>', 'verifier keys of the log; default: of this instance')
+    .option('--witness <vkey...>', 'who must have seen the head as well')
+    .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
 }
 
 /** What judges the record: 1 is what it has found. */

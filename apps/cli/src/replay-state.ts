@@ -1,6 +1,7 @@
 import { CaissonError, type Entry } from '@caisson/contract';
-import { readEntries } from '@caisson/evidence';
+import { readEntries, verifyLog } from '@caisson/evidence';
 import { emptyState, foldAll, type State } from '@caisson/projection';
+import { EMPTY_EDGE, grow, rootOf, type Edge, type PublicKey } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
 import { parseCount } from './quantity.ts';
 import { jsonText, print, told } from './say.ts';
@@ -19,30 +20,38 @@ export const logDir = ({ dir }: LogFlags): string => dir ?? instancePaths().evid
 
 export interface Replayed {
   readonly state: State;
-  /** Hash of the log at the last entry; null: no entry was read. */
+  /** Root of the log at the last entry (RFC 6962 §2.1), hex; null: no entry was read. */
   readonly root: string | null;
+}
+
+/** Entries of a log that is good as a whole: the state and the pointers of one that was changed say nothing. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED */
+export async function* goodEntries(dir: string, keys?: readonly PublicKey[]): AsyncGenerator<{ readonly entry: Entry; readonly hash: string }> {
+  const { bad } = await verifyLog(dir, { keys });
+  if (bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: bad.index, detail: bad.reason });
+  yield* readEntries(dir);
 }
 
 /**
  * Folds the log of a folder, from its first entry to that of index `until`, or to its end.
  *
+ * @param keys of the log; by default those that stand beside it
  * @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED
  */
-export async function replayLog(dir: string, until = Number.MAX_SAFE_INTEGER): Promise<Replayed> {
+export async function replayLog(dir: string, { until = Number.MAX_SAFE_INTEGER, keys }: { readonly until?: number | undefined; readonly keys?: readonly PublicKey[] } = {}): Promise<Replayed> {
   let state = emptyState();
-  let root: string | null = null;
+  let edge: Edge = EMPTY_EDGE;
   let batch: Entry[] = [];
-  for await (const { entry, hash } of readEntries(dir)) {
+  for await (const { entry, hash } of goodEntries(dir, keys)) {
     mustFollow(entry, state.entries + batch.length);
     if (entry.index > until) break;
     batch.push(entry);
-    root = hash;
+    edge = grow(edge, Buffer.from(hash, 'hex'));
     if (batch.length === BATCH) {
       state = foldAll(state, batch);
       batch = [];
     }
   }
-  return { state: foldAll(state, batch), root };
+  return { state: foldAll(state, batch), root: edge.size === 0 ? null : rootOf(edge).toString('hex') };
 }
 
 function mustFollow({ index }: Entry, next: number): void {
@@ -56,7 +65,7 @@ export function indexOf(option: string, text: string | undefined): number | unde
 
 /** Replays up to an entry that has to be there. @throws CaissonError USAGE where the log ends before it */
 export async function replayTo(dir: string, option: string, until: number | undefined): Promise<Replayed> {
-  const replayed = await replayLog(dir, until);
+  const replayed = await replayLog(dir, { until });
   if (until !== undefined && replayed.state.entries <= until) throw new CaissonError('USAGE', { detail: `${option} ${until}: the log has ${replayed.state.entries} entries` });
   return replayed;
 }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,8 +11,9 @@ import { listenUnix } from '@caisson/wire';
 import { preload } from './api/app.ts';
 import { openControlApi, tcpPlace } from './control-api.ts';
 import { identities, self } from './identity.ts';
-import { dropTo, log } from './lifetime.ts';
+import { dropTo, HEARTBEAT_MS, log } from './lifetime.ts';
 import { readPolicy } from './policy.ts';
+import { randomPool } from './random-pool.ts';
 import { controlStatus, serveClient } from './serve-client.ts';
 import { openStay } from './stay.ts';
 
@@ -29,7 +29,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
   process.chdir(`${paths.dir}/control`); // its uid need not be able to pass through the folders above
   dropTo(identities(paths.dir, self()).control);
 
-  const evidence = remoteLog(paths.scribeSocket);
+  const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: HEARTBEAT_MS } });
   let facts: Promise<HostFacts> | undefined;
   const doubts = new Doubts(evidence);
   const vault = new RemoteVault(paths.vaultSocket);
@@ -57,7 +57,7 @@ export async function openControl(paths: StatePaths, home: string): Promise<Asyn
     launch: (spec, options) => remoteLaunch(paths.launcherSocket, spec, options),
     now: () => performance.now(),
     wallMs: Date.now,
-    randomBytes,
+    randomBytes: randomPool(),
   };
   await rooms.host({ again: false });
   const stay = await openStay(paths, rooms);

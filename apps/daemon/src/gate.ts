@@ -4,7 +4,7 @@ import { remoteLog } from '@caisson/evidence';
 import { RemoteValues } from '@caisson/vault';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
-import { dropTo, log } from './lifetime.ts';
+import { dropTo, HEARTBEAT_MS, log } from './lifetime.ts';
 
 /**
  * The process between sandboxes and the network. It gives up all privilege before it reads anything, was given listeners in
@@ -16,7 +16,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   const { gid } = identity;
   process.chdir(paths.run);
   dropTo(identity);
-  const evidence = remoteLog(paths.scribeSocket);
+  const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'gate', everyMs: HEARTBEAT_MS } });
   const values = new RemoteValues(paths.vaultGateSocket);
   const nowMs = (): number => performance.now();
   const resolver = openResolver({ nowMs });

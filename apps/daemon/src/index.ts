@@ -6,5 +6,6 @@ export { ROUTES } from './api/routes.ts';
 export { openApiDocument } from './api/document.ts';
 export { take, type Bucket } from './api/bucket.ts';
 export { spanOf } from './api/bytes.ts';
+export { together } from './api/together.ts';
 export { allPages, page } from './pages.ts';
 export { remoteWorkspaces } from './workspace-verbs.ts';

@@ -1,5 +1,8 @@
 import { problemOf, type Problem } from '@caisson/contract';
 
+/** How often a process says in the log what it has reported: the longest that a missing entry goes unnoticed. */
+export const HEARTBEAT_MS = 60_000;
+
 /** What a process tells the supervisor that started it. */
 export type Word = { readonly ready: true } | { readonly problem: Problem };
 

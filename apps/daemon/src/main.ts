@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
+import { logSigner } from '@caisson/evidence';
 import { openControl } from './control.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
@@ -17,12 +18,16 @@ process.umask(process.umask() | 0o022); // whatever the umask of who starts Cais
 /** When the supervisor dies, control cancels its calls and puts that on record: the scribe waits for it. */
 const LAST_WORDS_MS = 1_000;
 
-/** The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. */
+/**
+ * The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. The key of the log
+ * is read before rights are dropped: under root nobody but root can read its file, the scribe only has it in memory.
+ */
 async function openScribe(): Promise<AsyncDisposable> {
+  const signer = await logSigner(paths.evidence);
   process.chdir(paths.evidence);
   const { scribe } = identities(paths.dir, self());
   dropTo(scribe);
-  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid });
+  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid, signer });
 }
 
 async function supervise(): Promise<void> {

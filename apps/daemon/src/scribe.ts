@@ -1,5 +1,5 @@
 import type { StatePaths } from '@caisson/contract';
-import { openScribe } from '@caisson/evidence';
+import { openScribe, type ScribeOptions } from '@caisson/evidence';
 
 /**
  * The only process that writes evidence. Resolves when it answers on its socket; members of `peerGroup` may connect
@@ -7,6 +7,6 @@ import { openScribe } from '@caisson/evidence';
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
  */
-export function runScribe(paths: StatePaths, { peerGroup }: { readonly peerGroup?: number | undefined } = {}): Promise<AsyncDisposable> {
-  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, peerGroup });
+export function runScribe(paths: StatePaths, { peerGroup, signer }: Pick<ScribeOptions, 'peerGroup' | 'signer'> = {}): Promise<AsyncDisposable> {
+  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, peerGroup, signer });
 }

@@ -76,8 +76,8 @@ const EgressBody = z.discriminatedUnion('event', [
 /** Something that somebody has to look at. */
 const AlertBody = z.looseObject({ alert: Text, severity: z.enum(['info', 'warning', 'critical']).optional(), detail: Text.optional() });
 
-/** A source is there, and has reported all up to its `origin.seq`. Counters are what it has counted since its run began. */
-const HeartbeatBody = z.looseObject({ counters: z.record(Text, Count).optional() });
+/** What a run of a source says of its numbers: up to which all is settled, and which of these are not in the log as far as it knows. */
+const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count });
 
 /** The body of an entry that could be read, by what the entry is. */
 export type EntryBody =

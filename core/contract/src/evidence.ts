@@ -63,18 +63,15 @@ export interface EvidenceLog {
   head(): Promise<Receipt | null>;
 }
 
-const MAX_BODY_CHARACTERS = 256 * 1024;
+const Run = z.strictObject({ run: z.string().regex(/^[0-9a-f]{32}$/), seq: z.int().min(1) });
 
 export const EntryDraft: z.ZodType<EntryDraft> = z.strictObject({
   kind: z.enum(ENTRY_KINDS),
   source: z.string().min(1).max(64),
   subject: z.string().min(1).max(128),
-  body: z.custom<Json>(isShort, { error: ({ input }) => (input === undefined ? 'is missing' : `is more than ${MAX_BODY_CHARACTERS} characters`) }),
+  body: z.custom<Json>((body) => body !== undefined, { error: 'is missing' }),
+  origin: Run.optional(),
+  secret: z.strictObject({ tenant: z.string().min(1).max(256), value: z.custom<Json>((value) => value !== undefined, { error: 'is missing' }) }).optional(),
 }) as z.ZodType<EntryDraft>;
-
-function isShort(body: unknown): boolean {
-  const text = JSON.stringify(body) as string | undefined;
-  return text !== undefined && text.length <= MAX_BODY_CHARACTERS;
-}
 
 export const Receipt: z.ZodType<Receipt> = z.strictObject({ index: z.int().min(0), hash: z.string().regex(/^[0-9a-f]{64}$/) });

@@ -1,7 +1,12 @@
 import { canonicalJson, EntryDraft, type Json } from '@caisson/contract';
+import { MAX_ENTRY_BYTES } from '@caisson/tlog';
 
 /** Deepest nesting of a draft. It keeps every later reader, which recurses, far from the end of its stack. */
 const MAX_DEPTH = 64;
+/** What an entry has besides its body: names that are bounded, numbers, and an origin. */
+const OTHER_FIELDS_BYTES = 2_048;
+/** Bytes of the canonical text of a body, with what may be sealed beside it: an entry has to fit a bundle. */
+export const MAX_BODY_BYTES = MAX_ENTRY_BYTES - OTHER_FIELDS_BYTES;
 
 export interface Refused {
   /** The field at fault, and why. */
@@ -20,6 +25,7 @@ export interface Checked {
  */
 export function checkDraft(value: unknown): Checked | Refused {
   if (isDeeperThan(value, MAX_DEPTH)) return { bad: `body: is nested deeper than ${MAX_DEPTH} levels` };
+  if (hasReservedName(value)) return { bad: 'body: a field cannot be named __proto__' };
   const { body, ...fields } = (value ?? {}) as { readonly [name: string]: Json | undefined };
   let bodyText: string;
   let draft: Json;
@@ -29,6 +35,7 @@ export function checkDraft(value: unknown): Checked | Refused {
   } catch (error) {
     return { bad: `body: ${(error as Error).message}` };
   }
+  if (Buffer.byteLength(bodyText) > MAX_BODY_BYTES) return { bad: `body: is more than ${MAX_BODY_BYTES} bytes` };
   const parsed = EntryDraft.safeParse(draft);
   if (parsed.success) return { draft: draft as unknown as EntryDraft, bodyText };
   const [issue] = parsed.error.issues;
@@ -38,4 +45,10 @@ export function checkDraft(value: unknown): Checked | Refused {
 function isDeeperThan(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   return levels === 0 || Object.values(value).some((item) => isDeeperThan(item, levels - 1));
+}
+
+/** A name that some readers of JSON take for something else than a field. */
+function hasReservedName(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.hasOwn(value, '__proto__') || Object.values(value).some(hasReservedName);
 }

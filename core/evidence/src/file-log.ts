@@ -1,61 +1,93 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, type EntryDraft, type EvidenceLog, type Receipt } from '@caisson/contract';
-import { encodeLine, GENESIS } from './chain.ts';
+import { CaissonError, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
 import { writeDurably, type Disk } from './disk.ts';
-import { checkDraft, type Checked } from './draft.ts';
-import { enter, recall, type Ledger } from './ledger.ts';
+import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
+import { encodeEntry } from './entry.ts';
+import type { Leaf } from './growth.ts';
+import { enter, recall, type Ledger, type Told } from './ledger.ts';
+import type { Publisher } from './publisher.ts';
+import { headOf } from './scan.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const WAITING_BYTES = 4 * BATCH_BYTES;
-/** What a line has besides its body: two hashes, and names that are bounded. */
+/** About what a line has besides its body. */
 const LINE_BYTES = 512;
+const NEWLINE = Buffer.from('\n');
+/** A journal that is longer is followed by another: what is in tiles can then be dropped. */
+const JOURNAL_BYTES = 4 * 1024 * 1024;
+/** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
+const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
 
 interface Pending {
-  readonly draft: EntryDraft;
+  readonly draft: Omit<EntryDraft, 'secret'>;
   readonly bodyText: string;
+  readonly sealed: Sealed | undefined;
   /** About how many it will be in the file. */
   readonly bytes: number;
   readonly settle: PromiseWithResolvers<Receipt>;
 }
 
-interface Opened {
-  readonly head: Receipt | null;
-  readonly ledger: Ledger;
-  readonly wholeBytes: number;
-  readonly now: () => number;
+/** The file that appends go to. */
+export interface Journal {
   readonly disk: Disk;
-  /** The lock and the file. */
+  /** Entries before it. */
+  readonly first: number;
+  readonly wholeBytes: number;
+}
+
+export interface Opened {
+  readonly edge: Edge;
+  readonly ledger: Ledger;
+  readonly now: () => number;
+  readonly signer: Signer;
+  readonly journal: Journal;
+  readonly publisher: Publisher;
+  /** Seals what only holders of a key may read. Default: such a draft is refused. */
+  readonly seal: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
+  /** Makes the journal that starts after so many entries. */
+  readonly nextJournal: (first: number) => Promise<Journal>;
+  /** The lock and the files. */
   readonly resources: AsyncDisposableStack;
 }
 
 /**
- * The log in one file, and its only writer. Entries that arrive together, or while a sync is under way, are written together
- * and share the next one. When a write fails, everything that waits is rejected and the file is cut back to what is
+ * The log of a folder, and its only writer. Entries that arrive together, or while a sync is under way, are written to the
+ * journal together, with a signed checkpoint after them, and share one sync. When a write fails, everything that waits is rejected and the file is cut back to what is
  * durable; when that, or a sync, fails, nothing is written any more until the log is opened again.
  *
- * An intent or outcome is unique among the open subjects and the last 4096 closed ones.
+ * An intent or outcome is unique among the open subjects and the last 4096 closed ones, any other entry that has an origin
+ * among the last 4096 of those: whoever repeats an append whose answer was lost adds nothing.
  */
 export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #ledger: Ledger;
   readonly #now: () => number;
-  readonly #disk: Disk;
+  readonly #signer: Signer;
+  readonly #publisher: Publisher;
+  readonly #seal: Opened['seal'];
+  readonly #nextJournal: Opened['nextJournal'];
   readonly #resources: AsyncDisposableStack;
-  /** Intents and outcomes that are not durable yet, by kind and subject. */
+  /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
-  #head: Receipt | null;
-  #durableBytes: number;
+  #edge: Edge;
+  #journal: Journal;
   #queue: Pending[] = [];
   #waitingBytes = 0;
   #flushing: Promise<void> | undefined;
+  /** Settles when all that waits to be sealed, or for that, is in the queue. */
+  #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
-  constructor({ head, ledger, wholeBytes, now, disk, resources }: Opened) {
-    this.#head = head;
+  constructor({ edge, ledger, now, signer, journal, publisher, seal, nextJournal, resources }: Opened) {
+    this.#edge = edge;
     this.#ledger = ledger;
-    this.#durableBytes = wholeBytes;
     this.#now = now;
-    this.#disk = disk;
+    this.#signer = signer;
+    this.#journal = journal;
+    this.#publisher = publisher;
+    this.#seal = seal;
+    this.#nextJournal = nextJournal;
     this.#resources = resources;
   }
 
@@ -66,8 +98,10 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const { draft } = checked;
     if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
     const key = keyOf(draft);
-    const first = recall(this.#ledger, draft.kind, draft.subject) ?? this.#promised.get(key);
-    if (first !== undefined) return first;
+    const first = recall(this.#ledger, draft);
+    if (first !== undefined) return headOf(first) as Receipt;
+    const promised = this.#promised.get(key);
+    if (promised !== undefined) return promised;
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
@@ -78,15 +112,44 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     return this.#ledger.open.has(subject) || this.#promised.has(keyOf({ kind: 'intent', subject }));
   }
 
-  #enqueue({ draft, bodyText }: Checked): Promise<Receipt> {
-    const bytes = Buffer.byteLength(bodyText) + LINE_BYTES;
-    if (this.#waitingBytes + bytes > WAITING_BYTES) throw unavailable(`more than ${WAITING_BYTES} bytes wait to be written`);
+  /** Nothing waits between the question whether it is there already and its promise; entries stand in the order of their calls, sealed or not. */
+  #enqueue({ draft: { secret, ...draft }, bodyText }: Checked): Promise<Receipt> {
     const settle = Promise.withResolvers<Receipt>();
-    if (draft.kind === 'intent' || draft.kind === 'outcome') this.#promised.set(keyOf(draft), settle.promise);
-    this.#queue.push({ draft, bodyText, bytes, settle });
+    if (isUnique(draft)) this.#promised.set(keyOf(draft), settle.promise);
+    const refuse = (error: Error): void => {
+      this.#promised.delete(keyOf(draft));
+      settle.reject(error);
+    };
+    const push = (sealed: Sealed | undefined): void => this.#push({ draft, bodyText, sealed, settle, refuse });
+    if (secret === undefined && this.#sealing === undefined) push(undefined);
+    else this.#pushInTurn(secret === undefined ? Promise.resolve(undefined) : this.#sealed({ ...draft, secret }), { push, refuse });
+    return settle.promise;
+  }
+
+  #pushInTurn(sealed: Promise<Sealed | undefined>, { push, refuse }: { readonly push: (sealed: Sealed | undefined) => void; readonly refuse: (error: Error) => void }): void {
+    sealed.catch(() => undefined); // its turn may come later than its failure
+    const turn = (this.#sealing ?? Promise.resolve()).then(() => sealed).then(push, refuse).then(() => {
+      if (this.#sealing === turn) this.#sealing = undefined;
+    });
+    this.#sealing = turn;
+  }
+
+  async #sealed(draft: EntryDraft): Promise<Sealed> {
+    if (this.#seal === undefined) throw new CaissonError('REQUEST_INVALID', { detail: 'secret: this log seals nothing' });
+    return this.#seal(draft);
+  }
+
+  #push({ refuse, ...pending }: Omit<Pending, 'bytes'> & { readonly refuse: (error: Error) => void }): void {
+    const { draft, bodyText, sealed } = pending;
+    const content = Buffer.byteLength(bodyText) + (sealed?.text.length ?? 0);
+    const bytes = content + LINE_BYTES;
+    if (content > MAX_BODY_BYTES) return refuse(new CaissonError('REQUEST_INVALID', { detail: `secret: body and secret are more than ${MAX_BODY_BYTES} bytes` }));
+    if (this.#closedBecause !== undefined) return refuse(unavailable(this.#closedBecause));
+    if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) return refuse(unavailable(`the intent of ${draft.subject} was not sealed`));
+    if (this.#waitingBytes + bytes > WAITING_BYTES) return refuse(unavailable(`more than ${WAITING_BYTES} bytes wait to be written`));
+    this.#queue.push({ ...pending, bytes });
     this.#waitingBytes += bytes;
     this.#flushing ??= this.#flush();
-    return settle.promise;
   }
 
   /** Begins when everything that has arrived by now has been taken: it shares one sync. */
@@ -115,33 +178,40 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async #commit(batch: readonly Pending[]): Promise<void> {
-    const { bytes, receipts } = this.#encode(batch);
-    const written = await writeDurably(this.#disk, bytes, this.#durableBytes);
+    if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
+    if (this.#journal.wholeBytes > JOURNAL_BYTES) this.#journal = await this.#nextJournal(this.#edge.size);
+    const { bytes, leaves, edges, edge, checkpoint } = await this.#encode(batch);
+    const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
     if (written.state !== 'durable') throw written.cause;
-    this.#durableBytes += bytes.length;
-    this.#head = receipts.at(-1) ?? this.#head;
-    for (const [at, { draft, bytes: size, settle }] of batch.entries()) {
-      const receipt = receipts[at] as Receipt;
-      this.#waitingBytes -= size;
-      this.#promised.delete(keyOf(draft));
-      enter(this.#ledger, draft.kind, draft.subject, receipt);
-      settle.resolve(receipt);
+    this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
+    this.#edge = edge;
+    for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
+      const upTo = edges[at] as Edge;
+      this.#waitingBytes -= counted;
+      if (isUnique(draft)) this.#promised.delete(keyOf(draft));
+      enter(this.#ledger, draft, upTo);
+      settle.resolve(headOf(upTo) as Receipt);
     }
+    this.#publisher.add(leaves, { size: edge.size, checkpoint });
   }
 
-  #encode(batch: readonly Pending[]): { readonly bytes: Buffer; readonly receipts: readonly Receipt[] } {
-    let head = this.#head;
-    const texts: string[] = [];
-    const receipts: Receipt[] = [];
-    for (const { draft, bodyText } of batch) {
-      const entry = { ...draft, index: head === null ? 0 : head.index + 1, timeMs: Math.trunc(this.#now()) };
-      const { line, text } = encodeLine(entry, head?.hash ?? GENESIS, bodyText);
-      head = { index: entry.index, hash: line.hash };
-      texts.push(`${text}\n`);
-      receipts.push(head);
+  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
+    let edge = this.#edge;
+    const leaves: Leaf[] = [];
+    const edges: Edge[] = [];
+    for (const { draft, bodyText, sealed } of batch) {
+      const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
+      const entry = Buffer.from(encodeEntry(written, bodyText));
+      const hash = leafHash(entry);
+      edge = grow(edge, hash);
+      leaves.push({ entry, hash });
+      edges.push(edge);
     }
-    return { bytes: Buffer.from(texts.join('')), receipts };
+    const text = formatCheckpoint({ origin: this.#signer.publicKey.name, size: edge.size, root: rootOf(edge) });
+    const checkpoint = await signNote(text, [this.#signer]);
+    const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
+    return { bytes, leaves, edges, edge, checkpoint };
   }
 
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */
@@ -156,19 +226,30 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async head(): Promise<Receipt | null> {
-    return this.#head;
+    return headOf(this.#edge);
   }
 
-  /** Waits for what is being written, then closes the file and gives up the lock. */
+  /** Resolves when all that is durable now is in tiles, under a checkpoint of its own. Rejects when they cannot be written. */
+  async publish(): Promise<void> {
+    await this.#publisher.publish();
+  }
+
+  /** Waits for what is being written, publishes it, then closes the files and gives up the lock. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closedBecause ??= 'the log is closed';
+    await this.#sealing;
     await this.#flushing;
+    await this.#publisher[Symbol.asyncDispose]();
     await this.#resources.disposeAsync();
   }
 }
 
-function keyOf({ kind, subject }: Pick<EntryDraft, 'kind' | 'subject'>): string {
-  return `${kind} ${subject}`;
+function keyOf({ kind, subject, origin }: Told): string {
+  return kind === 'intent' || kind === 'outcome' || origin === undefined ? `${kind} ${subject}` : `${origin.run} ${origin.seq}`;
+}
+
+function isUnique({ kind, origin }: Told): boolean {
+  return kind === 'intent' || kind === 'outcome' || origin !== undefined;
 }
 
 function unavailable(detail: string, cause?: unknown): CaissonError {

@@ -1,6 +1,9 @@
-export { encodeLine, GENESIS, MAX_LINE_BYTES, parseLine, type Line } from './chain.ts';
 export { type Disk } from './disk.ts';
+export { MAX_BODY_BYTES } from './draft.ts';
+export { encodeEntry, parseEntry } from './entry.ts';
 export { type FileLog } from './file-log.ts';
+export { CHECKPOINT_FILE, folderFetch, KEYS_FILE } from './folder.ts';
+export { logSigner, publishedKeys } from './keys.ts';
 export { CLOSED_WINDOW } from './ledger.ts';
 export { openFileLog, type FileLogOptions } from './open.ts';
 export { readEntries, type ReadOptions } from './read.ts';

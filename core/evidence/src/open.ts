@@ -1,42 +1,65 @@
 import { constants } from 'node:fs';
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, type EntryDraft, type Sealed } from '@caisson/contract';
+import type { Signer } from '@caisson/tlog';
 import { diskOf, type Disk } from './disk.ts';
-import { FileLog } from './file-log.ts';
-import { LOG_FILE } from './lines.ts';
+import { FileLog, type Journal } from './file-log.ts';
+import { syncFolder } from './folder.ts';
+import { journalName } from './journal.ts';
+import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
-import { scanLog, type Scan } from './scan.ts';
+import { Publisher } from './publisher.ts';
+import { scanLog } from './scan.ts';
+
+/** Tiles and checkpoint follow what is durable by no more than about this. */
+const PUBLISH_EVERY_MS = 500;
 
 export interface FileLogOptions {
   /** The evidence directory; made when it is not there. Mode 0700. */
   readonly dir: string;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
+  /** Signs heads. Default: a key in a file, in the folder beside `dir` whose name ends in `-key`. */
+  readonly signer?: Signer | undefined;
+  /** Seals what only holders of a key may read. Default: a draft with a secret is refused. */
+  readonly seal?: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
+  /** How long what is durable may wait for its tiles, in milliseconds. Default 500. */
+  readonly publishEveryMs?: number | undefined;
   /** Default: the file itself. A test puts a disk here that counts or fails. */
   readonly disk?: (file: FileHandle) => Disk;
 }
 
 /**
- * Opens the log of a directory for its only writer: takes the lock, reads and checks the whole log, moves an append
+ * Opens the log of a directory for its only writer: takes the lock, reads and checks the whole log by its key, moves an append
  * that was never acknowledged to `torn-<timeMs>.bin`. Time and reads grow with the log, memory does not.
  *
- * @throws CaissonError EVIDENCE_UNAVAILABLE when the directory cannot be used or another process writes in it.
+ * @throws CaissonError EVIDENCE_UNAVAILABLE when the directory or the key cannot be used or another process writes in it.
  * @throws CaissonError EVIDENCE_DAMAGED when an entry is not what was written; nothing is changed then.
  */
-export async function openFileLog({ dir, now, disk = diskOf }: FileLogOptions): Promise<FileLog> {
+export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileLogOptions): Promise<FileLog> {
   await using opened = new AsyncDisposableStack();
   try {
     const directory = opened.use(await openDirectory(dir));
     await lockDirectory(directory, dir);
-    const file = opened.use(await openLogFile(dir, directory));
-    const scan = await scanLog(file);
+    const signer = options.signer ?? (await logSigner(dir));
+    const scan = await scanLog(dir, [signer.publicKey]);
     if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
-    if (scan.tail.length > 0) await setTailAside(file, scan, { dir, directory, timeMs: now() });
+    await writePublicKey(dir, signer.publicKey);
+    const openJournal = async (first: number): Promise<FileHandle> => opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
+    const first = scan.journal?.first ?? 0;
+    const file = await openJournal(first);
+    if ((scan.journal?.tail.length ?? 0) > 0) await setTailAside(file, scan.journal as NonNullable<typeof scan.journal>, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
-    const appendTo = disk(file);
-    await appendTo.sync();
-    return new FileLog({ ...scan, now, disk: appendTo, resources: opened.move() });
+    const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0 };
+    await journal.disk.sync();
+    const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS });
+    if (scan.head !== null) publisher.add([], scan.head);
+    const resources = opened.move();
+    return new FileLog({
+      ...scan, now, signer, journal, publisher, seal: options.seal, resources,
+      nextJournal: async (after) => ({ disk: disk(resources.use(await openFile(`${dir}/${journalName(after)}`, directory))), first: after, wholeBytes: 0 }),
+    });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
@@ -45,14 +68,14 @@ export async function openFileLog({ dir, now, disk = diskOf }: FileLogOptions): 
 
 async function openDirectory(dir: string): Promise<FileHandle> {
   const made = await mkdir(dir, { recursive: true, mode: 0o700 });
-  if (made !== undefined) await syncDirectory(dirname(made));
+  if (made !== undefined) await syncFolder(dirname(made));
   const directory = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   await closeToOthers(directory, 0o700);
   return directory;
 }
 
-async function openLogFile(dir: string, directory: FileHandle): Promise<FileHandle> {
-  const file = await open(`${dir}/${LOG_FILE}`, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+async function openFile(path: string, directory: FileHandle): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   await closeToOthers(file, 0o600);
   await directory.sync();
   return file;
@@ -67,11 +90,6 @@ async function closeToOthers(file: FileHandle, mode: number): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  await directory.sync();
-}
-
 interface Aside {
   readonly dir: string;
   readonly directory: FileHandle;
@@ -79,7 +97,7 @@ interface Aside {
 }
 
 /** The bytes are durable in their own file before the log is cut, so that a crash between the two loses nothing. */
-async function setTailAside(file: FileHandle, { tail, wholeBytes }: Scan, { dir, directory, timeMs }: Aside): Promise<void> {
+async function setTailAside(file: FileHandle, { tail, wholeBytes }: { readonly tail: Buffer; readonly wholeBytes: number }, { dir, directory, timeMs }: Aside): Promise<void> {
   await using torn = await createUnused((attempt) => `${dir}/torn-${Math.trunc(timeMs) + attempt}.bin`);
   await torn.writeFile(tail);
   await torn.sync();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CaissonError, Receipt, type EntryDraft, type EvidenceLog } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
+import { numbering } from './origin.ts';
 
 const FIRST_WAIT_MS = 10;
 const LONGEST_WAIT_MS = 250;
@@ -10,16 +11,22 @@ export interface RemoteLogOptions {
   readonly giveUpAfterMs?: number;
   /** How long a scribe that holds the connection may take for one answer, in milliseconds. Default 10_000. */
   readonly silentMs?: number;
+  /**
+   * Says every so often which of its entries are settled, as an entry of kind heartbeat: then an entry of this process that is
+   * missing from the log shows. Default: it does not.
+   */
+  readonly heartbeat?: { readonly source: string; readonly everyMs: number };
 }
 
 /**
- * The log of a scribe, over its socket. When the scribe goes away in the middle of a call, the call is made again: an
- * intent or outcome that is already recorded is not recorded twice. A lifecycle entry may then be in the log twice.
+ * The log of a scribe, over its socket. Every entry says where it stands among those of this run. When the scribe goes away in
+ * the middle of a call, the call is made again, and an entry that is already recorded is not recorded twice.
  *
  * Every call throws CaissonError EVIDENCE_UNAVAILABLE when no scribe answers in time, or after it was disposed.
  */
-export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs = 10_000 }: RemoteLogOptions = {}): EvidenceLog & Disposable {
+export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs = 10_000, heartbeat }: RemoteLogOptions = {}): EvidenceLog & Disposable {
   const caller = new Caller(socketPath);
+  const { number, settle, standing } = numbering();
   const disposed = new AbortController();
 
   async function ask(verb: string, parameters: unknown): Promise<unknown> {
@@ -37,14 +44,32 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
     }
   }
 
+  async function append(draft: EntryDraft): Promise<Receipt> {
+    const numbered = number(draft);
+    try {
+      const receipt = parseReceipt(await ask('append', numbered));
+      settle(numbered.origin, true);
+      return receipt;
+    } catch (error) {
+      settle(numbered.origin, false);
+      throw error;
+    }
+  }
+
+  // What it cannot say now it says the next time: each heartbeat speaks of all before it.
+  const beat = heartbeat === undefined ? undefined : setInterval(() => {
+    append({ kind: 'heartbeat', source: heartbeat.source, subject: heartbeat.source, body: standing() }).catch(() => undefined);
+  }, heartbeat.everyMs).unref();
+
   return {
-    append: async (draft: EntryDraft) => parseReceipt(await ask('append', draft)),
+    append,
     openIntents: async () => parseSubjects(await ask('openIntents', {})),
     head: async () => {
       const head = await ask('head', {});
       return head === null ? null : parseReceipt(head);
     },
     [Symbol.dispose]() {
+      clearInterval(beat);
       disposed.abort();
       caller[Symbol.dispose]();
     },

@@ -1,51 +1,174 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Receipt } from '@caisson/contract';
-import { breakOfChain, MAX_LINE_BYTES, parseLine, type Line } from './chain.ts';
+import {
+  EMPTY_EDGE, grow, HASH_BYTES, leafHash, openCheckpoint, readBundle, readTile, rootOf, rootOfLeaves, TILE_WIDTH, TileError, type Edge, type Fetch, type PublicKey, type SignedCheckpoint,
+} from '@caisson/tlog';
+import { parseEntry } from './entry.ts';
+import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
+import { EMPTY_TIP, growTip, type Leaf, type Tip } from './growth.ts';
+import { journalName, journalsIn, readJournal, type Batch } from './journal.ts';
 import { emptyLedger, enter, objection, type Ledger } from './ledger.ts';
-import { readLines, type Piece } from './lines.ts';
 
 export interface BadEntry {
   readonly index: number;
   readonly reason: string;
 }
 
-/** A log read from its first byte: all of it, or all before the first bad entry. */
+/** One good entry, as it is passed by. */
+export interface Seen {
+  readonly leaf: Leaf;
+  readonly edge: Edge;
+}
+
+/** A log read from its first entry: all of it, or all before the first bad one. */
 export interface Scan {
-  /** The last good entry. */
-  readonly head: Receipt | null;
+  readonly edge: Edge;
   readonly ledger: Ledger;
-  /** Bytes of the good entries. */
-  readonly wholeBytes: number;
-  /** What follows the last newline: an append that was never acknowledged, or what is left of a cut. */
-  readonly tail: Buffer;
+  /** What is published: the tiles and the checkpoint. */
+  readonly checkpoint: SignedCheckpoint | null;
+  readonly tip: Tip;
+  /** Good entries of the journal that are not published, and the checkpoint of them. */
+  readonly unpublished: readonly Leaf[];
+  readonly head: { readonly size: number; readonly checkpoint: string } | null;
+  /** The newest journal, and the bytes of it that are acknowledged; null: there is none. */
+  readonly journal: { readonly first: number; readonly wholeBytes: number; readonly tail: Buffer } | null;
   readonly bad: BadEntry | null;
 }
 
-/** Reads and checks a whole log; memory does not grow with it. */
-export async function scanLog(file: FileHandle, onLine?: (line: Line) => void): Promise<Scan> {
-  const ledger = emptyLedger();
-  let head: Receipt | null = null;
-  let wholeBytes = 0;
-  const { size } = await file.stat();
-  for await (const piece of readLines(file, { start: 0, end: size })) {
-    if (piece.kind === 'tail') return { head, ledger, wholeBytes, tail: piece.bytes, bad: null };
-    const line = nextLine(piece, head, ledger);
-    if (typeof line === 'string') {
-      return { head, ledger, wholeBytes, tail: Buffer.alloc(0), bad: { index: head === null ? 0 : head.index + 1, reason: line } };
-    }
-    const { entry, hash } = line;
-    head = { index: entry.index, hash };
-    enter(ledger, entry.kind, entry.subject, head);
-    if (piece.kind === 'line') wholeBytes = piece.end;
-    onLine?.(line);
-  }
-  return { head, ledger, wholeBytes, tail: Buffer.alloc(0), bad: null };
+interface Cursor {
+  edge: Edge;
+  readonly ledger: Ledger;
+  readonly onEntry: ((seen: Seen) => void) | undefined;
 }
 
-/** The line in a piece, or why it cannot come next. */
-function nextLine(piece: Exclude<Piece, { kind: 'tail' }>, head: Receipt | null, ledger: Ledger): Line | string {
-  if (piece.kind === 'overlong') return `is longer than ${MAX_LINE_BYTES} bytes`;
-  const line = parseLine(piece.bytes);
-  if ('bad' in line) return line.bad;
-  return breakOfChain(line, head) ?? objection(ledger, line.entry.kind, line.entry.subject) ?? line;
+/** The last entry of a log of this edge. */
+export function headOf(edge: Edge): Receipt | null {
+  return edge.size === 0 ? null : { index: edge.size - 1, hash: rootOf(edge).toString('hex') };
+}
+
+/** Reads and checks a whole log by the keys that are trusted; memory does not grow with it, but for the journal. */
+export async function scanLog(dir: string, keys: readonly PublicKey[], onEntry?: (seen: Seen) => void): Promise<Scan> {
+  const cursor: Cursor = { edge: EMPTY_EDGE, ledger: emptyLedger(), onEntry };
+  const fetch = folderFetch(dir);
+  const published = await scanPublished(fetch, keys, cursor);
+  const scan: Scan = { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
+  if (published.bad !== null) return scan;
+  return { ...scan, ...(await scanJournals(dir, keys, cursor, published.tip.size)), edge: cursor.edge };
+}
+
+type Published = Pick<Scan, 'checkpoint' | 'tip' | 'bad'>;
+
+/** Reads what is in tiles, up to the checkpoint. */
+async function scanPublished(fetch: Fetch, keys: readonly PublicKey[], cursor: Cursor): Promise<Published> {
+  const bytes = await fetch(CHECKPOINT_FILE);
+  if (bytes === null) return { checkpoint: null, tip: EMPTY_TIP, bad: null };
+  const checkpoint = openCheckpoint(bytes, { logKeys: keys });
+  if ('bad' in checkpoint) return { checkpoint: null, tip: EMPTY_TIP, bad: { index: 0, reason: `is under a checkpoint that ${checkpoint.bad}` } };
+  const { size, root } = checkpoint;
+  let tip = EMPTY_TIP;
+  try {
+    for (let bundle = 0; bundle * TILE_WIDTH < size; bundle += 1) {
+      const { leaves, reason } = await scanBundle(fetch, size, bundle, cursor);
+      if (reason !== null) return { checkpoint, tip, bad: { index: cursor.edge.size, reason } };
+      tip = growTip(tip, leaves).tip;
+    }
+    const bad = await firstWrongTile(fetch, size);
+    if (bad !== null) return { checkpoint, tip, bad };
+  } catch (error) {
+    if (error instanceof TileError) return { checkpoint, tip, bad: { index: cursor.edge.size, reason: `cannot be read: ${error.message}` } };
+    throw error;
+  }
+  const isSigned = rootOf(cursor.edge).equals(root);
+  return { checkpoint, tip, bad: isSigned ? null : { index: 0, reason: 'or another one is not what was signed: entries and their hashes were changed together' } };
+}
+
+async function scanBundle(fetch: Fetch, size: number, bundle: number, cursor: Cursor): Promise<{ readonly leaves: readonly Leaf[]; readonly reason: string | null }> {
+  const entries = await readBundle(fetch, size, bundle);
+  const hashes = await readTile(fetch, size, { level: 0, index: bundle });
+  const leaves: Leaf[] = [];
+  for (const [at, entry] of entries.entries()) {
+    const leaf = { entry, hash: leafHash(entry) };
+    const inTree = leaf.hash.equals(hashes.subarray(HASH_BYTES * at, HASH_BYTES * (at + 1)));
+    const reason = inTree ? pass(cursor, leaf) : 'is not what its hash in the tree is of';
+    if (reason !== null) return { leaves, reason };
+    leaves.push(leaf);
+  }
+  return { leaves, reason: null };
+}
+
+/** The first tile above the leaves that is not what the tiles below it hash to. */
+async function firstWrongTile(fetch: Fetch, size: number): Promise<BadEntry | null> {
+  for (let level = 1; Math.floor(size / TILE_WIDTH ** level) > 0; level += 1) {
+    const span = TILE_WIDTH ** level;
+    for (let below = 0; below < Math.floor(size / span); below += 1) {
+      const tile = await readTile(fetch, size, { level, index: Math.floor(below / TILE_WIDTH) });
+      const at = HASH_BYTES * (below % TILE_WIDTH);
+      const hashes = await readTile(fetch, size, { level: level - 1, index: below });
+      if (rootOfLeaves(hashesIn(hashes)).equals(tile.subarray(at, at + HASH_BYTES))) continue;
+      return { index: below * span, reason: `or one of the ${span} from it on is not what a tile of level ${level} is of` };
+    }
+  }
+  return null;
+}
+
+function hashesIn(tile: Buffer): readonly Buffer[] {
+  return Array.from({ length: tile.length / HASH_BYTES }, (_, at) => tile.subarray(HASH_BYTES * at, HASH_BYTES * (at + 1)));
+}
+
+/** Takes an entry as the next, or says why it cannot be. */
+function pass(cursor: Cursor, leaf: Leaf): string | null {
+  const entry = parseEntry(leaf.entry);
+  if ('bad' in entry) return entry.bad;
+  if (entry.index !== cursor.edge.size) return `says that it is entry ${entry.index}: entries were removed, added or moved`;
+  const objected = objection(cursor.ledger, entry);
+  if (objected !== undefined) return objected;
+  cursor.edge = grow(cursor.edge, leaf.hash);
+  enter(cursor.ledger, entry, cursor.edge);
+  cursor.onEntry?.({ leaf, edge: cursor.edge });
+  return null;
+}
+
+async function scanJournals(dir: string, keys: readonly PublicKey[], cursor: Cursor, published: number): Promise<Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'>> {
+  const unpublished: Leaf[] = [];
+  let journal: Scan['journal'] = null;
+  let head: Scan['head'] = null;
+  const bad = (index: number, reason: string): Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'> => ({ unpublished, head, journal, bad: { index, reason } });
+  for (const first of await journalsIn(dir)) {
+    const read = await readJournal(`${dir}/${journalName(first)}`);
+    if (read === null) continue;
+    let index = first;
+    let wholeBytes = 0;
+    for (const batch of read.batches) {
+      const before = cursor.edge.size;
+      const wrong = passBatch(cursor, batch, { index, published, unpublished });
+      if (wrong !== null) return bad(cursor.edge.size, wrong);
+      index += batch.entries.length;
+      const reason = index >= published ? unsigned(batch.checkpoint, keys, cursor.edge) : null;
+      if (reason !== null) return bad(before, reason);
+      if (index > published) head = { size: index, checkpoint: batch.checkpoint };
+      wholeBytes = batch.end;
+    }
+    journal = { first, wholeBytes, tail: read.tail };
+    if (read.bad !== null) return bad(first + read.bad.before, read.bad.reason);
+  }
+  return journal === null && published > 0 ? bad(published, 'would be in the journal, which is missing') : { unpublished, head, journal, bad: null };
+}
+
+/** Takes what a batch adds to what is published; `index` is that of its first entry. */
+function passBatch(cursor: Cursor, { entries }: Batch, given: { readonly index: number; readonly published: number; readonly unpublished: Leaf[] }): string | null {
+  for (const [at, { bytes }] of entries.entries()) {
+    const index = given.index + at;
+    if (index < given.published) continue;
+    const leaf = { entry: bytes, hash: leafHash(bytes) };
+    const reason = index === cursor.edge.size ? pass(cursor, leaf) : `does not follow: the journal goes on with entry ${index}`;
+    if (reason !== null) return reason;
+    given.unpublished.push(leaf);
+  }
+  return null;
+}
+
+function unsigned(checkpoint: string, keys: readonly PublicKey[], edge: Edge): string | null {
+  const opened = openCheckpoint(Buffer.from(checkpoint), { logKeys: keys });
+  if ('bad' in opened) return `is before a checkpoint that ${opened.bad}`;
+  if (opened.size !== edge.size) return `is before a checkpoint of ${opened.size} entries: entries were removed, added or moved`;
+  return opened.root.equals(rootOf(edge)) ? null : 'or what is appended with it is not what was signed';
 }

@@ -1,38 +1,55 @@
-import type { Receipt } from '@caisson/contract';
-import { openToRead } from './lines.ts';
-import { scanLog, type BadEntry } from './scan.ts';
+import { CaissonError, type Receipt } from '@caisson/contract';
+import { rootOf, type PublicKey } from '@caisson/tlog';
+import { folderFetch } from './folder.ts';
+import { publishedKeys } from './keys.ts';
+import { readable } from './read.ts';
+import { headOf, scanLog, type BadEntry } from './scan.ts';
 
 /**
- * What a log shows on its own: every entry is chained to the one before it, from the first on, and each outcome has
- * its intent. It cannot show who wrote it, nor that nothing was cut from its end, unless a head kept elsewhere is given.
+ * What a log shows: every entry from the first on is what its key has signed, in its place, and each outcome has its intent.
+ * It cannot show that nothing was cut from its end, unless a head kept elsewhere is given.
  */
 export interface Verification {
+  /** Name of the log. */
+  readonly origin: string | null;
   /** Good entries, counted from the first. */
   readonly entries: number;
+  /** Of these, how many are in tiles, under the published checkpoint. */
+  readonly published: number;
   /** The last good entry. */
   readonly head: Receipt | null;
   /** Subjects with an intent and no outcome: under way, or lost. */
   readonly openIntents: readonly string[];
   /** The first entry that is not what was written; nothing after it was looked at. */
   readonly bad: BadEntry | null;
-  /** Bytes after the last whole entry: being written now, never acknowledged, or what is left of a cut. */
+  /** Bytes after the last checkpoint: being written now, never acknowledged, or what is left of a cut. */
   readonly unfinishedBytes: number;
   readonly knownHead: 'not given' | 'found' | 'missing';
 }
 
+export interface VerifyOptions {
+  /** A head that was kept elsewhere. */
+  readonly head?: Receipt | undefined;
+  /** Keys of the log that are trusted. Default: those that stand beside it, which whoever rewrites it can replace. */
+  readonly keys?: readonly PublicKey[] | undefined;
+}
+
 /** Checks the log in `dir`, without a daemon. @throws CaissonError STATE_DIR_INVALID when it cannot be read. */
-export async function verifyLog(dir: string, { head: known }: { readonly head?: Receipt | undefined } = {}): Promise<Verification> {
-  await using file = await openToRead(dir);
+export async function verifyLog(dir: string, { head: known, keys: trusted }: VerifyOptions = {}): Promise<Verification> {
+  const keys = trusted ?? (await readable(dir, () => publishedKeys(folderFetch(dir))));
+  if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: 'it holds no evidence log (log.vkey)' });
   let found = false;
-  const scan = await scanLog(file, ({ entry, hash }) => {
-    if (entry.index === known?.index) found = hash === known.hash;
-  });
+  const scan = await readable(dir, () => scanLog(dir, keys, ({ edge }) => {
+    if (edge.size - 1 === known?.index) found = rootOf(edge).toString('hex') === known.hash;
+  }));
   return {
-    entries: scan.head === null ? 0 : scan.head.index + 1,
-    head: scan.head,
+    origin: keys[0]?.name ?? null,
+    entries: scan.edge.size,
+    published: scan.checkpoint?.size ?? 0,
+    head: headOf(scan.edge),
     openIntents: [...scan.ledger.open.keys()],
     bad: scan.bad,
-    unfinishedBytes: scan.tail.length,
+    unfinishedBytes: scan.journal?.tail.length ?? 0,
     knownHead: known === undefined ? 'not given' : found ? 'found' : 'missing',
   };
 }

@@ -1,5 +1,5 @@
 import { readEntryBody, type Entry, type EntryBody } from '@caisson/contract';
-import { enterSeq, missingOf, newRun, type Run } from './runs.ts';
+import { enterSeq, newRun, unexplained, type Run } from './runs.ts';
 
 /** An entry that points to nothing, or to something else than it may. */
 export interface BadPointer {
@@ -33,7 +33,8 @@ const OF_SANDBOX = new Set(['pause', 'resume', 'fork', 'files', 'dial', 'network
  * - an exec points by `sandbox` to a sandbox whose intent stands before it and was allowed; one whose sandbox has its outcome already did not run;
  * - a lifecycle entry of a sandbox, and every egress entry, points by its subject to such a sandbox;
  * - a secret that went out with a request was leased to its sandbox by the intent, and so was one that is revoked;
- * - a heartbeat closes its run up to its number: every smaller one is there, each once, all of the same source.
+ * - a heartbeat closes its run up to the number that it says is settled: every one is there but those that it says it could not put on
+ *   record, each once, all of the same source.
  *
  * What is open and what is remembered of the last few thousand that ended is all that it holds.
  */
@@ -70,7 +71,7 @@ export class PointerCheck {
     return index === expected ? [] : [`it is entry ${index} where ${expected} would follow`];
   }
 
-  #origin({ kind, source, origin, index }: Entry): readonly string[] {
+  #origin({ source, origin, index }: Entry): readonly string[] {
     if (origin === undefined) return [];
     const { run: id, seq } = origin;
     const before = this.#runs.get(id) ?? newRun(id, source);
@@ -79,16 +80,17 @@ export class PointerCheck {
     this.#runs.delete(id);
     this.#runs.set(id, run);
     this.#forgetRuns();
-    const found = run.again > before.again ? [`number ${seq} of run ${id} is there already`] : [];
-    return kind === 'heartbeat' ? [...found, ...this.#missing(run)] : found;
+    return run.again > before.again ? [`number ${seq} of run ${id} is there already`] : [];
   }
 
-  #missing(run: Run): readonly string[] {
-    const missing = missingOf(run);
+  #heartbeat({ origin }: Entry, standing: Extract<EntryBody, { readonly is: 'heartbeat' }>['body']): readonly string[] {
+    const run = origin === undefined ? undefined : this.#runs.get(origin.run);
+    if (run === undefined) return [];
+    const { count, gaps } = unexplained(run, standing);
     const told = this.#told.get(run.id) ?? 0;
-    this.#told.set(run.id, missing);
-    const gaps = run.gaps.map(([first, last]) => (first === last ? String(first) : `${first}–${last}`)).join(', ');
-    return missing > told ? [`${missing} entries of run ${run.id} of ${run.source} are missing: ${gaps}`] : [];
+    this.#told.set(run.id, count);
+    const where = gaps.map(([first, last]) => (first === last ? String(first) : `${first}–${last}`)).join(', ');
+    return count > told ? [`${count} entries of run ${run.id} of ${run.source} are missing: ${where}`] : [];
   }
 
   #forgetRuns(): void {
@@ -107,8 +109,8 @@ export class PointerCheck {
       case 'outcome': return this.#outcome(entry, read.body.ending.kind);
       case 'lifecycle': return this.#lifecycle(entry, read.body);
       case 'egress': return this.#egress(entry, read.body);
-      case 'alert':
-      case 'heartbeat': return [];
+      case 'heartbeat': return this.#heartbeat(entry, read.body);
+      case 'alert': return [];
       case undefined:
         this.#unread += 1;
         return [];

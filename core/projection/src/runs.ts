@@ -44,3 +44,22 @@ function lengthOf(gaps: Run['gaps']): number {
 export function missingOf({ gaps, lost }: Run): number {
   return lost + lengthOf(gaps);
 }
+
+/** What a heartbeat says of the run. */
+interface Standing {
+  readonly settledUpTo: number;
+  /** Numbers up to there that it could not put on record, as far as they are named. */
+  readonly unrecorded: readonly number[];
+  readonly unrecordedCount: number;
+}
+
+/** How many settled numbers are missing that the run does not own up to, and the gaps they are in. */
+export function unexplained({ gaps, lost }: Run, { settledUpTo, unrecorded, unrecordedCount }: Standing): { readonly count: number; readonly gaps: Run['gaps'] } {
+  const settled = gaps.filter(([first]) => first <= settledUpTo).map(([first, last]) => [first, Math.min(last, settledUpTo)] as const);
+  const named = [...new Set(unrecorded)];
+  const inGap = named.filter((seq) => settled.some(([first, last]) => first <= seq && seq <= last));
+  const before = lost === 0 ? 0 : Math.min(lost, named.filter((seq) => seq < (gaps[0]?.[0] ?? 0)).length);
+  const unnamed = Math.max(0, unrecordedCount - unrecorded.length);
+  const count = Math.max(0, lengthOf(settled) + lost - inGap.length - before - unnamed);
+  return { count, gaps: settled.filter(([first, last]) => inGap.filter((seq) => first <= seq && seq <= last).length < last - first + 1) };
+}

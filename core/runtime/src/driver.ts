@@ -27,7 +27,7 @@ export type OutputStream = 'stdout' | 'stderr';
 export interface ExecEvents {
   /** Called for every chunk, in order. The promise it returns is the back-pressure: no more than a window of bytes is outstanding. */
   onOutput(stream: OutputStream, bytes: Buffer): Promise<void>;
-  /** The program runs, or the connection is there. The exec's end may be told first. */
+  /** Of a connection only: it is there. Its end may be told first. */
   onStarted?(): void;
   /** Of a connection only: the peer has ended its sending half. Nothing more comes, and the peer may still read. */
   onOutputEnd?(): void;

@@ -14,6 +14,9 @@ const OfExec = z.strictObject({ id: SandboxId, exec: ExecKey });
 /** Execs that are told of at once: what is noted of them must fit into one frame. */
 export const EXECS_AT_ONCE = 32;
 
+/** Longest that the answer to a start is held for its end. */
+const HOLD_MOST_MS = 1_000;
+
 /** What control may ask the keeper of sandboxes that stay: the parameters of each verb. */
 export const KEEPER_VERBS = {
   /** A launch is likely to be asked for within milliseconds. */
@@ -35,7 +38,8 @@ export const KEEPER_VERBS = {
   close: z.strictObject({ id: SandboxId, why: z.string().max(1024).nullable() }),
   /** Answered when the sandbox has ended. */
   ended: Named,
-  start: z.strictObject({ id: SandboxId, exec: ExecKey, memo: Memo, process: ProcessSpec }),
+  /** Answered with the end of the exec where that comes within `holdMs`, and with null at once or after that time. */
+  start: z.strictObject({ id: SandboxId, exec: ExecKey, memo: Memo, process: ProcessSpec, holdMs: Count.max(HOLD_MOST_MS) }),
   /** Answered when the exec has ended. */
   wait: OfExec,
   stdin: z.strictObject({ id: SandboxId, exec: ExecKey, offset: NullableCount, base64: z.string().max(1024 * 1024) }),
@@ -92,6 +96,9 @@ export const KeptEndReply: z.ZodType<KeptEnd> = z.strictObject({
   ...REPORT,
   whole: z.array(z.strictObject({ stream: z.enum(['stdout', 'stderr']), base64: z.string() })).nullable(),
 });
+
+/** Null: it had not ended. */
+export const StartReply: z.ZodType<KeptEnd | null> = KeptEndReply.nullable();
 
 export const KeptExecReply: z.ZodType<KeptExecInfo> = z.strictObject({ id: ExecKey, memo: Memo, startedMs: z.number(), report: KeptReportReply.nullable() });
 

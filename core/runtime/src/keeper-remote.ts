@@ -5,7 +5,7 @@ import { CaissonError, problemOf, type IsolationSpec, type LiveUsage, type Termi
 import { Caller, connectChannel } from '@caisson/wire';
 import { Chunks } from './chunks.ts';
 import type { OutputStream, ProcessSpec } from './driver.ts';
-import { EXECS_AT_ONCE, KeptEndReply, KeptExecReply, KeptHeadReply, KeptReply, LiveUsageReply, UsageReply, type KeeperParameters, type KeeperVerb, type StreamRequest } from './keeper-messages.ts';
+import { EXECS_AT_ONCE, KeptEndReply, KeptExecReply, KeptHeadReply, KeptReply, LiveUsageReply, StartReply, UsageReply, type KeeperParameters, type KeeperVerb, type StreamRequest } from './keeper-messages.ts';
 import type { KeptEnd, KeptExecInfo, KeptInfo } from './kept.ts';
 import { parseMessage } from './messages.ts';
 import { handedOver, openTunnel, problemIn } from './tunnel.ts';
@@ -117,8 +117,9 @@ export class RemoteKeeper implements Disposable {
     return this.#call('ended', { id }, UsageReply);
   }
 
-  start(id: string, exec: string, memo: string, process: ProcessSpec): Promise<void> {
-    return this.#tell('start', { id, exec, memo, process });
+  /** Resolves to the end of the exec where that comes within `holdMs`, and to null otherwise. */
+  start(id: string, exec: string, memo: string, process: ProcessSpec, holdMs: number): Promise<KeptEnd | null> {
+    return this.#call('start', { id, exec, memo, process, holdMs }, StartReply);
   }
 
   wait(id: string, exec: string): Promise<KeptEnd> {

@@ -102,7 +102,11 @@ function keeperVerbs(keeper: Keeper): Verbs {
     dropSecret: async ({ id, lease }) => (await keeper.started(id)).dropSecret(lease),
     close: ({ id, why }) => keeper.close(id, why),
     ended: ({ id }) => keeper.ended(id),
-    start: async ({ id, exec, memo, process }) => keeper.get(id).start(exec, memo, process),
+    start: ({ id, exec, memo, process, holdMs }) => {
+      const kept = keeper.get(id);
+      kept.start(exec, memo, process);
+      return kept.endedWithin(exec, holdMs);
+    },
     wait: async ({ id, exec }) => {
       const report = keeper.get(id).ended(exec);
       if (report === undefined) throw new CaissonError('EXEC_NOT_FOUND', { sandbox: id, exec });

@@ -245,6 +245,19 @@ export class Kept {
     }));
   }
 
+  /** As `ended` where it has ended by then; null after that time, or at once for 0 ms. */
+  async endedWithin(exec: string, mostMs: number): Promise<KeptEnd | null> {
+    const ended = mostMs > 0 ? this.ended(exec) : undefined;
+    if (ended === undefined) return null;
+    const { promise, resolve } = Promise.withResolvers<KeptEnd | null>();
+    const late = setTimeout(resolve, mostMs, null);
+    void ended.then((end) => {
+      clearTimeout(late);
+      resolve(end);
+    });
+    return promise;
+  }
+
   read(exec: string, from: number, signal: AbortSignal): AsyncIterable<JournalChunk> | undefined {
     return this.#execs.get(exec)?.journal.read(from, signal);
   }

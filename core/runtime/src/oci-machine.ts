@@ -100,7 +100,6 @@ export class OciMachine implements LiveMachine {
   }
 
   #watch(exec: LaneExec, { memo, hasOwnLimits, wallMs, cpuMs }: Pick<Watched, 'memo' | 'hasOwnLimits' | 'cpuMs'> & { readonly wallMs: number }): Exec {
-    const over = new AbortController();
     let usedUp: 'wall' | 'cpu' | undefined;
     const expire = (limit: 'wall' | 'cpu'): void => {
       usedUp ??= limit;
@@ -110,27 +109,45 @@ export class OciMachine implements LiveMachine {
     const watched: Watched = { memo, hasOwnLimits, wall, cpuMs, cpuMostMs: null };
     this.#watched.set(exec.id, watched);
     if (this.#paused) wall.stop();
-    void this.#watchCpu(watched, over.signal, () => expire('cpu'));
+    const unwatch = this.#watchCpu(watched, () => expire('cpu'));
     const done = exec.done.then((report) => {
       wall.stop();
       this.#watched.delete(exec.id);
-      over.abort('it has ended'); // with a reason, or one is made of a whole stack
+      unwatch();
       return usedUp === undefined ? report : timedOut(report, usedUp);
     });
     return { ...exec, done };
   }
 
-  async #watchCpu(watched: Watched, over: AbortSignal, expire: () => void): Promise<void> {
-    if (watched.cpuMs === null) watched.cpuMostMs = ((await this.#startCpuMs) ?? 0) + this.#parts.spec.limits.cpuMs;
-    while (!over.aborted) {
-      await delay(CPU_CHECK_MS, undefined, { signal: over, ref: false }).catch(() => undefined);
-      if (over.aborted) return;
-      const usedMs = await readCpuMs(this.#parts.group);
-      // What was used before the first look is at most one interval's worth, and is the sandbox's.
-      if (usedMs !== null) watched.cpuMostMs ??= usedMs + (watched.cpuMs ?? 0);
-      if (usedMs !== null && usedMs > (watched.cpuMostMs ?? Infinity)) return expire();
-      if (this.#confinedTo === undefined) await this.#confineIfGreedy();
-    }
+  /** Returns what ends it. A timer and no signal: an abort makes an error with a stack, for which the end of a short exec would wait. */
+  #watchCpu(watched: Watched, expire: () => void): () => void {
+    let over = false;
+    let timer: NodeJS.Timeout | undefined;
+    const lookLater = (): void => {
+      if (!over) timer = setTimeout(() => void look(), CPU_CHECK_MS).unref();
+    };
+    const look = async (): Promise<void> => {
+      if (await this.#isOverCpu(watched)) return over ? undefined : expire();
+      lookLater();
+    };
+    if (watched.cpuMs !== null) lookLater();
+    else void this.#startCpuMs.then((startMs) => {
+      watched.cpuMostMs = (startMs ?? 0) + this.#parts.spec.limits.cpuMs;
+      lookLater();
+    });
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }
+
+  async #isOverCpu(watched: Watched): Promise<boolean> {
+    const usedMs = await readCpuMs(this.#parts.group);
+    // What was used before the first look is at most one interval's worth, and is the sandbox's.
+    if (usedMs !== null) watched.cpuMostMs ??= usedMs + (watched.cpuMs ?? 0);
+    if (usedMs !== null && usedMs > (watched.cpuMostMs ?? Infinity)) return true;
+    if (this.#confinedTo === undefined) await this.#confineIfGreedy();
+    return false;
   }
 
   async checkpoint(folder: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import {
   canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult,
 } from '@caisson/contract';
@@ -7,9 +7,7 @@ import type { Rooms } from './rooms.ts';
 export const SOURCE = 'control';
 
 export function sha256(...parts: readonly (string | Buffer)[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest('hex');
+  return hash('sha256', parts.every((part) => typeof part === 'string') ? parts.join('') : Buffer.concat(parts.map((part) => Buffer.from(part))));
 }
 
 /** SHA-256 of a value's canonical JSON. */

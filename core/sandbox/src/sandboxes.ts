@@ -236,12 +236,12 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   }
 
   async exec(sandbox: string, request: ExecRequest, asking: Asking): Promise<ExecInfo> {
-    const { caller, key } = asking;
+    const { caller, key, follows = false } = asking;
     const box = this.#running(sandbox, 'an exec');
     const known = key === undefined ? undefined : box.execKeys.get(key);
     if (known !== undefined && !known.same(request)) throw mismatch(asking);
     if (known !== undefined) return box.execs.get((await known.exec).id)?.info ?? known.exec;
-    const exec = startExec(box, request, { caller, key: key ?? null }, this.#rooms);
+    const exec = startExec(box, request, { caller, key: key ?? null, follows }, this.#rooms);
     if (key !== undefined) {
       const made = { same: sameAs(canonicalDigest(request as unknown as Json)), id: null as string | null, exec };
       box.execKeys.set(key, made);

@@ -7,6 +7,8 @@ export interface Asking {
   readonly caller: string;
   /** Idempotency key: the same key and request again give the first answer; the same key and another request are refused. */
   readonly key?: string;
+  /** Whether the caller of an exec goes on to its end: what ends at once is then answered with its end at hand. Default false. */
+  readonly follows?: boolean;
   /** The key as its caller chose it, for messages: `key` may hold more, so that it is no other caller's. Default `key`. */
   readonly chosenKey?: string;
 }
@@ -53,7 +55,7 @@ export interface SandboxService {
   /** Ends every process. Idempotent. Resolves when nothing of it runs and its outcome is on record. */
   close(sandbox: string, asking: Asking): Promise<SandboxInfo>;
 
-  /** Resolves when the command has been handed to the sandbox; it runs whether anybody follows it or not. */
+  /** Resolves when the command has been handed to the sandbox, or soon after for who follows it; it runs whether anybody follows it or not. */
   exec(sandbox: string, request: ExecRequest, asking: Asking): Promise<ExecInfo>;
   execs(sandbox: string): readonly ExecInfo[];
   execInfo(sandbox: string, exec: string): ExecInfo;

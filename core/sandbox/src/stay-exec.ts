@@ -12,11 +12,22 @@ import type { StayRooms } from './stay-rooms.ts';
 import { credentialEnv } from './credentials.ts';
 import { environment } from './stream.ts';
 
+/** Who runs a command. */
+interface Starter {
+  readonly caller: string;
+  readonly key: string | null;
+  /** Whether they go on to its end. */
+  readonly follows: boolean;
+}
+
+/** Most commands that end at all within the time in which a person sees no difference end within this: they are told of once, not twice. */
+const HOLD_MS = 5;
+
 /**
- * One command in a sandbox that stays: decide → intent → start. It resolves when the command has been handed over; what
- * comes of it is put on record whether anybody waits for it or not.
+ * One command in a sandbox that stays: decide → intent → start. It resolves when the command has been handed over, and a
+ * little later for who follows one that takes no input; what comes of it is put on record whether anybody waits for it or not.
  */
-export async function startExec(box: Box, request: ExecRequest, { caller, key }: { readonly caller: string; readonly key: string | null }, rooms: StayRooms): Promise<ExecInfo> {
+export async function startExec(box: Box, request: ExecRequest, { caller, key, follows }: Starter, rooms: StayRooms): Promise<ExecInfo> {
   const { limits } = box.facts.decision;
   const id = freshId('exe', rooms.randomBytes);
   const salt = rooms.randomBytes(32).toString('hex');
@@ -34,21 +45,20 @@ export async function startExec(box: Box, request: ExecRequest, { caller, key }:
 
   const note: ExecNote = { id, program: programName(request), tty: request.tty !== undefined, salt, request: { argv: [request.argv[0] ?? ''], cwd: request.cwd ?? '/workspace' }, intent, key, digest, limits: { wallMs: decision.wallMs, cpuMs: decision.cpuMs } };
   const { machine } = box;
-  let end: Promise<KeptEnd>;
+  const takesInput = request.stdin === true || request.tty !== undefined;
+  const startedMs = rooms.wallMs();
+  let end: KeptEnd | null;
   try {
     box.mustBe('running', 'an exec'); // it may have been closed or paused while the intent was written
-    const started = rooms.keeper.start(machine, id, execNote(note), {
+    end = await rooms.keeper.start(machine, id, execNote(note), {
       argv: request.argv,
       env: environment(namesAndValues(box.facts.imageEnv), credentialEnv(box.credentials), box.facts.request.env ?? {}, request.env ?? {}, request.tty === undefined ? {} : { TERM: 'xterm-256color' }),
       cwd: request.cwd ?? '/workspace',
-      stdin: request.stdin === true || request.tty !== undefined,
+      stdin: takesInput,
       outputBytes: decision.outputBytes,
       ownLimits: { wallMs: decision.wallMs, cpuMs: decision.cpuMs },
       ...(request.tty === undefined ? {} : { tty: request.tty }),
-    });
-    end = rooms.keeper.wait(machine, id); // on the same connection and so after it: the end does not wait for the answer to the start
-    end.catch(() => undefined);
-    await started;
+    }, follows && !takesInput ? HOLD_MS : 0);
   } catch (error) {
     const { code, message } = problemOf(error);
     // A launcher that went away may or may not have started it; its sandbox is gone either way.
@@ -56,7 +66,7 @@ export async function startExec(box: Box, request: ExecRequest, { caller, key }:
     await recordOutcome(notStarted(ending), rooms);
     throw error;
   }
-  return watchExec(box, note, { startedMs: rooms.wallMs(), machine, end }, rooms).info;
+  return watchExec(box, note, { startedMs, machine, ...(end !== null && { end: Promise.resolve(end) }) }, rooms).info;
 }
 
 /** Waits for the end of a command that runs, and puts it on record. */
@@ -127,7 +137,7 @@ function namesAndValues(env: readonly string[]): Readonly<Record<string, string>
 }
 
 /** A command that ends within this time is waited for before its output is asked for: its end may bring all of it, and a connection costs more. */
-const SHORT_MS = 20;
+const SHORT_MS = 15;
 
 /** The whole output of a command that is short and says little; null of any other. */
 async function wholeOf({ whole }: BoxExec): Promise<Awaited<BoxExec['whole']['promise']>> {

@@ -25,7 +25,8 @@ export interface KeeperRoom {
   dropSecret(machine: string, lease: string): Promise<void>;
   close(machine: string, why?: string | null): Promise<Usage>;
   ended(machine: string): Promise<Usage>;
-  start(machine: string, exec: string, memo: string, process: ProcessSpec): Promise<void>;
+  /** Resolves to the end of the exec where that comes within `holdMs`, and to null at once or after that time. */
+  start(machine: string, exec: string, memo: string, process: ProcessSpec, holdMs: number): Promise<KeptEnd | null>;
   wait(machine: string, exec: string): Promise<KeptEnd>;
   stdin(machine: string, exec: string, offset: number | null, bytes: Buffer): Promise<number>;
   endStdin(machine: string, exec: string): Promise<void>;

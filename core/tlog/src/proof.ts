@@ -37,26 +37,32 @@ export interface Consistency {
 /** Whether the tree of `from` entries is the beginning of the one of `to` (RFC 9162 §2.1.4.2). The empty tree begins every tree. */
 export function provesConsistency({ from, fromRoot, to, toRoot, proof }: Consistency): boolean {
   if (!isCount(from) || !isCount(to) || from > to) return false;
-  if (from === to) return proof.length === 0 && fromRoot.equals(toRoot);
-  if (from === 0) return proof.length === 0;
+  if (from === 0 || from === to) return proof.length === 0 && (from < to || fromRoot.equals(toRoot));
   let [fn, sn] = [from - 1, to - 1];
   while (fn % 2 === 1) [fn, sn] = [half(fn), half(sn)];
   const path = [...proof];
   // Where `from` is a power of two its root is a node of the larger tree, and the proof leaves it out.
   const first = fn === 0 ? fromRoot : path.shift();
   if (first === undefined) return false;
-  let [fr, sr] = [first, first];
+  const roots = climb({ fn, sn, first, path });
+  return roots !== null && roots.from.equals(fromRoot) && roots.to.equals(toRoot);
+}
+
+/** Both roots by the steps of RFC 9162 §2.1.4.2; null: the path is too long or too short. */
+function climb({ path, first, ...start }: { readonly fn: number; readonly sn: number; readonly first: Buffer; readonly path: readonly Buffer[] }): { readonly from: Buffer; readonly to: Buffer } | null {
+  let [fn, sn] = [start.fn, start.sn];
+  let [from, to] = [first, first];
   for (const hash of path) {
-    if (sn === 0) return false;
+    if (sn === 0) return null;
     if (fn % 2 === 1 || fn === sn) {
-      [fr, sr] = [nodeHash(hash, fr), nodeHash(hash, sr)];
+      [from, to] = [nodeHash(hash, from), nodeHash(hash, to)];
       [fn, sn] = atOddOrZero(fn, sn);
     } else {
-      sr = nodeHash(sr, hash);
+      to = nodeHash(to, hash);
     }
     [fn, sn] = [half(fn), half(sn)];
   }
-  return sn === 0 && fr.equals(fromRoot) && sr.equals(toRoot);
+  return sn === 0 ? { from, to } : null;
 }
 
 /** Both shifted right until the first is odd or 0. */

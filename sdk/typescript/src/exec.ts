@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { collector, DEFAULT_BUFFER_BYTES } from './collect.ts';
 import type { Connection } from './connection.ts';
 import { CaissonError, ExecError } from './errors.ts';
-import { follow, startExec, type OutputChunk, type Started, type StartRequest } from './follow.ts';
+import { follow, startExec, startUnfollowed, type OutputChunk, type Started, type StartRequest } from './follow.ts';
 import type { ExecInfo, ExecRequest } from './generated.ts';
 import { newKey } from './http.ts';
 import { Process, signalExec } from './process.ts';
@@ -62,13 +62,11 @@ export async function exec(connection: Connection, sandbox: string, argv: readon
 export async function spawn(connection: Connection, sandbox: string, argv: readonly string[], options: SpawnOptions = {}): Promise<Process> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const starting = startExec(connection, startRequest(sandbox, argv, options));
+  const starting = startUnfollowed(connection, startRequest(sandbox, argv, options));
   try {
-    const { info, events } = await unlessAborted(starting, signal);
-    events[Symbol.dispose]();
-    return new Process(connection, info, 0);
+    return new Process(connection, await unlessAborted(starting, signal), 0);
   } catch (error) {
-    if (signal?.aborted === true) await abandon(connection, starting, true);
+    if (signal?.aborted === true) await abandon(connection, starting.then((info) => ({ info })), true);
     throw error;
   }
 }
@@ -89,11 +87,8 @@ function startRequest(sandbox: string, argv: readonly string[], { cwd, env, time
 async function collected(connection: Connection, { info, events }: Started, options: ExecOptions): Promise<ExecResult> {
   const { signal, stdin, maxBufferBytes = DEFAULT_BUFFER_BYTES, onOutput } = options;
   const kept = collector(maxBufferBytes);
-  const over = new AbortController();
-  const broken = new AbortController();
-  const feeding = stdin === undefined ? undefined : feed(new Process(connection, info, 0), stdin, over.signal).catch((error: unknown) => broken.abort(error));
-  const either = signal === undefined ? broken.signal : AbortSignal.any([signal, broken.signal]);
-  const chunks = follow(connection, { sandbox: info.sandbox, exec: info.id }, { signal: feeding === undefined ? signal : either, events });
+  const feeding = stdin === undefined ? undefined : startFeeding(new Process(connection, info, 0), stdin, signal);
+  const chunks = follow(connection, { sandbox: info.sandbox, exec: info.id }, { signal: feeding?.signal ?? signal, events });
   try {
     let next = await chunks.next();
     for (; next.done !== true; next = await chunks.next()) {
@@ -104,9 +99,9 @@ async function collected(connection: Connection, { info, events }: Started, opti
   } catch (error) {
     throw error instanceof CaissonError && error.code === 'CONNECTION_LOST' ? goesOn(error, info.id) : error;
   } finally {
-    over.abort();
+    const fed = feeding?.end();
     await chunks.return(info);
-    await feeding;
+    await fed;
   }
 }
 
@@ -119,6 +114,27 @@ function resultOf(info: ExecInfo, kept: ReturnType<typeof collector>): ExecResul
   const [stdoutBytes, stderrBytes] = [kept.bytes('stdout'), kept.bytes('stderr')];
   const truncated = kept.dropped || (info.output === null ? end.exit === 'unknown' : info.output.stdout.truncated || info.output.stderr.truncated);
   return { ...end, stdout: stdoutBytes.toString('utf8'), stderr: stderrBytes.toString('utf8'), stdoutBytes, stderrBytes, truncated };
+}
+
+interface Feeding {
+  /** Aborts with the caller's, and with why stdin could not be written. */
+  readonly signal: AbortSignal;
+  /** Ends the writing. Resolves when it has ended. */
+  end(): Promise<void>;
+}
+
+/** Made only for who gives stdin: an abort makes an error with a stack, for which the result of a short command would wait. */
+function startFeeding(process: Process, stdin: NonNullable<ExecOptions['stdin']>, signal: AbortSignal | undefined): Feeding {
+  const over = new AbortController();
+  const broken = new AbortController();
+  const fed = feed(process, stdin, over.signal).catch((error: unknown) => broken.abort(error));
+  return {
+    signal: signal === undefined ? broken.signal : AbortSignal.any([signal, broken.signal]),
+    end() {
+      over.abort();
+      return fed;
+    },
+  };
 }
 
 /** Writes stdin until it ends or the command does: one that ends without reading it all has not failed for that. */
@@ -141,14 +157,17 @@ function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined):
   return Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener('abort', onAbort));
 }
 
+/** A start that nobody waits for any more. */
+type Abandoned = Pick<Started, 'info'> & Partial<Pick<Started, 'events'>>;
+
 /**
  * Lets go of a command, and kills it where that is asked for. A start that is under way is waited for, because what has not
  * said its id yet cannot be killed.
  *
  * @throws CaissonError KILL_NOT_DELIVERED
  */
-async function abandon(connection: Connection, starting: Promise<Started>, kill: boolean): Promise<void> {
-  if (!kill) return void starting.then(({ events }) => events[Symbol.dispose]()).catch(() => undefined);
+async function abandon(connection: Connection, starting: Promise<Abandoned>, kill: boolean): Promise<void> {
+  if (!kill) return void starting.then(({ events }) => events?.[Symbol.dispose]()).catch(() => undefined);
   const late = new AbortController();
   const timeout = delay(KILL_MOST_MS, undefined, { signal: late.signal }).then(() => Promise.reject(new Error(`it took more than ${KILL_MOST_MS} ms`)));
   try {
@@ -160,12 +179,12 @@ async function abandon(connection: Connection, starting: Promise<Started>, kill:
   }
 }
 
-async function killStarted(connection: Connection, starting: Promise<Started>): Promise<void> {
+async function killStarted(connection: Connection, starting: Promise<Abandoned>): Promise<void> {
   const started = await starting.catch((error: unknown) => {
     if (error instanceof CaissonError && error.status !== null) return null; // it was refused: there is nothing to kill
     throw error;
   });
   if (started === null) return;
-  started.events[Symbol.dispose]();
+  started.events?.[Symbol.dispose]();
   await signalExec(connection, { sandbox: started.info.sandbox, exec: started.info.id }, 'SIGKILL');
 }

@@ -2,7 +2,7 @@ import type { Connection } from './connection.ts';
 import { CaissonError, invalidAnswer } from './errors.ts';
 import { eventData, openEvents, type EventStream } from './events.ts';
 import type { ExecInfo, ExecRequest, OutputEvent } from './generated.ts';
-import { lost, pause, type Ask } from './http.ts';
+import { askJson, lost, pause, type Ask } from './http.ts';
 import { problemOf } from './problem.ts';
 import type { ServerEvent } from './sse.ts';
 
@@ -36,13 +36,22 @@ export interface StartRequest {
   readonly key: string;
 }
 
-/** Starts a command, once, however often the connection breaks. */
-export async function startExec(connection: Connection, { sandbox, request, key }: StartRequest): Promise<Started> {
+/** Starts a command, once, however often the connection breaks, and follows it in the same request. */
+export function startExec(connection: Connection, start: StartRequest): Promise<Started> {
+  return startedOnce(connection, start, (ask) => startedBy(connection, ask));
+}
+
+/** Starts a command, once, however often the connection breaks, and leaves it. */
+export function startUnfollowed(connection: Connection, start: StartRequest): Promise<ExecInfo> {
+  return startedOnce(connection, start, (ask) => askJson(connection, ask));
+}
+
+async function startedOnce<T>(connection: Connection, { sandbox, request, key }: StartRequest, once: (ask: Ask) => Promise<T>): Promise<T> {
   const ask: Ask = { method: 'POST', path: execsPath(sandbox), json: request, headers: { 'idempotency-key': key }, repeatable: true };
   const patience = patienceOf(connection);
   for (;;) {
     try {
-      return await startedBy(connection, ask);
+      return await once(ask);
     } catch (error) {
       await patience.failed(error);
     }

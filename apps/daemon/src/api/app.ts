@@ -12,6 +12,7 @@ import { route as made, type Call, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { Streams } from './streams.ts';
 import { match, UPGRADE_ROUTES } from './upgrades.ts';
+import { takeUnwanted } from './upload.ts';
 
 /** Longest that a JSON body may take to arrive. */
 const BODY_MOST_MS = 10_000;
@@ -136,7 +137,10 @@ function queryOf({ url }: FastifyRequest): string {
   return at < 0 ? '' : url.slice(at + 1);
 }
 
-/** Answers with a problem. What was not read of a body is not read for its sake: the connection is closed. */
+/**
+ * Answers with a problem. What was not read of a body is not read for its sake: the connection is closed. Of an upload that may
+ * be made the rest is taken for a while: a caller that has not stopped sending would lose the answer with the connection.
+ */
 function refuse({ overTcp, log }: AppParts, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const found = problemOfThrown(thrown, request.headers['content-type']);
   if (found.code === 'INTERNAL') log('request failed', { method: request.method, route: request.routeOptions.url ?? '', message: found.message });
@@ -145,7 +149,9 @@ function refuse({ overTcp, log }: AppParts, thrown: unknown, request: FastifyReq
   if (thrown instanceof TooMany) void reply.header('retry-after', thrown.retryAfterSeconds);
   if (found.code === 'DRAINING') void reply.header('retry-after', 1);
   if (found.code === 'TOKEN_INVALID') void reply.header('www-authenticate', 'Bearer realm="caisson"');
-  if (!request.raw.complete || found.code === 'DRAINING') void reply.header('connection', 'close');
+  const isUpload = request.caller !== undefined && request.routeOptions.config?.route?.bytes !== undefined;
+  if (found.code === 'DRAINING' || (!request.raw.complete && !isUpload)) void reply.header('connection', 'close');
+  else if (!request.raw.complete) takeUnwanted(request.raw);
   return reply.code(body.status).header('content-type', 'application/problem+json').send(JSON.stringify(body));
 }
 

@@ -15,15 +15,17 @@ export function eventText(event: string, data: unknown, id?: number): string {
 /**
  * Answers with events until there are no more, the client leaves, its token is revoked or Caisson stops. What fails
  * before the first event is an ordinary problem; after it, an event `problem`. A slow client holds its source back.
+ *
+ * @param headWaits whether the head of the answer waits for the first event, which is sure to come soon. Default false.
  */
-export async function sendEvents(call: Call, events: (signal: AbortSignal) => AsyncIterable<string>): Promise<void> {
+export async function sendEvents(call: Call, events: (signal: AbortSignal) => AsyncIterable<string>, { headWaits = false } = {}): Promise<void> {
   using stream = call.streams.open(call.caller);
   const { reply } = call;
   const response = reply.raw;
   response.once('close', () => response.writableFinished || stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
   const iterator = events(stream.signal)[Symbol.asyncIterator]();
   const first = iterator.next();
-  const isThere = await Promise.race([first.then(() => true), nextTurn(false)]);
+  const isThere = headWaits || (await Promise.race([first.then(() => true), nextTurn(false)]));
   reply.hijack();
   response.writeHead(200, HEAD);
   if (!isThere) response.flushHeaders(); // otherwise they go with the first event

@@ -4,10 +4,13 @@ import { CaissonError } from '@caisson/contract';
 import { z } from 'zod';
 import { eventText, sendEvents } from './events.ts';
 import { given, part, route, type Call, type Route } from './route.ts';
+import { together } from './together.ts';
 import { uploaded } from './upload.ts';
 
 const ALL = '/v1/sandboxes/{sandbox}/execs';
 const ONE = `${ALL}/{exec}`;
+/** How long the start of a command waits for its end. */
+const TOGETHER_MS = 5;
 const FOLLOWED = { output: wire.OutputEvent, end: wire.ExecInfo, problem: wire.Problem, drain: z.strictObject({}) };
 
 export const EXEC_ROUTES: readonly Route[] = [
@@ -16,9 +19,11 @@ export const EXEC_ROUTES: readonly Route[] = [
     body: wire.ExecRequest, keyed: true,
     answers: [{ status: 201, schema: wire.ExecInfo }, { status: 200, type: 'text/event-stream', events: { started: wire.ExecInfo, ...FOLLOWED } }],
     async handle(call) {
-      const exec = await call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, call.asking);
-      if (!wantsEvents(call)) return exec;
-      return sendEvents(call, (signal) => startedAndFollowed(call, exec, signal));
+      const follows = wantsEvents(call);
+      const exec = await call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, { ...call.asking, follows });
+      if (!follows) return exec;
+      const takesInput = call.body.stdin === true || exec.tty;
+      return sendEvents(call, (signal) => startedAndFollowed(call, exec, takesInput ? 0 : TOGETHER_MS, signal), { headWaits: true });
     },
   }),
   route({
@@ -56,9 +61,8 @@ function wantsEvents({ headers }: Pick<Call, 'headers'>): boolean {
   return headers.accept?.includes('text/event-stream') ?? false;
 }
 
-async function* startedAndFollowed(call: Call, exec: ExecInfo, signal: AbortSignal): AsyncGenerator<string> {
-  yield eventText('started', exec);
-  yield* followed(call, exec.id, 0, signal);
+function startedAndFollowed(call: Call, exec: ExecInfo, mostMs: number, signal: AbortSignal): AsyncGenerator<string> {
+  return together(eventText('started', exec), followed(call, exec.id, 0, signal), mostMs);
 }
 
 async function* followed({ rooms, params }: Call, exec: string, from: number, signal: AbortSignal): AsyncGenerator<string> {
