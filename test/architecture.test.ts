@@ -34,6 +34,7 @@ const LAW: Law = {
     packages: [],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
   },
+  '@caisson/projection': { rooms: ['@caisson/contract', '@caisson/tlog'], packages: ['zod'], builtins: ['crypto', 'fs', 'sqlite'] },
   '@caisson/images': {
     rooms: ['@caisson/contract', '@caisson/tar'],
     packages: ['zod'],
@@ -69,7 +70,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/sdk'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/projection', '@caisson/sdk'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

@@ -98,6 +98,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./brought-program.ts')).addBrought(program, finish);
   (await import('./files-program.ts')).addFiles(program, finish);
   (await import('./egress-program.ts')).addEgress(program, finish, home);
+  (await import('./projection-program.ts')).addProjection(program, finish);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {
@@ -130,17 +131,20 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
 }
 
+/** What judges the record: 1 is what it has found. */
+const JUDGES: readonly (string | undefined)[] = ['inspect', 'replay', 'checkpoint', 'verify-pointers'];
+
 /** What ends with the status of a command. */
 const RUNNERS: readonly (string | undefined)[] = ['run', 'exec', 'attach'];
 
 /**
  * Exit status when no command's own status is at hand. What runs commands keeps to 125, so that it cannot be mistaken for
- * the command's; `audit`, `egress replay` and `policy` use 1 for what they have found only.
+ * the command's; `audit`, the judges, `egress replay` and `policy` use 1 for what they have found only.
  */
 function failureStatus(argv: readonly string[], usage: boolean): number {
   const [verb, what] = argv;
   if (RUNNERS.includes(verb) || (verb === 'egress' && what === 'learn')) return EXIT.caisson;
-  return usage || verb === 'audit' || (verb === 'egress' && what === 'replay') || verb === 'policy' ? 2 : 1;
+  return usage || verb === 'audit' || JUDGES.includes(verb) || (verb === 'egress' && what === 'replay') || verb === 'policy' ? 2 : 1;
 }
 
 export async function main(argv: readonly string[], surroundings: Surroundings): Promise<void> {

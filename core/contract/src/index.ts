@@ -6,6 +6,7 @@ export {
   CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
   type ErrorCode, type ErrorContext, type Problem,
 } from './errors.ts';
+export { readEntryBody, type EntryBody } from './entry-bodies.ts';
 export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed } from './evidence.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
 export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSITIONS, type SandboxEvent } from './life.ts';

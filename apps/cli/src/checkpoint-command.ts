@@ -1,0 +1,76 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CaissonError } from '@caisson/contract';
+import { compareReplay, createCheckpoint, openCheckpointFile, type StateCheckpoint } from '@caisson/projection';
+import { parseSignerKey, parseVerifierKey, signerOf, signNote, SIGNATURE_TYPE, type PublicKey, type Signer } from '@caisson/tlog';
+import { indexOf, judged, logDir, replayLog, replayTo, type LogFlags } from './replay-state.ts';
+import { jsonText, print } from './say.ts';
+
+export interface CreateFlags extends LogFlags {
+  readonly key: string;
+  readonly out?: string;
+  readonly until?: string;
+}
+
+export interface VerifyFlags extends LogFlags {
+  readonly key: readonly string[];
+  readonly full?: boolean;
+}
+
+/** Signs the state of a log. @returns 0, or 1 where the log is damaged */
+export async function checkpointCreate(flags: CreateFlags): Promise<number> {
+  return judged(flags, async () => {
+    const signer = readSigner(flags.key);
+    const { state, root } = await replayTo(logDir(flags), '--until', indexOf('--until', flags.until));
+    if (root === null) throw new CaissonError('USAGE', { detail: 'the log is empty: there is no entry to make a checkpoint at' });
+    const { name, bytes } = await createCheckpoint({ state, origin: signer.publicKey.name, root, timeMs: Date.now(), sign: (text) => signNote(text, [signer]) });
+    const path = join(flags.out ?? '.', name);
+    usage(() => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600, flush: true }));
+    if (flags.json === true) print(`${jsonText({ path, entry: state.entries - 1, root, bytes: bytes.length })}\n`);
+    else print(`${path}\n`);
+    return 0;
+  });
+}
+
+/** Checks a checkpoint: its signature and state, and with --full against the log. @returns 0 good, 1 bad */
+export async function checkpointVerify(path: string, flags: VerifyFlags): Promise<number> {
+  return judged(flags, async () => {
+    const keys = flags.key.map(readVerifier);
+    const opened = openCheckpointFile(usage(() => readFileSync(path)), keys);
+    const bad = 'bad' in opened ? opened.bad : flags.full === true ? await compare(opened, keys, flags) : null;
+    const facts = 'bad' in opened ? null : opened.facts;
+    const checked = flags.full === true ? 'signature, state and log' : 'signature and state';
+    if (flags.json === true) print(`${jsonText({ verdict: bad === null ? 'good' : 'bad', bad, checked, facts })}\n`);
+    else if (bad === null && facts !== null) print(`good: entry ${facts.index} of ${jsonText(facts.origin).slice(1, -1)}, state ${facts.stateHash} (${checked} checked${flags.full === true ? '' : '; --full replays the log'})\n`);
+    else print(`BAD: ${jsonText(bad).slice(1, -1)}\n`);
+    return bad === null ? 0 : 1;
+  });
+}
+
+async function compare(checkpoint: StateCheckpoint, keys: readonly PublicKey[], flags: VerifyFlags): Promise<string | null> {
+  return compareReplay(checkpoint, await replayLog(logDir(flags), { until: checkpoint.facts.index, keys }));
+}
+
+/** The key of a file that nobody but its owner may read. @throws CaissonError USAGE */
+function readSigner(path: string): Signer {
+  const mode = usage(() => statSync(path)).mode & 0o777;
+  if ((mode & 0o077) !== 0) throw new CaissonError('USAGE', { detail: `--key ${path}: others than its owner may use this file (mode ${mode.toString(8)}); a key that others have signs nothing` });
+  const key = parseSignerKey(usage(() => readFileSync(path, 'utf8')));
+  if (key === null || key.type !== SIGNATURE_TYPE.ed25519) throw new CaissonError('USAGE', { detail: `--key ${path}: it holds no Ed25519 key for notes` });
+  return signerOf(key);
+}
+
+/** A public key as NAME+ID+BASE64, or a file that holds one. @throws CaissonError USAGE */
+function readVerifier(given: string): PublicKey {
+  const key = parseVerifierKey(given) ?? parseVerifierKey(usage(() => readFileSync(given, 'utf8')));
+  if (key === null) throw new CaissonError('USAGE', { detail: `--key ${given}: it holds no public key as NAME+ID+BASE64` });
+  return key;
+}
+
+function usage<Value>(use: () => Value): Value {
+  try {
+    return use();
+  } catch (cause) {
+    throw new CaissonError('USAGE', { detail: (cause as Error).message }, { cause });
+  }
+}
