@@ -29,6 +29,11 @@ const LAW: Law = {
     builtins: ['child_process', 'events', 'fs', 'fs/promises', 'path', 'stream', 'stream/promises', 'util'],
   },
   '@caisson/tlog': { rooms: [], packages: [], builtins: ['crypto'] },
+  '@caisson/witness': {
+    rooms: ['@caisson/contract', '@caisson/tlog'],
+    packages: ['zod'],
+    builtins: ['crypto', 'fs', 'fs/promises', 'http', 'path'],
+  },
   '@caisson/evidence': {
     rooms: ['@caisson/contract', '@caisson/tlog', '@caisson/wire'],
     packages: [],
@@ -70,7 +75,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/projection', '@caisson/sdk'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/witness'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

@@ -362,8 +362,11 @@ export const REQUIREMENTS: readonly Requirement[] = [
       ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
       ['test/verify/attacks.test.ts', 'that is asked with the key from elsewhere refuses the log of whoever has another'],
       ['test/verify/fsck.test.ts', 'accepts a log of ${size} entries as it is'],
+      ['test/witness/attacks.test.ts', 'refuses ${what}'],
+      ['test/witness/kill.test.ts', 'a witness that is killed ${KILLS} times at random points never signs two roots of one size, nor what it has not kept'],
+      ['test/witness/ask.test.ts', 'is told of a roll-back and of a fork by alarms'],
     ],
-    later: 'these are proven of the format, on logs that the tests publish',
+    later: 'these are proven of the format, on logs that the tests publish; the scribe does not ask a witness yet',
   },
   {
     id: 'H33',

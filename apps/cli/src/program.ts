@@ -99,6 +99,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./files-program.ts')).addFiles(program, finish);
   (await import('./egress-program.ts')).addEgress(program, finish, home);
   (await import('./projection-program.ts')).addProjection(program, finish);
+  (await import('./witness-program.ts')).addWitness(program, finish);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {

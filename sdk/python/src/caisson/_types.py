@@ -99,6 +99,7 @@ ErrorCode = Literal[
     "IMAGE_TAG_REFUSED",
     "IMAGE_TOOL_MISSING",
     "IMAGE_IN_USE",
+    "WITNESS_INVALID",
     "INTERNAL",
 ]
 
