@@ -6,7 +6,7 @@ export {
   CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
   type ErrorCode, type ErrorContext, type Problem,
 } from './errors.ts';
-export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog } from './evidence.ts';
+export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Sealed } from './evidence.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
 export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSITIONS, type SandboxEvent } from './life.ts';
 export { isBelow, Level, LEVELS } from './level.ts';
