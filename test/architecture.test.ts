@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'tlog', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -40,6 +40,11 @@ const LAW: Law = {
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
   },
   '@caisson/projection': { rooms: ['@caisson/contract', '@caisson/tlog'], packages: ['zod'], builtins: ['crypto', 'fs', 'sqlite'] },
+  '@caisson/sealing': {
+    rooms: ['@caisson/contract'],
+    packages: [],
+    builtins: ['crypto', 'fs', 'fs/promises', 'path'],
+  },
   '@caisson/images': {
     rooms: ['@caisson/contract', '@caisson/tar'],
     packages: ['zod'],

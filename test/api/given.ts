@@ -115,6 +115,9 @@ function sandboxesInMemory(): Double {
     },
     execs: (sandbox) => [...execs.values()].map(({ info }) => info).filter((info) => info.sandbox === get(sandbox).id),
     execInfo: (sandbox, exec) => kept(sandbox, exec).info,
+    async *recording(sandbox, exec) {
+      yield* kept(sandbox, exec).events.map(({ bytes }) => Buffer.from(bytes));
+    },
     async *follow(sandbox, exec, { from = 0, signal }) {
       const found = kept(sandbox, exec);
       if (found.events[0] !== undefined && from < found.events[0].offset) throw new CaissonError('OUTPUT_GONE', { asked: from, kept: found.events[0].offset });

@@ -3,6 +3,7 @@ import type { OutputChunk, Process, SpawnOptions } from '@caisson/sdk';
 import { openApi } from './api.ts';
 import { drain, explain, statusOf, terminalSize, write } from './exec-output.ts';
 import { parseCount, parseDurationMs } from './quantity.ts';
+import { asksForRecording, execOf, recording, type RecordingFlags } from './recording-command.ts';
 import { environmentOf } from './run.ts';
 import { defined, type Json } from './sandbox-commands.ts';
 import { note, print, printJson } from './say.ts';
@@ -89,11 +90,17 @@ function textOf(name: 'stdout' | 'stderr', chunks: readonly Uint8Array[]): Recor
   return Buffer.from(text, 'utf8').equals(bytes) ? { [name]: text } : { [`${name}Base64`]: bytes.toString('base64') };
 }
 
-/** What an exec wrote, and with `follow` what it goes on writing. */
-export async function logs(id: string, execId: string, flags: Json & { readonly follow?: boolean; readonly from?: string }): Promise<number> {
+export interface LogsFlags extends RecordingFlags {
+  readonly follow?: boolean;
+  readonly from?: string;
+}
+
+/** What an exec wrote, and with `follow` what it goes on writing; or its recording. */
+export async function logs(id: string, execId: string | undefined, flags: LogsFlags): Promise<number> {
+  if (asksForRecording(flags)) return recording(id, execId, flags);
   const from = flags.from === undefined ? 0 : parseCount('--from', flags.from);
   const box = await (await openApi()).box(id);
-  const found = await box.attach(execId);
+  const found = await execOf(box, execId);
   const show = async ({ stream, offset, bytes }: OutputChunk): Promise<void> =>
     flags.json === true ? printJson({ stream, offset, base64: Buffer.from(bytes).toString('base64') }) : write(stream, bytes);
   if (flags.follow === true || (await found.info()).state === 'ended') {

@@ -6,7 +6,9 @@ export { leadsInside, planAccept, type Plan, type Step } from './accept-plan.ts'
 export { makeStaging, makeSteps, stageFile } from './accept-steps.ts';
 export { ignoreRules } from './ignore.ts';
 export { detachKeys } from './detach-keys.ts';
+export { asciicast, verifyRecording, type Verified } from './recording.ts';
 export { replay } from './replay.ts';
+export { showOnly } from './show-only.ts';
 export { doctor, type DoctorOptions } from './doctor/doctor.ts';
 export { judge } from './doctor/judge.ts';
 export type { Aftermath, Observation, Probe } from './doctor/probe.ts';

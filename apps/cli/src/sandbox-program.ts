@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { NetworkFlags } from './allow.ts';
-import type { ExecFlags } from './exec-command.ts';
+import type { ExecFlags, LogsFlags } from './exec-command.ts';
 import { addApprovals } from './approvals-program.ts';
 import { collect, creating } from './options.ts';
 import type { CreateFlags, Json } from './sandbox-commands.ts';
@@ -65,13 +65,19 @@ export function addSandboxes(program: Command, finish: (status: number) => void,
     .action(async (ids: readonly string[], flags: Json & { readonly all?: boolean }) => finish(await (await import('./sandbox-commands.ts')).rm(ids, flags)));
   program
     .command('logs')
-    .summary('print what a command wrote')
+    .summary('print what a command wrote, or replay it')
     .argument('<id>', 'id or name of the sandbox')
-    .argument('<exec>', 'id of the exec')
+    .argument('[exec]', 'id of the exec (default: the only one)')
     .option('-f, --follow', 'go on until it ends')
     .option('--from <n>', 'begin at this offset of both streams together')
+    .option('--replay', 'show it at the times at which it was written')
+    .option('--speed <x>', 'replay so many times as fast')
+    .option('--idle-limit <s>', 'replay pauses as at most so many seconds')
+    .option('--asciicast', 'print the recording as asciicast v2, which players read')
+    .option('--raw', 'print the recording byte for byte')
+    .option('--verify', 'compare the recording with the log')
     .option('--json', 'print one object for each piece, with its bytes in base64')
-    .action(async (id: string, exec: string, flags: Json & { readonly follow?: boolean; readonly from?: string }) => finish(await (await import('./exec-command.ts')).logs(id, exec, flags)));
+    .action(async (id: string, exec: string | undefined, flags: LogsFlags) => finish(await (await import('./exec-command.ts')).logs(id, exec, flags)));
   program
     .command('ps')
     .summary('list the execs of a sandbox')

@@ -30,6 +30,10 @@ export {
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
 export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';
+export {
+  readRecording, RECORD_HEAD_BYTES, RECORDING_DOMAIN, resizeBytes, sizeIn, writeRecordHead,
+  type RecordedSegment, type RecordingHeader, type RecordingPiece, type RecordingRecord, type RecordKind,
+} from './recording.ts';
 export { RunRequest } from './request.ts';
 export type { RunResult } from './result.ts';
 export {

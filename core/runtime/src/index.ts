@@ -15,6 +15,8 @@ export {
   decodeExit, decodeFailed, encodeDial, encodeLane, encodeSize, encodeSpawn, LANE, LANE_HEADER_BYTES, LANE_PAYLOAD_MAX, LaneReader, STDIN_WINDOW, u32,
   type LaneFrame, type SpawnPayload,
 } from './lane.ts';
+export { Journal } from './journal.ts';
+export { Recorder } from './recorder.ts';
 export { Keeper, type AttachedWorkspace } from './keeper.ts';
 export { RemoteKeeper } from './keeper-remote.ts';
 export { serveKeeper, type KeeperExtras } from './keeper-serve.ts';

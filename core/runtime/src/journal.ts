@@ -1,6 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open, rm, type FileHandle } from 'node:fs/promises';
+import { RECORD_HEAD_BYTES, resizeBytes, type RecordedSegment } from '@caisson/contract';
 import type { OutputStream } from './driver.ts';
+import type { Recorder } from './recorder.ts';
 
 /** Bytes that a journal holds in memory, those of keeping each chunk included, before they go to its file. */
 const MEMORY_BYTES = 64 * 1024;
@@ -12,14 +14,24 @@ const READ_BYTES = 256 * 1024;
 const CHUNK_BYTES = 256;
 /** Bytes of output that the journal of an ended sandbox leaves in memory; what is more goes to its file. */
 const SETTLED_BYTES = 1024;
-/** A record in the file: stream, length, bytes. */
-const HEAD_BYTES = 5;
+/** A record in the file is one of the recording (core/contract/src/recording.ts): kind, length, time, bytes. */
+const HEAD_BYTES = RECORD_HEAD_BYTES;
+/** Changes of the terminal's size that are kept: whoever makes more takes no room by it. */
+const RESIZES_MOST = 1_000;
 const NOTHING_SHA256 = createHash('sha256').digest('hex');
 
 /** Output bytes of one stream. `offset` counts both streams together, in the order they came. */
 export interface JournalChunk {
   readonly stream: OutputStream;
   readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+/** A record in memory. The size of a terminal is one that has no place among the output: its offset is that of what comes next. */
+interface Kept {
+  readonly stream: OutputStream | 'resize';
+  readonly offset: number;
+  readonly head: Buffer;
   readonly bytes: Buffer;
 }
 
@@ -38,7 +50,10 @@ export class Journal implements AsyncDisposable {
   #digests: { [stream in OutputStream]?: Hash } | null = {};
   #sums: Readonly<Record<OutputStream, string>> = { stdout: NOTHING_SHA256, stderr: NOTHING_SHA256 };
   readonly #counts: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
-  #memory: JournalChunk[] = [];
+  #memory: Kept[] = [];
+  readonly #recorder: Recorder;
+  #segments: readonly RecordedSegment[] = [];
+  #resizes = 0;
   #memoryBytes = 0;
   #total = 0;
   /** What lies before this offset is in the file. */
@@ -56,8 +71,9 @@ export class Journal implements AsyncDisposable {
   #changed = Promise.withResolvers<void>();
 
   /** @param path of the file, which is made when it is needed. */
-  constructor(path: string) {
+  constructor(path: string, recorder: Recorder) {
     this.#path = path;
+    this.#recorder = recorder;
   }
 
   /** Bytes of both streams so far. */
@@ -70,7 +86,7 @@ export class Journal implements AsyncDisposable {
     if (this.#ended || this.#digests === null) return;
     (this.#digests[stream] ??= createHash('sha256')).update(bytes);
     this.#counts[stream] += bytes.length;
-    this.#memory.push({ stream, offset: this.#total, bytes: Buffer.from(bytes) }); // a slice of a larger buffer would hold all of it
+    this.#memory.push({ stream, offset: this.#total, head: this.#recorder.take(stream, bytes), bytes: Buffer.from(bytes) }); // a slice of a larger buffer would hold all of it
     this.#total += bytes.length;
     this.#memoryBytes += bytes.length + CHUNK_BYTES;
     this.#tell();
@@ -81,18 +97,29 @@ export class Journal implements AsyncDisposable {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** Records that the terminal has another size. */
+  resize(size: { readonly cols: number; readonly rows: number }): void {
+    if (this.#ended || this.#resizes >= RESIZES_MOST) return;
+    this.#resizes += 1;
+    const bytes = Buffer.from(resizeBytes(size));
+    this.#memory.push({ stream: 'resize', offset: this.#total, head: this.#recorder.take('resize', bytes), bytes });
+    this.#memoryBytes += bytes.length + CHUNK_BYTES;
+  }
+
+  /** Of an exec that has ended. */
+  get segments(): readonly RecordedSegment[] {
+    return this.#segments;
+  }
+
   async #flush(): Promise<void> {
     const chunks = [...this.#memory]; // what comes while it is written is not written yet
     try {
       this.#file ??= await open(this.#path, this.#position === 0 ? 'wx+' : 'r+', 0o600);
       const parts: Buffer[] = [];
       let position = this.#position;
-      for (const { stream, offset, bytes } of chunks) {
+      for (const { offset, head, bytes } of chunks) {
         const last = this.#places.at(-1);
         if (last === undefined || position - last.position >= INDEX_BYTES) this.#places.push({ offset, position });
-        const head = Buffer.alloc(HEAD_BYTES);
-        head.writeUInt8(stream === 'stdout' ? 1 : 2, 0);
-        head.writeUInt32LE(bytes.length, 1);
         parts.push(head, bytes);
         position += HEAD_BYTES + bytes.length;
       }
@@ -100,7 +127,7 @@ export class Journal implements AsyncDisposable {
       for (let at = 0; at < all.length; ) at += (await this.#file.write(all, at, all.length - at, this.#position + at)).bytesWritten;
       this.#position = position;
       const last = chunks.at(-1);
-      this.#inFile = last === undefined ? this.#inFile : last.offset + last.bytes.length;
+      this.#inFile = last === undefined ? this.#inFile : endOf(last);
       this.#memory = this.#memory.slice(chunks.length);
       this.#memoryBytes -= all.length + chunks.length * (CHUNK_BYTES - HEAD_BYTES);
     } catch (error) {
@@ -114,6 +141,7 @@ export class Journal implements AsyncDisposable {
   end(): void {
     if (this.#digests !== null) this.#sums = sumsOf(this.#digests);
     this.#digests = null;
+    if (!this.#ended) this.#segments = this.#recorder.end();
     this.#ended = true;
     this.#tell();
     this.#rest();
@@ -146,7 +174,7 @@ export class Journal implements AsyncDisposable {
 
   /** Everything, where it is little and never went to the file; null otherwise. */
   whole(mostBytes: number): readonly JournalChunk[] | null {
-    return this.#inFile === 0 && this.#file === undefined && this.#total <= mostBytes ? [...this.#memory] : null;
+    return this.#inFile === 0 && this.#file === undefined && this.#total <= mostBytes ? this.#memory.filter(isOutput) : null;
   }
 
   #tell(): void {
@@ -173,7 +201,7 @@ export class Journal implements AsyncDisposable {
   /** What there is from here on; nothing after a wait for more. */
   async #next(at: number): Promise<readonly JournalChunk[]> {
     if (at < this.#inFile) return this.#readFile(at);
-    if (at < this.#total) return [fromOffset(this.#memory, at)];
+    if (at < this.#total) return [fromOffset(this.#memory.filter(isOutput), at)];
     await this.#changed.promise;
     return [];
   }
@@ -205,18 +233,37 @@ export class Journal implements AsyncDisposable {
       if (bytesRead < HEAD_BYTES) throw new Error('the journal is shorter than it was');
       let used = 0;
       while (used + HEAD_BYTES <= bytesRead) {
+        const kind = window.readUInt8(used);
         const length = window.readUInt32LE(used + 1);
         if (used + HEAD_BYTES + length > bytesRead) break;
         const bytes = window.subarray(used + HEAD_BYTES, used + HEAD_BYTES + length);
-        const stream: OutputStream = window[used] === 1 ? 'stdout' : 'stderr';
+        used += HEAD_BYTES + length;
+        const stream = STREAMS[kind - 1];
+        if (stream === undefined) continue;
         const skipped = Math.max(0, at - offset);
         if (skipped < length) chunks.push({ stream, offset: offset + skipped, bytes: bytes.subarray(skipped) });
         offset += length;
-        used += HEAD_BYTES + length;
       }
       position += used;
     }
     return chunks;
+  }
+
+  /** The recording as it is now: what is in the file as the file has it, and then what is in memory. */
+  async *recording(): AsyncGenerator<Buffer> {
+    yield this.#recorder.line;
+    const [end, memory] = [this.#position, [...this.#memory]];
+    if (end > 0) {
+      await using file = await open(this.#path, 'r');
+      for (let at = 0; at < end; ) {
+        const window = Buffer.alloc(Math.min(READ_BYTES, end - at));
+        const { bytesRead } = await file.read(window, 0, window.length, at);
+        if (bytesRead === 0) return; // which shows: the digests are over more than this
+        at += bytesRead;
+        yield window.subarray(0, bytesRead);
+      }
+    }
+    for (const { head, bytes } of memory) yield Buffer.concat([head, bytes]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -232,14 +279,25 @@ function sumsOf({ stdout, stderr }: { readonly [stream in OutputStream]?: Hash }
   return { stdout: stdout?.copy().digest('hex') ?? NOTHING_SHA256, stderr: stderr?.copy().digest('hex') ?? NOTHING_SHA256 };
 }
 
+const STREAMS: readonly (OutputStream | undefined)[] = ['stdout', 'stderr'];
+
+function isOutput(chunk: Kept): chunk is Kept & JournalChunk {
+  return chunk.stream !== 'resize';
+}
+
+function endOf(chunk: Kept): number {
+  return isOutput(chunk) ? chunk.offset + chunk.bytes.length : chunk.offset;
+}
+
 /** The same chunks in memory of their own: a small buffer is a slice of a larger one, all of which it holds. */
-function packed(chunks: readonly JournalChunk[]): JournalChunk[] {
-  const own = Buffer.allocUnsafeSlow(chunks.reduce((sum, { bytes }) => sum + bytes.length, 0));
+function packed(chunks: readonly Kept[]): Kept[] {
+  const own = Buffer.allocUnsafeSlow(chunks.reduce((sum, { head, bytes }) => sum + head.length + bytes.length, 0));
   let at = 0;
-  return chunks.map(({ stream, offset, bytes }) => {
+  const moved = (bytes: Buffer): Buffer => {
     at += bytes.copy(own, at);
-    return { stream, offset, bytes: own.subarray(at - bytes.length, at) };
-  });
+    return own.subarray(at - bytes.length, at);
+  };
+  return chunks.map(({ stream, offset, head, bytes }) => ({ stream, offset, head: moved(head), bytes: moved(bytes) }));
 }
 
 function fromOffset(chunks: readonly JournalChunk[], at: number): JournalChunk {

@@ -55,11 +55,13 @@ export type KeeperParameters<V extends KeeperVerb> = z.infer<(typeof KEEPER_VERB
 /** The first message of a connection that carries bytes. */
 export type StreamRequest =
   | { readonly stream: 'follow'; readonly id: string; readonly exec: string; readonly from: number }
+  | { readonly stream: 'recording'; readonly id: string; readonly exec: string }
   | { readonly stream: 'dial'; readonly id: string; readonly port: number }
   | { readonly stream: 'files'; readonly id: string };
 
 export const StreamRequest: z.ZodType<StreamRequest> = z.discriminatedUnion('stream', [
   z.strictObject({ stream: z.literal('follow'), id: SandboxId, exec: ExecKey, from: Count }),
+  z.strictObject({ stream: z.literal('recording'), id: SandboxId, exec: ExecKey }),
   z.strictObject({ stream: z.literal('dial'), id: SandboxId, port: z.int().min(1).max(65_535) }),
   z.strictObject({ stream: z.literal('files'), id: SandboxId }),
 ]);
@@ -87,6 +89,7 @@ const REPORT = {
   end: End,
   written: z.strictObject({ stdout: Count, stderr: Count }),
   kept: z.strictObject({ stdout: KeptCount, stderr: KeptCount }),
+  recording: z.array(z.strictObject({ bytes: Count, sha256: z.string() })),
   outOfMemory: z.boolean(),
   endedMs: z.number(),
 };

@@ -147,7 +147,16 @@ export class RemoteKeeper implements Disposable {
   }
 
   /** Output from an offset on, in order, up to the end of the exec. @throws CaissonError OUTPUT_GONE, DAEMON_UNREACHABLE */
-  async *follow(id: string, exec: string, from: number, signal: AbortSignal): AsyncGenerator<{ readonly stream: OutputStream; readonly bytes: Buffer }> {
+  follow(id: string, exec: string, from: number, signal: AbortSignal): AsyncGenerator<{ readonly stream: OutputStream; readonly bytes: Buffer }> {
+    return this.#stream({ stream: 'follow', id, exec, from }, signal);
+  }
+
+  /** The recording of an exec as it is now (core/contract/src/recording.ts). @throws CaissonError OUTPUT_GONE, DAEMON_UNREACHABLE */
+  async *recording(id: string, exec: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+    for await (const { bytes } of this.#stream({ stream: 'recording', id, exec }, signal)) yield bytes;
+  }
+
+  async *#stream(request: StreamRequest, signal: AbortSignal): AsyncGenerator<{ readonly stream: OutputStream; readonly bytes: Buffer }> {
     const chunks = new Chunks<{ readonly stream: OutputStream; readonly bytes: Buffer }>();
     using channel = await connectChannel(this.#path, {
       onMessage: (message) => chunks.end(problemIn(message)),
@@ -158,7 +167,7 @@ export class RemoteKeeper implements Disposable {
     signal.addEventListener('abort', abort, { once: true });
     try {
       if (signal.aborted) return;
-      channel.send({ stream: 'follow', id, exec, from } satisfies StreamRequest);
+      channel.send(request);
       yield* chunks;
     } finally {
       signal.removeEventListener('abort', abort);

@@ -45,6 +45,7 @@ export function serveKeeper(socket: Socket, keeper: Keeper, extras: KeeperExtras
     const kept = keeper.get(request.id);
     switch (request.stream) {
       case 'follow': return follow(kept, request.exec, request.from);
+      case 'recording': return recording(kept, request.exec);
       case 'dial': return dial(kept, request.port);
       case 'files': return extras.files(kept, () => {
         say({ reply: 'ready' });
@@ -57,6 +58,14 @@ export function serveKeeper(socket: Socket, keeper: Keeper, extras: KeeperExtras
     const chunks = kept.read(exec, from, over.signal);
     if (chunks === undefined) throw new CaissonError('OUTPUT_GONE', { exec });
     for await (const { stream, bytes } of chunks) await channel.sendBytes(stream, 0, bytes);
+    say({ reply: 'end' });
+    channel.end();
+  }
+
+  async function recording(kept: Kept, exec: string): Promise<void> {
+    const chunks = kept.recording(exec);
+    if (chunks === undefined) throw new CaissonError('OUTPUT_GONE', { exec });
+    for await (const bytes of chunks) await channel.sendBytes('stdout', 0, bytes);
     say({ reply: 'end' });
     channel.end();
   }
@@ -120,7 +129,9 @@ function keeperVerbs(keeper: Keeper): Verbs {
     endStdin: (parameters) => execOf(parameters).endStdin(),
     signal: async (parameters) => execOf(parameters).signal(parameters.signal),
     kill: async (parameters) => execOf(parameters).kill(),
-    resize: async (parameters) => execOf(parameters).resize(parameters.size.cols, parameters.size.rows),
+    resize: async ({ id, exec, size }) => {
+      if (!keeper.get(id).resize(exec, size)) throw new CaissonError('EXEC_NOT_FOUND', { sandbox: id, exec });
+    },
   };
   return Object.fromEntries(Object.entries(KEEPER_VERBS).map(([verb, schema]) => [verb, checked(schema, handlers[verb as KeeperVerb])]));
 }

@@ -7,6 +7,7 @@ import { Filters } from './filters.ts';
 import { Journal } from './journal.ts';
 import { journalEvents, Kept, type GoingOn, type KeptInfo } from './kept.ts';
 import { launchOn, restoreOn, type LauncherRoom } from './launch.ts';
+import { Recorder } from './recorder.ts';
 import { Turns } from './turns.ts';
 
 /** How long the output of an ended sandbox can still be read, and of how many at most. */
@@ -146,13 +147,13 @@ export class Keeper implements AsyncDisposable {
   }
 
   async #begin(spec: IsolationSpec, checkpoint: string | null, options: LaunchOptions): Promise<{ readonly machine: LiveMachine; readonly goingOn: readonly GoingOn[] }> {
-    const { room, journals, checkpoints } = this.#ground;
+    const { room, journals, checkpoints, now } = this.#ground;
     if (checkpoint === null) return { machine: await launchOn(room, spec, options), goingOn: [] };
     const adopted = new Map<string, { readonly journal: Journal; kill(): void }>();
     const { machine, execs } = await restoreOn(room, spec, `${checkpoints}/${checkpoint}`, {
       ...options,
       adopt(saved) {
-        const journal = new Journal(`${journals}/${spec.id}/${idIn(saved)[0]}`);
+        const journal = new Journal(`${journals}/${spec.id}/${idIn(saved)[0]}`, new Recorder({ now, tty: null }));
         const own = { journal, kill: (): void => undefined };
         adopted.set(saved, own);
         return journalEvents(journal, saved, () => own.kill());

@@ -1,8 +1,9 @@
-import { CaissonError, MIB, type IsolationSpec, type LiveUsage, type Usage } from '@caisson/contract';
+import { CaissonError, MIB, type IsolationSpec, type LiveUsage, type RecordedSegment, type TerminalSize, type Usage } from '@caisson/contract';
 import type { Exec, ExecEvents, ExecReport, LiveMachine, Machine, OutputStream, ProcessSpec } from './driver.ts';
 import { goneMachine, OVER } from './gone.ts';
 import type { Hello } from './hello.ts';
 import { Journal, type JournalChunk } from './journal.ts';
+import { Recorder } from './recorder.ts';
 
 /** Ended execs of one sandbox whose output is kept; the oldest go first. */
 const ENDED_EXECS = 64;
@@ -12,6 +13,8 @@ const ENDED_BYTES = 256 * MIB;
 /** How a kept exec ended, and what of its output is kept. */
 export interface KeptReport extends ExecReport {
   readonly kept: Readonly<Record<OutputStream, { readonly bytes: number; readonly sha256: string }>>;
+  /** Digests of its recording. */
+  readonly recording: readonly RecordedSegment[];
   /** Whether the kernel killed for memory in this sandbox while the exec ran. */
   readonly outOfMemory: boolean;
   readonly endedMs: number;
@@ -194,7 +197,7 @@ export class Kept {
   /** Starts an exec, or takes the one that has this id: asking again never runs a command twice. */
   start(id: string, memo: string, process: ProcessSpec): void {
     if (this.#execs.has(id)) return;
-    const journal = new Journal(`${this.#journals}/${id}`);
+    const journal = new Journal(`${this.#journals}/${id}`, new Recorder({ now: this.#now, tty: process.tty ?? null }));
     const exec: Exec = this.#machine.spawn(process, journalEvents(journal, savedMemo(id, memo), () => exec.kill()));
     this.#take(id, memo, exec, journal);
   }
@@ -220,7 +223,7 @@ export class Kept {
     const outOfMemory = kills > this.#oomKills;
     this.#oomKills = kills;
     journal.end();
-    return { ...report, kept: journal.counts(), outOfMemory, endedMs: this.#now() };
+    return { ...report, kept: journal.counts(), recording: journal.segments, outOfMemory, endedMs: this.#now() };
   }
 
   #forgetOldest(): void {
@@ -276,6 +279,19 @@ export class Kept {
     kept.stdinTaken += fresh.length;
     if (fresh.length > 0) await kept.exec.writeStdin(fresh);
     return kept.stdinTaken;
+  }
+
+  /** What it has written so far, with times. */
+  recording(exec: string): AsyncIterable<Buffer> | undefined {
+    return this.#execs.get(exec)?.journal.recording();
+  }
+
+  /** Gives its terminal another size. @returns whether there is such an exec */
+  resize(id: string, { cols, rows }: TerminalSize): boolean {
+    const kept = this.#execs.get(id);
+    kept?.exec.resize(cols, rows);
+    kept?.journal.resize({ cols, rows });
+    return kept !== undefined;
   }
 
   exec(id: string): KeptExec['exec'] | undefined {

@@ -262,6 +262,10 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     return followExec(this.#exec(sandbox, exec), { from, signal }, this.#rooms);
   }
 
+  recording(sandbox: string, exec: string, { signal }: { readonly signal: AbortSignal }): AsyncIterable<Buffer> {
+    return this.#rooms.keeper.recording(this.#exec(sandbox, exec).machine, exec, signal);
+  }
+
   async wait(sandbox: string, exec: string, { signal }: { readonly signal: AbortSignal }): Promise<ExecInfo> {
     const { ended } = this.#exec(sandbox, exec);
     const aborted = Promise.withResolvers<never>();

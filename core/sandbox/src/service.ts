@@ -66,6 +66,8 @@ export interface SandboxService {
    * @throws CaissonError OUTPUT_GONE when what is asked for is no longer kept
    */
   follow(sandbox: string, exec: string, options: { readonly from?: number; readonly signal: AbortSignal }): AsyncIterable<ExecEvent>;
+  /** The recording of an exec as it is now: what it wrote, with times. @throws CaissonError EXEC_NOT_FOUND, OUTPUT_GONE */
+  recording(sandbox: string, exec: string, options: { readonly signal: AbortSignal }): AsyncIterable<Buffer>;
   /** Resolves when the command has ended. */
   wait(sandbox: string, exec: string, options: { readonly signal: AbortSignal }): Promise<ExecInfo>;
   /**

@@ -88,7 +88,7 @@ async function finish(box: Box, exec: BoxExec, end: Promise<KeptEnd>, rooms: Sta
   else exec.whole.resolve(null);
   const ending = typeof report === 'string' ? lost(box, report) : endingFor(box, exec, report);
   const output = typeof report === 'string' ? null : counts(report);
-  const draft = execOutcome(exec.id, { ending, output, salt: exec.salt });
+  const draft = execOutcome(exec.id, { ending, output, salt: exec.salt, ...(typeof report === 'string' ? {} : { recording: report.recording }) });
   const outcome = await recordOutcome(draft, rooms);
   box.use(rooms.wallMs());
   const endedMs = typeof report === 'string' ? rooms.wallMs() : report.endedMs;

@@ -1,5 +1,5 @@
 import type { AllowedExec, AllowedSandbox } from '@caisson/authority';
-import { exitStatus, type CreateRequest, type Denied, type Ending, type EntryDraft, type ExecRequest, type Json, type OutputCount, type SandboxInfo, type Usage } from '@caisson/contract';
+import { exitStatus, type CreateRequest, type Denied, type Ending, type EntryDraft, type ExecRequest, type Json, type OutputCount, type RecordedSegment, type SandboxInfo, type Usage } from '@caisson/contract';
 import type { BoxEnding } from './box.ts';
 import { commitment, programName, rulesOf, SOURCE, wellFormed } from './record.ts';
 
@@ -79,7 +79,15 @@ export function continuedIntent(id: string, { sandbox, caller, saved }: { readon
   return { kind: 'intent', source: SOURCE, subject: id, body: { what: 'exec', sandbox, caller, program: saved.program, request: saved.digest, continues: saved.id } };
 }
 
-export function execOutcome(id: string, { ending, output, salt }: { readonly ending: Ending; readonly output: Readonly<Record<'stdout' | 'stderr', OutputCount>> | null; readonly salt: string }): EntryDraft {
+interface ExecEnded {
+  readonly ending: Ending;
+  readonly output: Readonly<Record<'stdout' | 'stderr', OutputCount>> | null;
+  readonly salt: string;
+  /** Digests of its recording. Default: there is none. */
+  readonly recording?: readonly RecordedSegment[];
+}
+
+export function execOutcome(id: string, { ending, output, salt, recording }: ExecEnded): EntryDraft {
   const count = (stream: OutputCount): Json => ({ written: stream.written, returned: stream.returned, commitment: commitment(salt, stream.sha256) });
   return {
     kind: 'outcome',
@@ -90,6 +98,7 @@ export function execOutcome(id: string, { ending, output, salt }: { readonly end
       exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
       stdout: output === null ? null : count(output.stdout),
       stderr: output === null ? null : count(output.stderr),
+      ...(recording === undefined ? {} : { recording: recording.map(({ bytes, sha256 }) => ({ bytes, sha256 })) }),
     },
   };
 }

@@ -34,6 +34,7 @@ export interface KeeperRoom {
   kill(machine: string, exec: string): Promise<void>;
   resize(machine: string, exec: string, size: TerminalSize): Promise<void>;
   follow(machine: string, exec: string, from: number, signal: AbortSignal): AsyncIterable<{ readonly stream: OutputStream; readonly bytes: Buffer }>;
+  recording(machine: string, exec: string, signal: AbortSignal): AsyncIterable<Buffer>;
   dial(machine: string, port: number): Promise<Duplex>;
   files(machine: string): Promise<Duplex>;
 }

@@ -2,7 +2,7 @@ import type { Connection } from './connection.ts';
 import { CaissonError } from './errors.ts';
 import { execPath, follow, type ExecPlace, type OutputChunk } from './follow.ts';
 import type { ExecInfo } from './generated.ts';
-import { askJson } from './http.ts';
+import { askJson, askStream } from './http.ts';
 import { endOf, type ExecEnd } from './result.ts';
 import { outputText, type OutputText } from './text.ts';
 
@@ -54,6 +54,11 @@ export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
 
   [Symbol.asyncIterator](): AsyncGenerator<OutputChunk, ExecInfo> {
     return this.output();
+  }
+
+  /** What it has written so far, with times; docs/recording.md says how the bytes are to be read. */
+  recording({ signal }: Waiting = {}): Promise<AsyncIterable<Uint8Array>> {
+    return askStream(this.#connection, { method: 'GET', path: `${execPath(this.#place)}/recording`, repeatable: true, signal });
   }
 
   info({ signal }: Waiting = {}): Promise<ExecInfo> {

@@ -1,7 +1,9 @@
+import { Readable } from 'node:stream';
 import type { ExecEvent, ExecInfo } from '@caisson/contract';
 import * as wire from '@caisson/contract/api';
 import { CaissonError } from '@caisson/contract';
 import { z } from 'zod';
+import { sendBytes } from './bytes.ts';
 import { eventText, sendEvents } from './events.ts';
 import { given, part, route, type Call, type Route } from './route.ts';
 import { together } from './together.ts';
@@ -42,6 +44,10 @@ export const EXEC_ROUTES: readonly Route[] = [
       const from = lastSeen(call) ?? call.query.from ?? 0;
       return sendEvents(call, (signal) => followed(call, part(call, 'exec'), from, signal));
     },
+  }),
+  route({
+    method: 'GET', path: `${ONE}/recording`, title: 'Reads what an exec has written so far, with times, as docs/recording.md says', right: 'exec',
+    answers: [{ status: 200, type: 'application/octet-stream' }], handle: recording,
   }),
   route({
     method: 'PUT', path: `${ONE}/stdin`, title: 'Writes to the stdin of an exec; bytes at an offset taken before are dropped', right: 'exec',
@@ -100,6 +106,18 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
   } finally {
     clearTimeout(expiry);
   }
+}
+
+async function recording(call: Call): Promise<void> {
+  const over = new AbortController();
+  call.reply.raw.once('close', () => over.abort());
+  const chunks = call.rooms.sandboxes.recording(part(call, 'sandbox'), part(call, 'exec'), { signal: over.signal })[Symbol.asyncIterator]();
+  const first = await chunks.next(); // what is not there is a problem, and not a body that breaks off
+  await sendBytes(call, Readable.from(withFirst(first, chunks)), { status: 200, type: 'application/octet-stream' });
+}
+
+async function* withFirst(first: IteratorResult<Buffer, unknown>, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  for (let next = first; next.done !== true; next = await rest.next()) yield next.value;
 }
 
 async function writeStdin(call: Call<z.output<typeof wire.StdinQuery>>): Promise<{ readonly taken: number }> {
