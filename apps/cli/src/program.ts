@@ -98,6 +98,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./brought-program.ts')).addBrought(program, finish);
   (await import('./files-program.ts')).addFiles(program, finish);
   (await import('./egress-program.ts')).addEgress(program, finish, home);
+  (await import('./archive-program.ts')).addArchive(program, finish);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {
