@@ -1,4 +1,5 @@
 import type { Proof, Requirement } from './requirement.ts';
+import { ARCHIVE } from './requirements-archive.ts';
 import { NETWORK } from './requirements-network.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
@@ -355,4 +356,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     later: 'signatures of images are not checked yet',
   },
   ...NETWORK,
+  ...ARCHIVE,
 ];
