@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'archive', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -45,6 +45,12 @@ const LAW: Law = {
     packages: [],
     builtins: ['crypto', 'fs', 'fs/promises', 'path'],
   },
+  '@caisson/archive': {
+    rooms: ['@caisson/contract', '@caisson/tlog'],
+    packages: ['@aws-sdk/client-s3', 'zod'],
+    builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
+    doors: ['.', './policy', './status'],
+  },
   '@caisson/images': {
     rooms: ['@caisson/contract', '@caisson/tar'],
     packages: ['zod'],
@@ -80,7 +86,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/witness'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/archive', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/witness'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

@@ -1,4 +1,5 @@
 import type { Proof, Requirement } from './requirement.ts';
+import { ARCHIVE } from './requirements-archive.ts';
 import { NETWORK } from './requirements-network.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
@@ -378,4 +379,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     later: 'these are proven of the format, on logs that the tests publish',
   },
   ...NETWORK,
+  ...ARCHIVE,
 ];

@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
+import { readStatus, type ArchiveStatus } from '@caisson/archive/status';
 import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
 import { showBytes } from './quantity.ts';
 import { liveSummary, summaryText } from './sandbox-commands.ts';
+import { showSpan } from './say.ts';
 
 /** Starts the daemon: in the foreground until a signal or `down`, or in the background. */
 export async function up(flags: { readonly detach?: boolean; readonly json?: boolean }, home: string): Promise<number> {
@@ -73,9 +75,15 @@ export async function status(flags: { readonly json?: boolean }): Promise<number
   const reply = await askControl(paths, { type: 'status' }).catch(unreachableIsNull);
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
   const sandboxes = control === null ? null : await liveSummary();
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes })}\n`);
-  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`));
+  const archive = processes?.processes.some(({ name }) => name === 'archiver') === true ? readStatus(`${paths.archive}/status.json`) : null;
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive })}\n`);
+  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)));
   return processes !== null && control !== null ? 0 : 3;
+}
+
+function archiveText({ store, state, detail, storedEntries, lagEntries, lagMs }: ArchiveStatus): string {
+  const lag = lagEntries === 0 ? '' : `, ${lagEntries} behind for ${showSpan(lagMs)}`;
+  return printable(`archive ${store}  ${state}  ${storedEntries ?? '?'} entries${lag}${detail === undefined ? '' : `  ${detail}`}`) + '\n';
 }
 
 function describe(dir: string, processes: SupervisorStatus | null, control: ControlStatus | null): string {

@@ -100,6 +100,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./egress-program.ts')).addEgress(program, finish, home);
   (await import('./projection-program.ts')).addProjection(program, finish);
   (await import('./witness-program.ts')).addWitness(program, finish);
+  (await import('./archive-program.ts')).addArchive(program, finish);
 }
 
 function addAudit(program: Command, finish: (status: number) => void): void {

@@ -8,12 +8,13 @@ export interface Identities {
   readonly gate: { readonly uid: number; readonly gid: number };
   readonly launcher: { readonly uid: number; readonly gid: number };
   readonly vault: { readonly uid: number; readonly gid: number };
+  readonly archiver: { readonly uid: number; readonly gid: number };
 }
 
 export function identities(dir: string, own: { readonly uid: number; readonly gid: number }): Identities {
-  if (own.uid !== 0) return { control: own, scribe: own, gate: own, launcher: own, vault: own };
-  const { control, scribe, gate } = processUids(instanceId(dir));
-  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, gate: { uid: gate, gid: control }, launcher: own, vault: own };
+  if (own.uid !== 0) return { control: own, scribe: own, gate: own, launcher: own, vault: own, archiver: own };
+  const { control, scribe, gate, archiver } = processUids(instanceId(dir));
+  return { control: { uid: control, gid: control }, scribe: { uid: scribe, gid: control }, gate: { uid: gate, gid: control }, launcher: own, vault: own, archiver: { uid: archiver, gid: archiver } };
 }
 
 export function self(): { readonly uid: number; readonly gid: number } {

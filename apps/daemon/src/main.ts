@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
+import { openArchiver } from './archiver.ts';
 import { openControl } from './control.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
@@ -55,6 +56,7 @@ switch (process.argv[2]) {
   case 'launcher': await live(() => openLauncher(paths, home)); break;
   case 'vault': await live(() => openVault(paths, home)); break;
   case 'gate': await live(() => openGate(paths)); break;
+  case 'archiver': await live(() => openArchiver(paths)); break;
   case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });
 }

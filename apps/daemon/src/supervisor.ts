@@ -5,13 +5,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, instanceId, type Policy, type StatePaths, type SupervisorStatus } from '@caisson/contract';
 import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
+import { archiveVariables, readArchive } from './archiver.ts';
 import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
 import { readPolicy, secretVariables } from './policy.ts';
 
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
-const ROLES = ['scribe', 'launcher', 'vault', 'gate', 'control'] as const;
+const ROLES = ['scribe', 'archiver', 'launcher', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Pause before a process that died is started again; doubles up to the longest. */
@@ -49,6 +50,7 @@ export class Supervisor implements AsyncDisposable {
   readonly #namespace: GateNamespace;
   #gate: GatePlace = { problem: 'a namespace of its own takes root' };
   #secretVariables: readonly string[] = [];
+  #archiveVariables: readonly string[] = [];
   #stopping = false;
 
   constructor(paths: StatePaths, main: string, home: string) {
@@ -75,7 +77,7 @@ export class Supervisor implements AsyncDisposable {
       this.#closers.defer(() => removeRun(this.#paths));
       this.#closers.use(this.#namespace);
       const { value: policy } = readPolicy(this.#paths, this.#home);
-      await Promise.all([this.#startRole('scribe', 0), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
+      await Promise.all([this.#startRole('scribe', 0).then(() => this.#startArchiver()), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
       await this.#startRole('control', 0);
       this.#closers.use(
         await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
@@ -106,6 +108,14 @@ export class Supervisor implements AsyncDisposable {
     if (Object.keys(policy.secrets ?? {}).length === 0) return;
     this.#secretVariables = secretVariables(policy);
     await this.#startRole('vault', 0);
+  }
+
+  /** The archiver, where the evidence is to be archived. It follows the log; that it cannot reach its store stops no start. */
+  async #startArchiver(): Promise<void> {
+    const config = readArchive(this.#paths);
+    if (config === null) return;
+    this.#archiveVariables = archiveVariables(config);
+    await this.#startRole('archiver', 0);
   }
 
   /** The gate, where the host has the means; it records, and so the scribe is there before anything passes. */
@@ -141,6 +151,7 @@ export class Supervisor implements AsyncDisposable {
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
       folder(`${dir}/log`, 0o700, self());
       folder(`${dir}/evidence`, 0o700, scribe);
+      this.#letArchiverIn();
       folder(`${dir}/control`, 0o700, control);
       folder(`${run}/control`, 0o700, control);
       folder(`${run}/scribe`, 0o750, scribe);
@@ -155,6 +166,14 @@ export class Supervisor implements AsyncDisposable {
     }
   }
 
+  /** The archiver passes through the evidence directory and reads what is published to its group; what is made inside gets that group. */
+  #letArchiverIn(): void {
+    if (readArchive(this.#paths) === null) return;
+    const { scribe, archiver } = this.#ids;
+    folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
+    folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
+  }
+
   async #startRole(role: Role, restarts: number): Promise<void> {
     const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
     const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
@@ -163,6 +182,7 @@ export class Supervisor implements AsyncDisposable {
     child.on('error', (error) => void this.#onExit(supervised, error.message)); // it could not be started: no exit follows
     const word = await firstWord(child, role, this.#paths.log);
     if ('problem' in word) throw CaissonError.from(word.problem);
+    if (role === 'scribe') this.#letArchiverIn(); // a scribe that opens its directory closes it to others
     log('ready', { role, pid: child.pid ?? 0 });
   }
 
@@ -184,7 +204,7 @@ export class Supervisor implements AsyncDisposable {
 
   /** A list, so that no secret of whoever started Caisson comes along; those that the policy names go to the vault alone. */
   #environment(role: Role): NodeJS.ProcessEnv {
-    const passed = [...(role === 'vault' ? [...VAULT_VARIABLES, ...this.#secretVariables] : []), 'PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'CAISSON_API_LISTEN', 'CAISSON_API_TLS_CERT', 'CAISSON_API_TLS_KEY', 'CAISSON_API_HOSTS', 'DOCKER_HOST'];
+    const passed = [...(role === 'vault' ? [...VAULT_VARIABLES, ...this.#secretVariables] : []), ...(role === 'archiver' ? this.#archiveVariables : []), 'PATH', 'HOME', 'CAISSON_DIR', 'CAISSON_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'CAISSON_API_LISTEN', 'CAISSON_API_TLS_CERT', 'CAISSON_API_TLS_KEY', 'CAISSON_API_HOSTS', 'DOCKER_HOST'];
     const own = Object.fromEntries(passed.filter((name) => process.env[name] !== undefined).map((name) => [name, process.env[name]]));
     return { ...own, NODE_COMPILE_CACHE: `${this.#home}/build/compile-cache` };
   }

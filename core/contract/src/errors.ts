@@ -16,6 +16,7 @@ const TABLE = {
   USAGE: { status: 400, what: '{detail}', fix: 'see ./caisson --help' },
   REQUEST_INVALID: { status: 400, what: 'the request is not valid: {detail}', fix: 'correct the named field; unknown fields are errors' },
   POLICY_INVALID: { status: 500, what: 'the policy file {path} is not valid: {detail}', fix: 'correct the named field; nothing runs under a policy that cannot be read' },
+  EVIDENCE_ARCHIVE_INVALID: { status: 500, what: 'the evidence cannot be archived as {path} says: {detail}', fix: 'correct the named field, or remove archive.json to keep the evidence on this host alone' },
   LIMIT_EXCEEDS_POLICY: { status: 403, what: '{limit} of {asked} is more than the {allowed} that the policy allows', fix: 'ask for less, or raise limits.maximum.{limit} in the policy file' },
   LIMIT_BELOW_LEVEL: { status: 422, what: '{limit} of {asked} is less than the {needed} that level {level} itself needs', fix: 'ask for at least {needed}, or use another level' },
   LIMIT_NOT_ENFORCEABLE: { status: 422, what: '{limit} cannot be limited at level {level}: {why}', fix: 'leave {limit} out, or use another level' },

@@ -10,6 +10,10 @@ export interface StatePaths {
   readonly ownFolders: readonly string[];
   readonly policy: string;
   readonly evidence: string;
+  /** Says where the evidence log is archived, where that is wanted. */
+  readonly archiveConfig: string;
+  /** What the archiver keeps and says of itself; below the evidence, which it reads from inside. */
+  readonly archive: string;
   readonly log: string;
   readonly controlSocket: string;
   /** The HTTP API. */
@@ -71,6 +75,8 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     ownFolders,
     policy: `${dir}/policy.json`,
     evidence: `${dir}/evidence`,
+    archiveConfig: `${dir}/archive.json`,
+    archive: `${dir}/evidence/archive`,
     log: `${dir}/log/caisson.log`,
     controlSocket: `${run}/control/control.sock`,
     apiSocket: `${run}/control/api.sock`,

@@ -2,22 +2,22 @@ import { CaissonError } from '@caisson/contract';
 
 /**
  * Host uids of one instance. systemd's table of uid ranges (systemd.io/UIDS-GIDS) leaves 1879048192…2147483647 unused;
- * it is cut into 2048 blocks of 131072, and the instance's id picks its block. Its first and last slot are for Caisson's own processes;
+ * it is cut into 2048 blocks of 131072, and the instance's id picks its block. Its first and its last two slots are for Caisson's own processes;
  * every other slot gives one sandbox two ids: the root of its user namespace, which nothing runs as, and its agent.
  */
 const FIRST_UID = 1_879_048_192;
 const BLOCK = 131_072;
 const BLOCKS = 2_048;
-const SLOTS = BLOCK / 2 - 2;
+const SLOTS = BLOCK / 2 - 3;
 
 export function uidBase(instance: string): number {
   return FIRST_UID + Number(BigInt(`0x${instance}`) % BigInt(BLOCKS)) * BLOCK;
 }
 
 /** Uids of Caisson's own processes when started as root. */
-export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number } {
+export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number; readonly archiver: number } {
   const base = uidBase(instance);
-  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1 };
+  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1, archiver: base + BLOCK - 4 };
 }
 
 /** Hands out uid slots, each to one sandbox at a time and the least recently used first. */

@@ -1,0 +1,15 @@
+export { Archiver, type ArchiverOptions } from './archiver.ts';
+export { waitMs } from './backoff.ts';
+export { ArchiveConfig, parseConfig } from './config.ts';
+export { newCounters, STORE_ERRORS, type Counters, type StoreErrorClass } from './counters.ts';
+export { parseCredentials } from './credentials.ts';
+export { directoryStore } from './directory-store.ts';
+export { fetchFrom, keysOf } from './fetch-from.ts';
+export { headPath } from './head.ts';
+export { fetchFromDirectory } from './local.ts';
+export { openStore } from './open-store.ts';
+export { type Outcome } from './outcome.ts';
+export { PositionFile } from './position.ts';
+export { s3Store, type S3Options } from './s3-store.ts';
+export { Shipper, type ShipOptions } from './ship.ts';
+export { counted, type Condition, type ObjectStore, type StoreFailure } from './store.ts';
