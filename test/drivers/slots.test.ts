@@ -7,7 +7,7 @@ import { processUids, Slots, uidBase } from '@caisson/runtime';
 const FIRST = 1_879_048_192;
 const LAST = 2_147_483_647;
 const BLOCK = 131_072;
-const SLOTS = BLOCK / 2 - 3;
+const SLOTS = BLOCK / 2 - 4;
 
 test('no two sandboxes ever hold the same slot or uid, and what is given back is handed out again', () => {
   fc.assert(fc.property(fc.nat({ max: 200_000 }), fc.array(fc.oneof(fc.constant('take'), fc.nat()), { maxLength: 200 }), (start, steps) => {

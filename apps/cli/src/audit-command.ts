@@ -17,6 +17,6 @@ export async function tail(flags: { readonly lines: string; readonly follow?: bo
   return 0;
 }
 
-export async function verify(flags: { readonly head?: string; readonly key?: string; readonly json?: boolean }): Promise<number> {
-  return auditVerify(instancePaths(), { head: flags.head, key: flags.key, json: flags.json === true, out });
+export async function verify(flags: { readonly head?: string; readonly key?: string; readonly witness?: readonly string[]; readonly quorum?: string; readonly json?: boolean }): Promise<number> {
+  return auditVerify(instancePaths(), { head: flags.head, key: flags.key, witness: flags.witness, quorum: flags.quorum, json: flags.json === true, out });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { CaissonError, canonicalJson, printable, problemOf, Receipt, type Entry, type Json, type StatePaths } from '@caisson/contract';
 import { readEntries, verifyLog, type Verification } from '@caisson/evidence';
 import { parseVerifierKey, type PublicKey } from '@caisson/tlog';
+import { askedWitnesses, witnessedHead, type AskedWitnesses, type WitnessedHead } from './witnessed-head.ts';
 
 export interface TailOptions {
   /** How many of the last entries to show. */
@@ -31,6 +32,10 @@ export interface VerifyOptions {
   readonly head?: string | undefined;
   /** A verifier key of the log that is trusted, or a file with some. Default: those beside the log. */
   readonly key?: string | undefined;
+  /** Verifier keys of witnesses: the head that is kept with their signatures has to be one of this log. */
+  readonly witness?: readonly string[] | undefined;
+  /** How many of them have to have signed it. Default all. */
+  readonly quorum?: string | undefined;
   readonly json: boolean;
   readonly out: (text: string) => void;
   /** Where a usage error is told. Default: the standard error. */
@@ -50,20 +55,35 @@ const NOT_SHOWN = [
  * @returns the exit status: 0 good, 1 bad evidence, 2 a head that is not INDEX:HASH.
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
-export async function auditVerify(paths: StatePaths, { head, key, json, out, err = toStderr }: VerifyOptions): Promise<number> {
-  const usage = (detail: string): number => {
-    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail }));
+export async function auditVerify(paths: StatePaths, { json, out, err = toStderr, ...flags }: VerifyOptions): Promise<number> {
+  const asked = questionOf(flags);
+  if ('usage' in asked) {
+    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail: asked.usage }));
     err(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
     return 2;
-  };
-  const known = head === undefined ? undefined : parseHead(head);
-  if (known === null) return usage(`--head ${head} is not INDEX:HASH, as audit verify prints it`);
-  const keys = key === undefined ? undefined : keysOf(key);
-  if (keys?.length === 0) return usage(`--key ${key} is neither a verifier key nor a file of them`);
-  const result = await verifyLog(paths.evidence, { head: known, keys });
+  }
+  const seen = asked.witnesses === null ? null : await witnessedHead(paths, asked.witnesses, asked.keys);
+  if (seen !== null && 'bad' in seen) return unwitnessed(seen, { json, out });
+  const result = await verifyLog(paths.evidence, { head: asked.head ?? seen?.head, keys: asked.keys });
   const good = result.bad === null && result.knownHead !== 'missing';
-  out(json ? `${terminalJson({ ...asJson(result), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, good));
+  out(json ? `${terminalJson({ ...asJson(result), witnessed: seen === null ? null : asWords(seen), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, { good, seen }));
   return good ? 0 : 1;
+}
+
+interface Question {
+  readonly head: Receipt | undefined;
+  readonly keys: readonly PublicKey[] | undefined;
+  readonly witnesses: AskedWitnesses | null;
+}
+
+function questionOf({ head, key, witness = [], quorum }: Pick<VerifyOptions, 'head' | 'key' | 'witness' | 'quorum'>): Question | { readonly usage: string } {
+  const known = head === undefined ? undefined : parseHead(head);
+  if (known === null) return { usage: `--head ${head} is not INDEX:HASH, as audit verify prints it` };
+  const keys = key === undefined ? undefined : keysOf(key);
+  if (keys?.length === 0) return { usage: `--key ${key} is neither a verifier key nor a file of them` };
+  if (known !== undefined && witness.length > 0) return { usage: '--head and --witness: one of them says which head this log has to have' };
+  const witnesses = witness.length === 0 ? null : askedWitnesses(witness, quorum);
+  return typeof witnesses === 'string' ? { usage: witnesses } : { head: known, keys, witnesses };
 }
 
 function toStderr(text: string): void {
@@ -93,7 +113,22 @@ function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]
   return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
 }
 
-function verificationText(paths: StatePaths, result: Verification, good: boolean): string {
+function unwitnessed({ bad }: { readonly bad: string }, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
+  out(json ? `${terminalJson({ witnessed: { bad }, verdict: 'bad' })}\n` : `${'witnessed'.padEnd(12)}${terminalWord(bad)}\n${'verdict'.padEnd(12)}BAD\n`);
+  return 1;
+}
+
+function asWords({ head, by, timeMs }: WitnessedHead): { readonly entries: number; readonly by: readonly string[]; readonly time: string } {
+  return { entries: head.index + 1, by, time: new Date(timeMs).toISOString() };
+}
+
+function witnessedText(seen: WitnessedHead | null): string {
+  if (seen === null) return 'not asked for (--witness)';
+  const { entries, by, time } = asWords(seen);
+  return `${entries} entries by ${by.map(terminalWord).join(', ')}, at ${time}; what came later is not`;
+}
+
+function verificationText(paths: StatePaths, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
   const { origin, entries, published, head, bad, openIntents, unfinishedBytes, knownHead } = result;
   const rows = [
     ['log', printable(paths.evidence)],
@@ -104,6 +139,7 @@ function verificationText(paths: StatePaths, result: Verification, good: boolean
     ['intents', intentsText(openIntents)],
     ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
     ['known head', knownHeadText(knownHead, head)],
+    ['witnessed', witnessedText(seen)],
     ['verdict', good ? 'good, as far as this can show' : 'BAD'],
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
 import { readStatus, type ArchiveStatus } from '@caisson/archive/status';
+import { readFeedStatus, type FeedStatus } from '@caisson/witness/status';
 import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
 import { showBytes } from './quantity.ts';
@@ -76,9 +77,15 @@ export async function status(flags: { readonly json?: boolean }): Promise<number
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
   const sandboxes = control === null ? null : await liveSummary();
   const archive = processes?.processes.some(({ name }) => name === 'archiver') === true ? readStatus(`${paths.archive}/status.json`) : null;
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive })}\n`);
-  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)));
+  const witnesses = processes?.processes.some(({ name }) => name === 'feeder') === true ? readFeedStatus(`${paths.witness}/status.json`) : null;
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive, witnesses })}\n`);
+  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)) + (witnesses === null ? '' : witnessesText(witnesses)));
   return processes !== null && control !== null ? 0 : 3;
+}
+
+function witnessesText({ witnesses, quorum, witnessedEntries, publishedEntries }: FeedStatus): string {
+  const rows = witnesses.map(({ name, state, detail }) => `witness ${name}  ${state}${detail === undefined ? '' : `  ${detail}`}`);
+  return [`witnessed ${witnessedEntries ?? 0} of ${publishedEntries} entries, by ${quorum} of ${witnesses.length}`, ...rows].map((row) => `${printable(row)}\n`).join('');
 }
 
 function archiveText({ store, state, detail, storedEntries, lagEntries, lagMs }: ArchiveStatus): string {

@@ -117,8 +117,10 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .summary('check the chain of hashes, without the daemon')
     .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
     .option('--key <KEY|FILE>', 'a verifier key of the log that you trust, or a file of such; default: those beside the log')
+    .option('--witness <vkey...>', 'also check that the log holds the head that is kept with the signatures of these witnesses')
+    .option('--quorum <n>', 'how many of them have to have signed it; default: all')
     .option('--json', 'print one object')
-    .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
+    .action(async (flags: { readonly head?: string; readonly key?: string; readonly witness?: readonly string[]; readonly quorum?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
   audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')

@@ -1,8 +1,10 @@
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
+import { watchAlarms } from './alarms.ts';
 import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
+import { openFeeder, readFeed } from './feeder.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
@@ -26,10 +28,17 @@ const LAST_WORDS_MS = 1_000;
 async function openScribe(): Promise<AsyncDisposable> {
   const signer = await logSigner(paths.evidence);
   const archive = readArchive(paths);
+  const isFollowed = archive !== null || readFeed(paths) !== null;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
-  dropTo(scribe, archive === null ? [] : [archiver.gid]);
-  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid, signer, groupReads: archive !== null, mayAppend: archive === null ? undefined : boundOf(archive) });
+  dropTo(scribe, isFollowed ? [archiver.gid] : []);
+  return runScribe({ ...paths, evidence: '.' }, {
+    peerGroup: scribe.gid,
+    signer,
+    groupReads: isFollowed,
+    mayAppend: archive === null ? undefined : boundOf(archive),
+    own: isFollowed ? watchAlarms : undefined,
+  });
 }
 
 async function supervise(): Promise<void> {
@@ -58,6 +67,7 @@ switch (process.argv[2]) {
   case 'vault': await live(() => openVault(paths, home)); break;
   case 'gate': await live(() => openGate(paths)); break;
   case 'archiver': await live(() => openArchiver(paths)); break;
+  case 'feeder': await live(() => openFeeder(paths)); break;
   case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });
 }

@@ -6,13 +6,14 @@ import { CaissonError, instanceId, type Policy, type StatePaths, type Supervisor
 import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
 import { archiveVariables, readArchive } from './archiver.ts';
+import { readFeed } from './feeder.ts';
 import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
 import { readPolicy, secretVariables } from './policy.ts';
 
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
-const ROLES = ['scribe', 'archiver', 'launcher', 'vault', 'gate', 'control'] as const;
+const ROLES = ['scribe', 'archiver', 'feeder', 'launcher', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Pause before a process that died is started again; doubles up to the longest. */
@@ -77,7 +78,7 @@ export class Supervisor implements AsyncDisposable {
       this.#closers.defer(() => removeRun(this.#paths));
       this.#closers.use(this.#namespace);
       const { value: policy } = readPolicy(this.#paths, this.#home);
-      await Promise.all([this.#startRole('scribe', 0).then(() => this.#startArchiver()), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
+      await Promise.all([this.#startRole('scribe', 0).then(() => this.#startFollowers()), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
       await this.#startRole('control', 0);
       this.#closers.use(
         await listenUnix(this.#paths.supervisorSocket, {}, (socket) => {
@@ -110,12 +111,14 @@ export class Supervisor implements AsyncDisposable {
     await this.#startRole('vault', 0);
   }
 
-  /** The archiver, where the evidence is to be archived. It follows the log; that it cannot reach its store stops no start. */
-  async #startArchiver(): Promise<void> {
+  /** Who follows the log, where that is wanted: the archiver, and the feeder of its witnesses. What they cannot reach stops no start. */
+  async #startFollowers(): Promise<void> {
     const config = readArchive(this.#paths);
-    if (config === null) return;
-    this.#archiveVariables = archiveVariables(config);
-    await this.#startRole('archiver', 0);
+    if (config !== null) this.#archiveVariables = archiveVariables(config);
+    await Promise.all([
+      config === null ? undefined : this.#startRole('archiver', 0),
+      readFeed(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
+    ]);
   }
 
   /** The gate, where the host has the means; it records, and so the scribe is there before anything passes. */
@@ -151,7 +154,7 @@ export class Supervisor implements AsyncDisposable {
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
       folder(`${dir}/log`, 0o700, self());
       folder(`${dir}/evidence`, 0o700, scribe);
-      this.#letArchiverIn();
+      this.#letFollowersIn();
       folder(`${dir}/control`, 0o700, control);
       folder(`${run}/control`, 0o700, control);
       folder(`${run}/scribe`, 0o750, scribe);
@@ -166,12 +169,13 @@ export class Supervisor implements AsyncDisposable {
     }
   }
 
-  /** The archiver passes through the evidence directory and reads what is published to its group; what is made inside gets that group. */
-  #letArchiverIn(): void {
-    if (readArchive(this.#paths) === null) return;
-    const { scribe, archiver } = this.#ids;
-    folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
-    folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
+  /** Followers of the log pass through the evidence directory and read what is published to their group; what is made inside gets that group. */
+  #letFollowersIn(): void {
+    const { scribe, archiver, feeder } = this.#ids;
+    const [isArchived, isFed] = [readArchive(this.#paths) !== null, readFeed(this.#paths) !== null];
+    if (isArchived || isFed) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
+    if (isArchived) folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
+    if (isFed) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
   }
 
   async #startRole(role: Role, restarts: number): Promise<void> {

@@ -14,6 +14,10 @@ export interface StatePaths {
   readonly archiveConfig: string;
   /** What the archiver keeps and says of itself; below the evidence, which it reads from inside. */
   readonly archive: string;
+  /** Says which witnesses countersign the heads of the evidence log, where that is wanted. */
+  readonly witnessesConfig: string;
+  /** The last head that enough witnesses have signed, and what the feeder says of itself. */
+  readonly witness: string;
   readonly log: string;
   readonly controlSocket: string;
   /** The HTTP API. */
@@ -77,6 +81,8 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     evidence: `${dir}/evidence`,
     archiveConfig: `${dir}/archive.json`,
     archive: `${dir}/evidence/archive`,
+    witnessesConfig: `${dir}/witnesses.json`,
+    witness: `${dir}/evidence/witness`,
     log: `${dir}/log/caisson.log`,
     controlSocket: `${run}/control/control.sock`,
     apiSocket: `${run}/control/api.sock`,

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { EvidenceLog } from '@caisson/contract';
 import { answer, Channel, listenUnix } from '@caisson/wire';
 import { openFileLog, type FileLogOptions } from './open.ts';
 import { scribeVerbs } from './serve.ts';
@@ -8,6 +9,8 @@ export interface ScribeOptions extends FileLogOptions {
   readonly socketPath: string;
   /** Group whose members may connect besides the scribe's own user. Default: nobody else. */
   readonly peerGroup?: number | undefined;
+  /** What of this process itself writes in the log; closed before the log is. */
+  readonly own?: ((log: EvidenceLog) => Disposable) | undefined;
 }
 
 /**
@@ -16,9 +19,11 @@ export interface ScribeOptions extends FileLogOptions {
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
  */
-export async function openScribe({ socketPath, peerGroup, ...log }: ScribeOptions): Promise<AsyncDisposable> {
+export async function openScribe({ socketPath, peerGroup, own, ...options }: ScribeOptions): Promise<AsyncDisposable> {
   await using opened = new AsyncDisposableStack();
-  const verbs = scribeVerbs(opened.use(await openFileLog(log)));
+  const log = opened.use(await openFileLog(options));
+  opened.use(own?.(log));
+  const verbs = scribeVerbs(log);
   // The lock of the log is held from here on, so a socket file that is there belongs to no living scribe.
   mkdirSync(dirname(socketPath), { recursive: true, mode: 0o750 });
   const listening = await listenUnix(socketPath, { group: peerGroup }, (socket) => {

@@ -8,16 +8,16 @@ import { CaissonError } from '@caisson/contract';
 const FIRST_UID = 1_879_048_192;
 const BLOCK = 131_072;
 const BLOCKS = 2_048;
-const SLOTS = BLOCK / 2 - 3;
+const SLOTS = BLOCK / 2 - 4;
 
 export function uidBase(instance: string): number {
   return FIRST_UID + Number(BigInt(`0x${instance}`) % BigInt(BLOCKS)) * BLOCK;
 }
 
 /** Uids of Caisson's own processes when started as root. */
-export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number; readonly archiver: number } {
+export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number; readonly archiver: number; readonly feeder: number } {
   const base = uidBase(instance);
-  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1, archiver: base + BLOCK - 4 };
+  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1, archiver: base + BLOCK - 4, feeder: base + BLOCK - 6 };
 }
 
 /** Hands out uid slots, each to one sandbox at a time and the least recently used first. */
