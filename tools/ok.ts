@@ -12,7 +12,7 @@ interface Check {
 /** Rooms that may use nothing of Node: their own tsconfig gives them no types of it. */
 const PURE_ROOMS = ['core/contract', 'core/authority', 'core/isolation'];
 
-const CHECKS: readonly Check[] = [
+export const CHECKS: readonly Check[] = [
   { name: 'generated files', run: checkGenerated },
   { name: 'native code', run: (root) => command(root, 'sh', ['tools/native.sh', join(root, 'build/native')]) },
   { name: 'types', run: (root) => command(root, binary(root, 'tsc'), ['-p', 'tsconfig.json']) },
@@ -20,19 +20,20 @@ const CHECKS: readonly Check[] = [
   { name: 'lint', run: (root) => command(root, binary(root, 'oxlint'), ['--type-aware', '--deny-warnings', '--format=unix']) },
   { name: 'dead code', run: (root) => command(root, binary(root, 'knip'), ['--no-progress']) },
   { name: 'architecture', run: (root) => command(root, process.execPath, ['--test', 'test/architecture.test.ts']) },
+  { name: 'determinism', run: (root) => command(root, process.execPath, ['tools/determinism.ts']) },
 ];
 
 /** Runs every check and shows each with its time. Resolves to 1 when any failed. */
-export async function runGate(root: string): Promise<number> {
+export async function runGate(root: string, checks: readonly Check[] = CHECKS): Promise<number> {
   let failures = 0;
-  for (const { name, run } of CHECKS) {
+  for (const { name, run } of checks) {
     const start = performance.now();
     const wrong = await run(root);
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     process.stdout.write(`${wrong === '' ? 'ok  ' : 'FAIL'}  ${name}  ${seconds} s\n${wrong}`);
     if (wrong !== '') failures++;
   }
-  if (failures > 0) process.stdout.write(`${failures} of ${CHECKS.length} checks failed\n`);
+  if (failures > 0) process.stdout.write(`${failures} of ${checks.length} checks failed\n`);
   return failures === 0 ? 0 : 1;
 }
 

@@ -111,6 +111,15 @@ test('a checkpoint whose state or key was swapped exits 1', () => {
   assert.equal(caisson('checkpoint', 'verify', path, '--key', strange).status, 1);
 });
 
+test('the keys are those beside the log, as in audit verify, unless others are given; a log of another key exits 1, and what is no key 2', () => {
+  const strange = formatVerifierKey(signerOf(generateKey('caisson.example/log', SIGNATURE_TYPE.ed25519)).publicKey);
+  const made = String(object('checkpoint', 'create', '--dir', dir('log'), '--out', dir(''), '--until', '70')['path']);
+  for (const args of [['replay'], ['verify-pointers'], ['inspect'], ['checkpoint', 'verify', made], ['checkpoint', 'verify', made, '--full']]) {
+    const statuses = [[], ['--key', vkey()], ['--key', strange, '--key', vkey()], ['--key', strange], ['--key', 'nonsense']].map((keys) => caisson(...args, '--dir', dir('log'), ...keys).status);
+    assert.deepEqual([args, statuses], [args, [0, 0, 0, 1, 2]]);
+  }
+});
+
 test('a log that was changed exits 1 in every command, and what cannot be told exits 2', async () => {
   await written(dir('changed'), madeLog('changed', 30));
   const file = join(dir('changed'), 'tile/entries/000.p/30');
@@ -123,6 +132,6 @@ test('a log that was changed exits 1 in every command, and what cannot be told e
     assert.deepEqual([args[0], status], [args[0], 1]);
     assert.match(stderr, /EVIDENCE_DAMAGED/);
   }
-  const cannot = [['replay', '--dir', dir('none')], ['replay', '--dir', dir('log'), '--until', '5000'], ['inspect', '--dir', dir('log'), '--at-seq', 'x'], ['checkpoint', 'verify', dir('none'), '--key', vkey()], ['checkpoint', 'verify', dir('swapped.json'), '--key', 'nonsense'], ['checkpoint', 'create', '--dir', dir('log')], ['verify-pointers', '--nonsense']];
+  const cannot = [['replay', '--dir', dir('none')], ['replay', '--dir', dir('log'), '--until', '5000'], ['inspect', '--dir', dir('log'), '--at-seq', 'x'], ['checkpoint', 'verify', dir('none'), '--key', vkey()], ['checkpoint', 'verify', dir('swapped.json'), '--key', 'nonsense'], ['checkpoint', 'create', '--dir', dir('log'), '--key', dir('none')], ['checkpoint', 'verify', dir('swapped.json'), '--dir', dir('none')], ['verify-pointers', '--nonsense']];
   for (const args of cannot) assert.deepEqual([args, caisson(...args).status], [args, 2]);
 });

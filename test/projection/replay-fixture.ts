@@ -1,4 +1,5 @@
 import { replayFixture } from './fixture.ts';
 
-/** Prints what a replay of the log in the named folder comes to, as JSON: what two processes are compared by. */
-process.stdout.write(`${JSON.stringify(replayFixture(process.argv[2] ?? ''))}\n`);
+/** Prints what each replay of the log in a folder comes to, as JSON, a line each: node replay-fixture.ts FOLDER [TIMES]. */
+const [, , folder = '', times = '1'] = process.argv;
+for (let time = 0; time < Number(times); time++) process.stdout.write(`${JSON.stringify(replayFixture(folder, time))}\n`);

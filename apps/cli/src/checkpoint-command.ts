@@ -1,27 +1,28 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CaissonError } from '@caisson/contract';
+import { folderFetch, KEYS_FILE, publishedKeys } from '@caisson/evidence';
 import { compareReplay, createCheckpoint, openCheckpointFile, type StateCheckpoint } from '@caisson/projection';
-import { parseSignerKey, parseVerifierKey, signerOf, signNote, SIGNATURE_TYPE, type PublicKey, type Signer } from '@caisson/tlog';
-import { indexOf, judged, logDir, replayLog, replayTo, type LogFlags } from './replay-state.ts';
+import { parseSignerKey, signerOf, signNote, SIGNATURE_TYPE, type PublicKey, type Signer } from '@caisson/tlog';
+import { indexOf, judged, logDir, replayLog, replayTo, trustedKeys, type LogFlags, type TrustFlags } from './replay-state.ts';
 import { jsonText, print } from './say.ts';
 
 export interface CreateFlags extends LogFlags {
-  readonly key: string;
+  /** File of the private key of the log. Default: where the scribe keeps that of the log in `dir`. */
+  readonly key?: string;
   readonly out?: string;
   readonly until?: string;
 }
 
-export interface VerifyFlags extends LogFlags {
-  readonly key: readonly string[];
+export interface VerifyFlags extends TrustFlags {
   readonly full?: boolean;
 }
 
 /** Signs the state of a log. @returns 0, or 1 where the log is damaged */
 export async function checkpointCreate(flags: CreateFlags): Promise<number> {
   return judged(flags, async () => {
-    const signer = readSigner(flags.key);
-    const { state, root } = await replayTo(logDir(flags), '--until', indexOf('--until', flags.until));
+    const signer = readSigner(flags.key ?? `${resolve(logDir(flags))}-key/log.key`);
+    const { state, root } = await replayTo({ ...flags, key: undefined }, '--until', indexOf('--until', flags.until));
     if (root === null) throw new CaissonError('USAGE', { detail: 'the log is empty: there is no entry to make a checkpoint at' });
     const { name, bytes } = await createCheckpoint({ state, origin: signer.publicKey.name, root, timeMs: Date.now(), sign: (text) => signNote(text, [signer]) });
     const path = join(flags.out ?? '.', name);
@@ -35,7 +36,7 @@ export async function checkpointCreate(flags: CreateFlags): Promise<number> {
 /** Checks a checkpoint: its signature and state, and with --full against the log. @returns 0 good, 1 bad */
 export async function checkpointVerify(path: string, flags: VerifyFlags): Promise<number> {
   return judged(flags, async () => {
-    const keys = flags.key.map(readVerifier);
+    const keys = trustedKeys(flags) ?? (await keysBeside(logDir(flags)));
     const opened = openCheckpointFile(usage(() => readFileSync(path)), keys);
     const bad = 'bad' in opened ? opened.bad : flags.full === true ? await compare(opened, keys, flags) : null;
     const facts = 'bad' in opened ? null : opened.facts;
@@ -60,11 +61,11 @@ function readSigner(path: string): Signer {
   return signerOf(key);
 }
 
-/** A public key as NAME+ID+BASE64, or a file that holds one. @throws CaissonError USAGE */
-function readVerifier(given: string): PublicKey {
-  const key = parseVerifierKey(given) ?? parseVerifierKey(usage(() => readFileSync(given, 'utf8')));
-  if (key === null) throw new CaissonError('USAGE', { detail: `--key ${given}: it holds no public key as NAME+ID+BASE64` });
-  return key;
+/** The keys that stand beside the log. @throws CaissonError STATE_DIR_INVALID where there are none */
+async function keysBeside(dir: string): Promise<readonly PublicKey[]> {
+  const keys = await publishedKeys(folderFetch(dir));
+  if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: `it holds no evidence log (${KEYS_FILE}): give the key of the log by --key` });
+  return keys;
 }
 
 function usage<Value>(use: () => Value): Value {

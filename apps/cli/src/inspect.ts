@@ -1,8 +1,8 @@
 import { holdingOf, inspectAgent, type Agent, type AgentView } from '@caisson/projection';
-import { indexOf, judged, logDir, replayTo, type LogFlags } from './replay-state.ts';
+import { indexOf, judged, replayTo, type TrustFlags } from './replay-state.ts';
 import { jsonText, print, printTable } from './say.ts';
 
-export interface InspectFlags extends LogFlags {
+export interface InspectFlags extends TrustFlags {
   readonly agent?: string;
   readonly atSeq?: string;
 }
@@ -10,7 +10,7 @@ export interface InspectFlags extends LogFlags {
 /** What the log says of one agent, or of which agents it tells. @returns 0; 1 where the log is damaged; 2 where it knows no such agent */
 export async function inspectCommand(flags: InspectFlags): Promise<number> {
   return judged(flags, async () => {
-    const { state } = await replayTo(logDir(flags), '--at-seq', indexOf('--at-seq', flags.atSeq));
+    const { state } = await replayTo(flags, '--at-seq', indexOf('--at-seq', flags.atSeq));
     if (flags.agent === undefined) {
       tellAgents([...state.agents.values()], flags);
       return 0;

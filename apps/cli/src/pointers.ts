@@ -1,18 +1,18 @@
 import { PointerCheck, type BadPointer } from '@caisson/projection';
-import { goodEntries, judged, logDir, type LogFlags } from './replay-state.ts';
+import { goodEntries, judged, logDir, trustedKeys, type TrustFlags } from './replay-state.ts';
 import { jsonText, print } from './say.ts';
 
 /** Bad pointers that are shown; all are counted. */
 const SHOWN_MOST = 100;
 
 /** Follows every pointer of a log. @returns 0: all hold; 1: one does not, or the log is damaged */
-export async function pointersCommand(flags: LogFlags): Promise<number> {
+export async function pointersCommand(flags: TrustFlags): Promise<number> {
   return judged(flags, async () => {
     const check = new PointerCheck();
     const bad: BadPointer[] = [];
     let entries = 0;
     let count = 0;
-    for await (const { entry } of goodEntries(logDir(flags))) {
+    for await (const { entry } of goodEntries(logDir(flags), trustedKeys(flags))) {
       entries += 1;
       const found = check.check(entry);
       count += found.length;

@@ -1,8 +1,8 @@
 import { stateBytes, stateHash } from '@caisson/projection';
-import { indexOf, judged, logDir, replayTo, type LogFlags } from './replay-state.ts';
+import { indexOf, judged, replayTo, type TrustFlags } from './replay-state.ts';
 import { jsonText, print } from './say.ts';
 
-export interface ReplayFlags extends LogFlags {
+export interface ReplayFlags extends TrustFlags {
   readonly until?: string;
   readonly showState?: boolean;
 }
@@ -10,7 +10,7 @@ export interface ReplayFlags extends LogFlags {
 /** What the state of a log comes to. @returns 0, or 1 where the log is damaged */
 export async function replayCommand(flags: ReplayFlags): Promise<number> {
   return judged(flags, async () => {
-    const { state, root } = await replayTo(logDir(flags), '--until', indexOf('--until', flags.until));
+    const { state, root } = await replayTo(flags, '--until', indexOf('--until', flags.until));
     const told = {
       entries: state.entries, root, state: stateHash(state),
       open: state.open.size, sandboxes: state.sandboxes.size, unread: state.unread, misfits: state.totals.misfits,

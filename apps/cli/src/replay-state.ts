@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { CaissonError, type Entry } from '@caisson/contract';
 import { readEntries, verifyLog } from '@caisson/evidence';
 import { emptyState, foldAll, type State } from '@caisson/projection';
-import { EMPTY_EDGE, grow, rootOf, type Edge, type PublicKey } from '@caisson/tlog';
+import { EMPTY_EDGE, grow, parseVerifierKey, rootOf, type Edge, type PublicKey } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
 import { parseCount } from './quantity.ts';
 import { jsonText, print, told } from './say.ts';
@@ -16,7 +17,33 @@ export interface LogFlags {
   readonly json?: boolean;
 }
 
+/** Flags of those that trust keys which the reader has from elsewhere. */
+export interface TrustFlags extends LogFlags {
+  /** Verifier keys of the log, or files of such. Default: those that stand beside it, as in `audit verify`. */
+  readonly key?: readonly string[] | undefined;
+}
+
 export const logDir = ({ dir }: LogFlags): string => dir ?? instancePaths().evidence;
+
+/** The keys that a reader trusts; undefined: those beside the log. @throws CaissonError USAGE for a text that is no key and no file of keys */
+export function trustedKeys({ key }: TrustFlags): readonly PublicKey[] | undefined {
+  return key?.flatMap(keysIn);
+}
+
+function keysIn(given: string): readonly PublicKey[] {
+  const text = parseVerifierKey(given) === null ? textOf(given) : given;
+  const keys = text.split('\n').map(parseVerifierKey).filter((key) => key !== null);
+  if (keys.length === 0) throw new CaissonError('USAGE', { detail: `--key ${given} is neither a verifier key, as NAME+ID+BASE64, nor a file of them` });
+  return keys;
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
 
 export interface Replayed {
   readonly state: State;
@@ -37,7 +64,7 @@ export async function* goodEntries(dir: string, keys?: readonly PublicKey[]): As
  * @param keys of the log; by default those that stand beside it
  * @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED
  */
-export async function replayLog(dir: string, { until = Number.MAX_SAFE_INTEGER, keys }: { readonly until?: number | undefined; readonly keys?: readonly PublicKey[] } = {}): Promise<Replayed> {
+export async function replayLog(dir: string, { until = Number.MAX_SAFE_INTEGER, keys }: { readonly until?: number | undefined; readonly keys?: readonly PublicKey[] | undefined } = {}): Promise<Replayed> {
   let state = emptyState();
   let edge: Edge = EMPTY_EDGE;
   let batch: Entry[] = [];
@@ -63,9 +90,9 @@ export function indexOf(option: string, text: string | undefined): number | unde
   return text === undefined ? undefined : parseCount(option, text);
 }
 
-/** Replays up to an entry that has to be there. @throws CaissonError USAGE where the log ends before it */
-export async function replayTo(dir: string, option: string, until: number | undefined): Promise<Replayed> {
-  const replayed = await replayLog(dir, { until });
+/** Replays the log of the flags up to an entry that has to be there. @throws CaissonError USAGE where the log ends before it */
+export async function replayTo(flags: TrustFlags, option: string, until: number | undefined): Promise<Replayed> {
+  const replayed = await replayLog(logDir(flags), { until, keys: trustedKeys(flags) });
   if (until !== undefined && replayed.state.entries <= until) throw new CaissonError('USAGE', { detail: `${option} ${until}: the log has ${replayed.state.entries} entries` });
   return replayed;
 }
