@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { CaissonError } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
 import type { Surroundings } from './early.ts';
+import type { TailFlags } from './audit-command.ts';
+import type { SourceFlags } from './log-source.ts';
 import { collect, levelOption } from './options.ts';
 import type { RunFlags } from './run.ts';
 import { told } from './say.ts';
@@ -109,16 +111,20 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .command('tail')
     .summary('print the last entries')
     .option('-n, --lines <n>', 'how many', '10')
+    .option('--from <N>', 'from this entry on, and not the last ones')
     .option('-f, --follow', 'go on printing as entries come')
+    .option('--view <view>', 'the records of Rynxs for them: rynxs (its audit.jsonl) or events (its event log)')
     .option('--json', 'print entries as they stand in the log')
-    .action(async (flags: { readonly lines: string; readonly follow?: boolean; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).tail(flags)));
+    .action(async (flags: TailFlags) => finish(await (await import('./audit-command.ts')).tail(flags)));
   audit
     .command('verify')
     .summary('check the chain of hashes, without the daemon')
     .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
     .option('--key <KEY|FILE>', 'a verifier key of the log that you trust, or a file of such; default: those beside the log')
+    .option('--dir <DIR>', 'the folder of a log; default: of this instance')
+    .option('--archive <FILE|DIR>', 'what an archive of the log holds: archive.json, or the directory of the archive; with --key')
     .option('--json', 'print one object')
-    .action(async (flags: { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
+    .action(async (flags: SourceFlags & { readonly head?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
   audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')
