@@ -1,5 +1,6 @@
 import type { Proof, Requirement } from './requirement.ts';
 import { ARCHIVE } from './requirements-archive.ts';
+import { AUDIT } from './requirements-audit.ts';
 import { NETWORK } from './requirements-network.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
@@ -380,4 +381,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   ...NETWORK,
   ...ARCHIVE,
+  ...AUDIT,
 ];

@@ -125,6 +125,17 @@ test('an archive whose checkpoint was put back to an earlier head is read to the
   assert.equal((JSON.parse(stdout) as Record<string, unknown>)['entries'], 2 * CALLS + 1);
 });
 
+test('a report and an export are made of an archive as of the log, to the byte', async (t) => {
+  const path = await archived(t);
+  for (const args of [['report', '--format', 'json'], ['report', '--format', 'md'], ['export', '--format', 'ocsf', '--from', '200']]) {
+    const [archive, log] = [await audit(...args, '--archive', path, '--key', key()), await audit(...args, '--dir', at('log'))];
+    assert.equal(archive.stderr, '');
+    assert.ok(archive.stdout.length > 500);
+    assert.equal(archive.stdout, log.stdout);
+    assert.equal(archive.status, log.status);
+  }
+});
+
 test('without a key, with a key that is none, with a folder beside the archive or a file that is no configuration, it is a mistake of usage', async (t) => {
   const path = await archived(t);
   writeFileSync(at('bad.json'), '{"kind": "s3"}');

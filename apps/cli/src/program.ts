@@ -84,7 +84,8 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
     .action(async (flags: { readonly json?: boolean; readonly level?: string }) => finish(await (await import('./doctor-command.ts')).doctorCommand(flags, home)));
   program.command('demo').summary('show the main job in half a minute').option('--json', 'print one object').action(async (flags: { readonly json?: boolean }) => finish(await (await import('./demo.ts')).demo(flags, home)));
   if (verb !== 'run') await addRest(program, finish, home);
-  addAudit(program, finish);
+  const audit = addAudit(program, finish);
+  if (verb !== 'run') (await import('./report-program.ts')).addReport(audit, finish, VERSION);
   program
     .command('completion')
     .summary('print a completion script: source <(./caisson completion bash)')
@@ -105,7 +106,7 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./archive-program.ts')).addArchive(program, finish);
 }
 
-function addAudit(program: Command, finish: (status: number) => void): void {
+function addAudit(program: Command, finish: (status: number) => void): Command {
   const audit = program.command('audit').summary('read and check the record');
   audit
     .command('tail')
@@ -137,6 +138,7 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .option('--key <vkey|file>', 'verifier keys of the log; default: of this instance')
     .option('--witness <vkey...>', 'who must have seen the head as well')
     .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
+  return audit;
 }
 
 /** What judges the record: 1 is what it has found. */

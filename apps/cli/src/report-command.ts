@@ -1,0 +1,60 @@
+import { writeFile } from 'node:fs/promises';
+import { CaissonError } from '@caisson/contract';
+import { terminalJson } from './audit.ts';
+import { headOf, openSource, type LogSource, type SourceFlags } from './log-source.ts';
+import { asJson, reportOf, type Report } from './report-facts.ts';
+import { sectionsOf } from './report-sections.ts';
+import { newTally, type Filter } from './report-shape.ts';
+import { tallyEntry } from './report-tally.ts';
+import { markdownOf, textOf } from './report-text.ts';
+import { print } from './say.ts';
+
+export interface ReportFlags extends SourceFlags {
+  readonly format: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly agent?: string;
+  readonly head?: string;
+  readonly out?: string;
+}
+
+const FORMS: Readonly<Record<string, (report: Report) => string>> = {
+  json: (report) => `${terminalJson(asJson(report))}\n`,
+  md: (report) => markdownOf(sectionsOf(report)),
+  text: (report) => textOf(sectionsOf(report)),
+};
+
+/** Reports what a log holds. @returns 0: the evidence is good; 1: it is bad, as the report says. @throws CaissonError USAGE, STATE_DIR_INVALID */
+export async function reportCommand(flags: ReportFlags): Promise<number> {
+  const form = Object.hasOwn(FORMS, flags.format) ? FORMS[flags.format] : undefined;
+  if (form === undefined) throw new CaissonError('USAGE', { detail: `--format ${flags.format} is none of json, md and text` });
+  const filter = { sinceMs: timeOf('--since', flags.since), untilMs: timeOf('--until', flags.until), agent: flags.agent };
+  const head = flags.head === undefined ? undefined : headOf(flags.head);
+  using source = await openSource(flags);
+  const report = await makeReport(source, filter, head);
+  if (flags.out === undefined) print(form(report));
+  else await writeFile(flags.out, form(report), { flag: 'wx' });
+  return report.verification.verdict === 'good' ? 0 : 1;
+}
+
+/** Verifies a log and counts it in one reading: what is counted is what was verified. */
+export async function makeReport(source: Pick<LogSource, 'verify' | 'keys'>, filter: Filter, head?: ReturnType<typeof headOf>): Promise<Report> {
+  let tally = newTally(filter);
+  const verification = await source.verify({
+    head,
+    visit: (entry) => {
+      if (entry.index === 0) tally = newTally(filter); // the log is read anew
+      tallyEntry(tally, entry);
+    },
+  });
+  if (verification.entries === 0) tally = newTally(filter); // what was given before it changed does not count
+  return reportOf({ tally, verification, keys: source.keys });
+}
+
+/** A day or a time of UTC as ISO 8601 has them, to milliseconds since 1970. @throws CaissonError USAGE */
+function timeOf(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const timeMs = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(timeMs)) throw new CaissonError('USAGE', { detail: `${option}: ${text} is not a day or a time of UTC, such as 2026-11-01 or 2026-11-01T08:00:00Z` });
+  return timeMs;
+}
