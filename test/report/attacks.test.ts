@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { markdownOf, sectionsOf, textOf } from '@caisson/cli';
-import type { Entry } from '@caisson/contract';
+import { canonicalJson, type Entry } from '@caisson/contract';
 import { callIntent, denied, ended, execIntent, folder, sandboxIntent } from '../projection/given.ts';
-import { audit, busyLog, made, reportOn, written } from './given.ts';
+import { audit, busyLog, made, reportIn, reportOn, written, type Report } from './given.ts';
 
 const HOSTILE = [
   '`|\n\n# All is well\n\n| a | b |\n', '<script>alert(1)</script>', '[click](javascript:alert(1))', '![x](https://evil.example/p.png)', '\u001b]0;title\u0007\u001b[2J', '\u202egood',
@@ -99,6 +99,23 @@ test('a log that was changed makes every form of the report say so, with the ent
     assert.match(stdout, /THE LOG IS BAD/);
     assert.match(stdout, new RegExp(`first bad entry[ |]+${verification.bad.index}\\b`));
   }
+});
+
+test('nothing is counted of entries that were put after the last signed head, or of a log that another key has signed', async () => {
+  using place = folder();
+  const dir = join(place.path, 'log');
+  const other = join(place.path, 'other');
+  await written(dir, busyLog(40));
+  await written(other, busyLog(41));
+  const journal = readdirSync(dir).find((name) => name.startsWith('journal-')) ?? '';
+  const forged = canonicalJson({ body: callIntent('forger'), index: 40, kind: 'intent', source: 'control', subject: 'sbx-forged', timeMs: 1 });
+  appendFileSync(join(dir, journal), `${forged}\n${JSON.stringify(readFileSync(join(other, 'checkpoint'), 'utf8'))}\n`);
+  const { log, period, agents, verification } = await reportIn(dir);
+  assert.deepEqual([verification.verdict, verification.bad?.index, period.entries, log.size, log.root], ['bad', 40, 40, 40, null]);
+  assert.ok(!agents.rows.some(({ agent }) => agent === 'forger'));
+  const { status, stdout } = await audit('report', '--dir', dir, '--key', join(other, 'log.vkey'), '--format', 'json');
+  assert.equal(status, 1);
+  assert.deepEqual((JSON.parse(stdout) as Report).agents.rows, []);
 });
 
 test('an outcome that no intent precedes and numbers that are missing are in the report, and make it bad', async () => {

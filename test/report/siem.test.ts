@@ -75,7 +75,7 @@ test('every kind of entry is an event of its class that the schema of OCSF accep
 });
 
 test('whatever an agent chose, events are of their class', { skip }, () => {
-  const texts = fc.sample(fc.string({ unit: 'binary', maxLength: 60 }).map((text) => text.toWellFormed().normalize('NFC')), { numRuns: 40, seed: 7 });
+  const texts = fc.sample(fc.string({ unit: 'binary', maxLength: 60 }).map((text) => text.toWellFormed().normalize('NFC')), { numRuns: 12, seed: 7 });
   const entries = ['', '__proto__', '127.0.0.1:80', ':443', ...texts].flatMap(everything);
   assert.equal(checked(['ocsf', '1.5.0'], entries.map((entry) => ocsfEvent(lineOf(entry), EXPORTING))).lines, entries.length);
   assert.equal(checked(['otlp'], entries.map((entry) => otlpRequest(lineOf(entry), EXPORTING))).lines, entries.length);

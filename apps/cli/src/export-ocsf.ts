@@ -114,6 +114,7 @@ function found({ index, subject }: Entry, { alert, detail }: BodyOf<'alert'>): M
   return { classUid: CLASS.detectionFinding, activityId: 1, fields };
 }
 
+/** The methods that the schema knows; another is the name of the activity. */
 const HTTP: Readonly<Record<string, number | undefined>> = { CONNECT: 1, DELETE: 2, GET: 3, HEAD: 4, OPTIONS: 5, POST: 6, PUT: 7, TRACE: 8 };
 /** Open, close, fail, refuse and traffic of Network Activity. */
 const NETWORK = { connect: 1, closed: 2, 'not-connected': 4, refused: 5, 'refused-again': 5, dismissed: 6, held: OTHER } as const;
@@ -125,7 +126,7 @@ function ofEgress(entry: Entry, body: BodyOf<'egress'>): Mapped {
   if (body.event === 'request') {
     const { method, path, host, port } = body;
     const activityId = HTTP[method] ?? OTHER;
-    const fields = { ...from, dst_endpoint: endpoint(host, port), connection_info: connection(body), http_request: { http_method: method, url: { path, hostname: host, ...portField(port) } }, ...ALLOWED };
+    const fields = { ...from, dst_endpoint: endpoint(host, port), connection_info: connection(body), http_request: { ...(activityId !== OTHER && { http_method: method }), url: { path, hostname: host, ...portField(port) } }, ...ALLOWED };
     return { classUid: CLASS.httpActivity, activityId, fields: activityId === OTHER ? { ...fields, activity_name: method } : fields };
   }
   return { classUid: CLASS.networkActivity, activityId: NETWORK[body.event], fields: { ...from, ...ofNetwork(body) } };

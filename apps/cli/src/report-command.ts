@@ -1,10 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { CaissonError } from '@caisson/contract';
+import type { Verification } from '@caisson/evidence';
 import { terminalJson } from './audit.ts';
 import { headOf, openSource, type LogSource, type SourceFlags } from './log-source.ts';
 import { asJson, reportOf, type Report } from './report-facts.ts';
 import { sectionsOf } from './report-sections.ts';
-import { newTally, type Filter } from './report-shape.ts';
+import { newTally, type Filter, type Tally } from './report-shape.ts';
 import { tallyEntry } from './report-tally.ts';
 import { markdownOf, textOf } from './report-text.ts';
 import { print } from './say.ts';
@@ -37,18 +38,38 @@ export async function reportCommand(flags: ReportFlags): Promise<number> {
   return report.verification.verdict === 'good' ? 0 : 1;
 }
 
-/** Verifies a log and counts it in one reading: what is counted is what was verified. */
+/**
+ * Verifies a log and counts it in one reading: what is counted is what was verified. Entries can be good by themselves and yet be under
+ * a head that nobody has signed: where that shows at the end, the log is read again, up to the first entry that is bad.
+ */
 export async function makeReport(source: Pick<LogSource, 'verify' | 'keys'>, filter: Filter, head?: ReturnType<typeof headOf>): Promise<Report> {
+  for (let most = Number.POSITIVE_INFINITY; ; ) {
+    const { tally, counted, verification } = await readOnce(source, { filter, head, most });
+    if (verification.bad === null || counted <= verification.bad.index) return reportOf({ tally, verification, keys: source.keys });
+    most = verification.bad.index;
+  }
+}
+
+interface Reading {
+  readonly filter: Filter;
+  readonly head: ReturnType<typeof headOf> | undefined;
+  /** Entries that are counted at most. */
+  readonly most: number;
+}
+
+async function readOnce(source: Pick<LogSource, 'verify'>, { filter, head, most }: Reading): Promise<{ readonly tally: Tally; readonly counted: number; readonly verification: Verification }> {
   let tally = newTally(filter);
+  let counted = 0;
   const verification = await source.verify({
     head,
     visit: (entry) => {
-      if (entry.index === 0) tally = newTally(filter); // the log is read anew
+      if (entry.index === 0) [tally, counted] = [newTally(filter), 0]; // the log is read anew
+      if (entry.index >= most) return;
       tallyEntry(tally, entry);
+      counted += 1;
     },
   });
-  if (verification.entries === 0) tally = newTally(filter); // what was given before it changed does not count
-  return reportOf({ tally, verification, keys: source.keys });
+  return verification.entries === 0 ? { tally: newTally(filter), counted: 0, verification } : { tally, counted, verification };
 }
 
 /** A day or a time of UTC as ISO 8601 has them, to milliseconds since 1970. @throws CaissonError USAGE */

@@ -16,6 +16,7 @@ const NOT_SHOWN = [
 
 /** A report as data: integers, text and lists, in one order for one log. */
 export interface Report {
+  /** Where an entry is bad, size and root are of no use: the size is that of what is before it, and there is no root. */
   readonly log: { readonly origin: string | null; readonly keys: readonly string[]; readonly size: number; readonly published: number; readonly root: string | null; readonly headTimeMs: number | null };
   /** `bad`: nothing after that entry was looked at, and what follows in the report is of the entries before it. */
   readonly verification: Omit<Verification, 'origin' | 'entries' | 'published' | 'head' | 'openIntents'> & { readonly verdict: 'good' | 'bad'; readonly notShown: readonly string[] };
@@ -60,10 +61,11 @@ export interface Facts {
 
 export function reportOf({ tally, verification, keys }: Facts): Report {
   const { origin, entries, published, head, openIntents, ...checked } = verification;
+  const { bad } = checked;
   const { filter, span } = tally;
-  const isGood = checked.bad === null && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
+  const isGood = bad === null && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
   return {
-    log: { origin, keys: keys.map(({ name, id }) => `${name}+${id}`), size: entries, published, root: head?.hash ?? null, headTimeMs: tally.lastMs },
+    log: { origin, keys: keys.map(({ name, id }) => `${name}+${id}`), ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
     verification: { ...checked, verdict: isGood ? 'good' : 'bad', notShown: NOT_SHOWN },
     period: { sinceMs: filter.sinceMs ?? null, untilMs: filter.untilMs ?? null, agent: filter.agent ?? null, entries: tally.entries, first: span?.first ?? null, last: span?.last ?? null },
     kinds: tabled(tally.kinds, ({ name }) => name),

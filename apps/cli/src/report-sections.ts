@@ -28,8 +28,8 @@ function identity({ log }: Report): Section {
   return facts('Log', [
     ['origin', log.origin === null ? 'none' : said(log.origin)],
     ...log.keys.map((key) => ['key', said(key)] as const),
-    ['entries', log.size], ['in tiles', log.published],
-    ['root', log.root ?? 'none: the log is empty'],
+    ['good entries', log.size], ['in tiles', log.published],
+    ['root', log.root ?? 'none'],
     ['last entry at', time(log.headTimeMs)],
   ]);
 }
