@@ -17,6 +17,7 @@ const ASKED = [
   'RX-06', 'BB-04', 'BB-09', 'BB-10', 'BB-12', 'H13', 'H14', 'H16', 'H17', 'BS-01', 'BS-03', 'BS-04', 'BS-07', 'H45', 'H46', 'H47',
   'EN-12', 'EN-13', ...range('S3-', 1, 4), 'RX-25', 'BV-04',
   'EN-14', 'EN-15', 'EN-17', 'EN-19', 'RX-21', 'H54', 'H58',
+  'EN-16', 'EN-18', 'RX-12',
 ];
 
 test('every requirement that is asked for is in the table once', () => {

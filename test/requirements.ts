@@ -1,5 +1,6 @@
 import type { Proof, Requirement } from './requirement.ts';
 import { ARCHIVE } from './requirements-archive.ts';
+import { AUDIT } from './requirements-audit.ts';
 import { NETWORK } from './requirements-network.ts';
 import { REPLAY } from './requirements-replay.ts';
 
@@ -382,4 +383,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   ...NETWORK,
   ...ARCHIVE,
   ...REPLAY,
+  ...AUDIT,
 ];

@@ -119,7 +119,7 @@ async function watched(t: TestContext, place: Place): Promise<{ readonly key: st
 
 async function verify(place: Place, witness: string): Promise<{ readonly status: number; readonly out: string }> {
   let out = '';
-  const status = await auditVerify(place.paths, { witness: [witness], json: false, out: (text) => void (out += text), err: (text) => void (out += text) });
+  const status = await auditVerify(place.paths, { witnesses: { witness: [witness] }, json: false, out: (text) => void (out += text), err: (text) => void (out += text) });
   return { status, out };
 }
 

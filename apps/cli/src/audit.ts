@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { CaissonError, canonicalJson, printable, problemOf, Receipt, type Entry, type Json, type StatePaths } from '@caisson/contract';
-import { readEntries, verifyLog, type Verification } from '@caisson/evidence';
-import { parseVerifierKey, type PublicKey } from '@caisson/tlog';
-import { askedWitnesses, witnessedHead, type AskedWitnesses, type WitnessedHead } from './witnessed-head.ts';
+import { CaissonError, canonicalJson, printable, problemOf, type Entry, type Json, type Receipt, type StatePaths } from '@caisson/contract';
+import { readEntries, type Line, type Verification } from '@caisson/evidence';
+import { viewShape, viewStart } from './export-views.ts';
+import { headOf, openSource, type LogSource, type SourceFlags } from './log-source.ts';
+import { askedWitnesses, witnessedHead, type AskedWitnesses, type WitnessedHead, type WitnessFlags } from './witnessed-head.ts';
 
 export interface TailOptions {
   /** How many of the last entries to show. */
@@ -11,15 +11,41 @@ export interface TailOptions {
   readonly follow: boolean;
   /** One JSON object per line: the entry, and the hash of its leaf in the tree. */
   readonly json: boolean;
+  /** First entry to show; then `lines` does not count. */
+  readonly from?: number | undefined;
+  /** Name of a view; a line of JSON for each record that it has. */
+  readonly view?: string | undefined;
   readonly out: (text: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Shows the end of the log. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED */
-export async function auditTail(paths: StatePaths, { lines, follow, json, out, signal }: TailOptions): Promise<void> {
-  for await (const { entry, hash } of readEntries(paths.evidence, { last: lines, follow, signal })) {
-    out(json ? `${terminalJson({ entry: entry as unknown as Json, hash })}\n` : `${entryText(entry)}\n`);
+/** Shows the end of the log. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_DAMAGED, USAGE for a view that is not known */
+export async function auditTail({ evidence }: Pick<StatePaths, 'evidence'>, { lines, from, follow, json, view, out, signal }: TailOptions): Promise<void> {
+  const show = view === undefined ? (line: Line) => lineText(line, json) : viewText(view);
+  const first = view === 'events' ? (from ?? (await firstOf(evidence, lines))) : from;
+  const range = first === undefined ? { last: lines } : { from: viewStart(view, first) };
+  for await (const line of readEntries(evidence, { ...range, follow, signal })) {
+    const text = show(line);
+    if (text !== undefined && line.entry.index >= (first ?? 0)) out(text);
   }
+}
+
+/** Index of the first of the last `lines` entries that are there. */
+async function firstOf(dir: string, lines: number): Promise<number> {
+  for await (const { entry } of readEntries(dir, { last: lines })) return entry.index;
+  return 0;
+}
+
+function lineText({ entry, hash }: Line, json: boolean): string {
+  return json ? `${terminalJson({ entry: entry as unknown as Json, hash })}\n` : `${entryText(entry)}\n`;
+}
+
+function viewText(view: string): (line: Line) => string | undefined {
+  const shape = viewShape(view);
+  return (line) => {
+    const text = shape(line);
+    return text === undefined ? undefined : `${terminalText(text)}\n`;
+  };
 }
 
 function entryText({ index, timeMs, kind, source, subject, body }: Entry): string {
@@ -32,10 +58,9 @@ export interface VerifyOptions {
   readonly head?: string | undefined;
   /** A verifier key of the log that is trusted, or a file with some. Default: those beside the log. */
   readonly key?: string | undefined;
-  /** Verifier keys of witnesses: the head that is kept with their signatures has to be one of this log. */
-  readonly witness?: readonly string[] | undefined;
-  /** How many of them have to have signed it. Default all. */
-  readonly quorum?: string | undefined;
+  /** Another log than the one of `paths`: a folder, or an archive, for which the key has to be given. */
+  readonly elsewhere?: Pick<SourceFlags, 'dir' | 'archive'>;
+  readonly witnesses?: WitnessFlags;
   readonly json: boolean;
   readonly out: (text: string) => void;
   /** Where a usage error is told. Default: the standard error. */
@@ -56,61 +81,29 @@ const NOT_SHOWN = [
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
 export async function auditVerify(paths: StatePaths, { json, out, err = toStderr, ...flags }: VerifyOptions): Promise<number> {
-  const asked = questionOf(flags);
-  if ('usage' in asked) {
-    const { code, message, hint } = problemOf(new CaissonError('USAGE', { detail: asked.usage }));
-    err(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
-    return 2;
-  }
-  const seen = asked.witnesses === null ? null : await witnessedHead(paths, asked.witnesses, asked.keys);
+  const opened = await usageOr(() => openQuestion(paths, flags), err);
+  if (opened === null) return 2;
+  const { known, asked } = opened;
+  using source = opened.source;
+  const seen = asked === null ? null : await witnessedHead(asked, source.keys);
   if (seen !== null && 'bad' in seen) return unwitnessed(seen, { json, out });
-  const result = await verifyLog(paths.evidence, { head: asked.head ?? seen?.head, keys: asked.keys });
+  const result = await source.verify({ head: known ?? seen?.head });
   const good = result.bad === null && result.knownHead !== 'missing';
-  out(json ? `${terminalJson({ ...asJson(result), witnessed: seen === null ? null : asWords(seen), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, { good, seen }));
+  out(json ? `${terminalJson({ ...asJson(result), witnessed: seen === null ? null : asWords(seen), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(source.where, result, { good, seen }));
   return good ? 0 : 1;
 }
 
 interface Question {
-  readonly head: Receipt | undefined;
-  readonly keys: readonly PublicKey[] | undefined;
-  readonly witnesses: AskedWitnesses | null;
+  readonly known: Receipt | undefined;
+  readonly asked: AskedWitnesses | null;
+  readonly source: LogSource;
 }
 
-function questionOf({ head, key, witness = [], quorum }: Pick<VerifyOptions, 'head' | 'key' | 'witness' | 'quorum'>): Question | { readonly usage: string } {
-  const known = head === undefined ? undefined : parseHead(head);
-  if (known === null) return { usage: `--head ${head} is not INDEX:HASH, as audit verify prints it` };
-  const keys = key === undefined ? undefined : keysOf(key);
-  if (keys?.length === 0) return { usage: `--key ${key} is neither a verifier key nor a file of them` };
-  if (known !== undefined && witness.length > 0) return { usage: '--head and --witness: one of them says which head this log has to have' };
-  const witnesses = witness.length === 0 ? null : askedWitnesses(witness, quorum);
-  return typeof witnesses === 'string' ? { usage: witnesses } : { head: known, keys, witnesses };
-}
-
-function toStderr(text: string): void {
-  process.stderr.write(text);
-}
-
-function keysOf(text: string): readonly PublicKey[] {
-  const lines = text.includes('+') ? [text] : readLinesOf(text);
-  return lines.map(parseVerifierKey).filter((key) => key !== null);
-}
-
-function readLinesOf(path: string): readonly string[] {
-  try {
-    return readFileSync(path, 'utf8').split('\n');
-  } catch {
-    return [];
-  }
-}
-
-function parseHead(text: string): Receipt | null {
-  const [, index, hash] = /^(0|[1-9][0-9]*):([0-9a-f]{64})$/.exec(text) ?? [];
-  const head = Receipt.safeParse({ index: Number(index), hash });
-  return head.success ? head.data : null;
-}
-
-function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
+async function openQuestion(paths: StatePaths, { head, key, elsewhere = {}, witnesses = {} }: Pick<VerifyOptions, 'head' | 'key' | 'elsewhere' | 'witnesses'>): Promise<Question> {
+  const known = head === undefined ? undefined : headOf(head);
+  const asked = askedWitnesses(witnesses, elsewhere.dir ?? paths.evidence);
+  if (known !== undefined && asked !== null) throw new CaissonError('USAGE', { detail: '--head and --witness: one of them says which head this log has to have' });
+  return { known, asked, source: await openSource(placeOf(paths, elsewhere, key)) };
 }
 
 function unwitnessed({ bad }: { readonly bad: string }, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
@@ -128,10 +121,34 @@ function witnessedText(seen: WitnessedHead | null): string {
   return `${entries} entries by ${by.map(terminalWord).join(', ')}, at ${time}; what came later is not`;
 }
 
-function verificationText(paths: StatePaths, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
+function toStderr(text: string): void {
+  process.stderr.write(text);
+}
+
+function placeOf({ evidence }: StatePaths, { dir, archive }: Pick<SourceFlags, 'dir' | 'archive'>, key: string | undefined): SourceFlags {
+  return archive === undefined ? { dir: dir ?? evidence, key } : { dir, archive, key };
+}
+
+/** What `open` gives; null where it finds a mistake of usage, which is told. */
+async function usageOr<T>(open: () => Promise<T>, err: (text: string) => void): Promise<T | null> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof CaissonError) || error.code !== 'USAGE') throw error;
+    const { code, message, hint } = problemOf(error);
+    err(`caisson: ${code}: ${message}\nhint: ${hint}\n`);
+    return null;
+  }
+}
+
+function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
+}
+
+function verificationText(where: string, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
   const { origin, entries, published, head, bad, openIntents, unfinishedBytes, knownHead } = result;
   const rows = [
-    ['log', printable(paths.evidence)],
+    ['log', printable(where)],
     ['origin', origin ?? 'none'],
     ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
@@ -160,12 +177,17 @@ function knownHeadText(knownHead: Verification['knownHead'], head: Receipt | nul
 }
 
 /** JSON of one line that cannot drive a terminal or reorder what it shows: such characters stand as their JSON escapes. */
-function terminalJson(value: Json): string {
-  return canonicalJson(value).replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (found) =>
+export function terminalJson(value: Json): string {
+  return terminalText(canonicalJson(value));
+}
+
+/** The same for JSON that is text already. */
+export function terminalText(json: string): string {
+  return json.replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (found) =>
     found.split('').map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
   );
 }
 
-function terminalWord(text: string): string {
+export function terminalWord(text: string): string {
   return terminalJson(text).slice(1, -1);
 }

@@ -21,6 +21,7 @@ const ARGUMENTS: Readonly<Record<string, Values>> = {
 const OPTIONS: Readonly<Record<string, Values>> = {
   'snapshots --rm': { kinds: ['snapshots'] }, 'create --from': { kinds: ['snapshots'] }, '--image': { kinds: ['images'] },
   'egress replay --sandbox': { kinds: ['sandboxes'] }, 'create --workspace': { kinds: ['workspaces'] }, 'fork --workspace': { kinds: ['workspaces'] }, '--level': { words: ['container', 'gvisor', 'microvm'] },
+  'audit report --format': { words: ['text', 'md', 'json'] }, 'audit export --format': { words: ['ocsf', 'otlp', 'jsonl'] }, '--view': { words: ['rynxs', 'events'] },
 };
 
 interface Known {

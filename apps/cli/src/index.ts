@@ -16,3 +16,8 @@ export { PROBES } from './doctor/probes.ts';
 export type { DoctorReport } from './doctor/report.ts';
 export { jsonText } from './say.ts';
 export { proveEntry } from './proof-commands.ts';
+export { makeReport } from './report-command.ts';
+export { sectionsOf } from './report-sections.ts';
+export { markdownOf, textOf } from './report-text.ts';
+export { ocsfEvent } from './export-ocsf.ts';
+export { otlpRequest } from './export-otlp.ts';

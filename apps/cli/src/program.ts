@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { CaissonError } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
 import type { Surroundings } from './early.ts';
+import type { TailFlags } from './audit-command.ts';
+import type { VerifyFlags } from './audit-command.ts';
 import { collect, levelOption } from './options.ts';
 import type { RunFlags } from './run.ts';
 import { told } from './say.ts';
@@ -82,7 +84,8 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
     .action(async (flags: { readonly json?: boolean; readonly level?: string }) => finish(await (await import('./doctor-command.ts')).doctorCommand(flags, home)));
   program.command('demo').summary('show the main job in half a minute').option('--json', 'print one object').action(async (flags: { readonly json?: boolean }) => finish(await (await import('./demo.ts')).demo(flags, home)));
   if (verb !== 'run') await addRest(program, finish, home);
-  addAudit(program, finish);
+  const audit = addAudit(program, finish);
+  if (verb !== 'run') (await import('./report-program.ts')).addReport(audit, finish, VERSION);
   program
     .command('completion')
     .summary('print a completion script: source <(./caisson completion bash)')
@@ -103,15 +106,17 @@ async function addRest(program: Command, finish: (status: number) => void, home:
   (await import('./archive-program.ts')).addArchive(program, finish);
 }
 
-function addAudit(program: Command, finish: (status: number) => void): void {
+function addAudit(program: Command, finish: (status: number) => void): Command {
   const audit = program.command('audit').summary('read and check the record');
   audit
     .command('tail')
     .summary('print the last entries')
     .option('-n, --lines <n>', 'how many', '10')
+    .option('--from <N>', 'from this entry on, and not the last ones')
     .option('-f, --follow', 'go on printing as entries come')
+    .option('--view <view>', 'the records of Rynxs for them: rynxs (its audit.jsonl) or events (its event log)')
     .option('--json', 'print entries as they stand in the log')
-    .action(async (flags: { readonly lines: string; readonly follow?: boolean; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).tail(flags)));
+    .action(async (flags: TailFlags) => finish(await (await import('./audit-command.ts')).tail(flags)));
   audit
     .command('verify')
     .summary('check the chain of hashes, without the daemon')
@@ -119,8 +124,11 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .option('--key <KEY|FILE>', 'a verifier key of the log that you trust, or a file of such; default: those beside the log')
     .option('--witness <vkey...>', 'also check that the log holds the head that is kept with the signatures of these witnesses')
     .option('--quorum <n>', 'how many of them have to have signed it; default: all')
+    .option('--witnessed <file>', 'the head that they have signed; default: witness/checkpoint beside the log')
+    .option('--dir <DIR>', 'the folder of a log; default: of this instance')
+    .option('--archive <FILE|DIR>', 'what an archive of the log holds: archive.json, or the directory of the archive; with --key')
     .option('--json', 'print one object')
-    .action(async (flags: { readonly head?: string; readonly key?: string; readonly witness?: readonly string[]; readonly quorum?: string; readonly json?: boolean }) => finish(await (await import('./audit-command.ts')).verify(flags)));
+    .action(async (flags: VerifyFlags) => finish(await (await import('./audit-command.ts')).verify(flags)));
   audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')
@@ -133,6 +141,7 @@ function addAudit(program: Command, finish: (status: number) => void): void {
     .option('--key <vkey|file>', 'verifier keys of the log; default: of this instance')
     .option('--witness <vkey...>', 'who must have seen the head as well')
     .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
+  return audit;
 }
 
 /** What judges the record: 1 is what it has found. */

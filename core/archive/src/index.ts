@@ -5,6 +5,7 @@ export { newCounters, STORE_ERRORS, type Counters, type StoreErrorClass } from '
 export { parseCredentials } from './credentials.ts';
 export { directoryStore } from './directory-store.ts';
 export { fetchFrom, keysOf } from './fetch-from.ts';
+export { fetchNewest } from './fetch-newest.ts';
 export { headPath } from './head.ts';
 export { fetchFromDirectory } from './local.ts';
 export { openStore } from './open-store.ts';

@@ -51,6 +51,16 @@ export async function* readEntries(dir: string, { from = 0, last, follow = false
   }
 }
 
+/**
+ * The entries under the published head of a log from that of index `from` on, from wherever its static resources are. What the
+ * log has appended since is not among them.
+ *
+ * @throws CaissonError EVIDENCE_DAMAGED at an entry that is bad or cannot be read.
+ */
+export function readTiles(fetch: Fetch, from = 0): AsyncGenerator<Line> {
+  return fromTiles({ fetch }, { next: from, journal: null });
+}
+
 interface Source {
   readonly dir: string;
   readonly fetch: Fetch;
@@ -126,7 +136,7 @@ async function* entriesFrom(source: Source, place: Place): AsyncGenerator<Line> 
   }
 }
 
-async function* fromTiles({ fetch }: Source, place: Place): AsyncGenerator<Line> {
+async function* fromTiles({ fetch }: Pick<Source, 'fetch'>, place: Place): AsyncGenerator<Line> {
   const size = await publishedSize(fetch);
   while (place.next < size) {
     for (const bytes of (await bundleOf(fetch, size, place.next)).slice(place.next % TILE_WIDTH)) {

@@ -1,4 +1,4 @@
-import type { Receipt } from '@caisson/contract';
+import type { Entry, Receipt } from '@caisson/contract';
 import {
   EMPTY_EDGE, grow, HASH_BYTES, leafHash, openCheckpoint, readBundle, readTile, rootOf, rootOfLeaves, TILE_WIDTH, TileError, type Edge, type Fetch, type PublicKey, type SignedCheckpoint,
 } from '@caisson/tlog';
@@ -16,6 +16,7 @@ export interface BadEntry {
 /** One good entry, as it is passed by. */
 export interface Seen {
   readonly leaf: Leaf;
+  readonly entry: Entry;
   readonly edge: Edge;
 }
 
@@ -53,6 +54,13 @@ export async function scanLog(dir: string, keys: readonly PublicKey[], onEntry?:
   const scan: Scan = { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
   if (published.bad !== null) return scan;
   return { ...scan, ...(await scanJournals(dir, keys, cursor, published.tip.size)), edge: cursor.edge };
+}
+
+/** Reads and checks what is published of a log, and no journal: all that a store or a mirror of it has. */
+export async function scanTiles(fetch: Fetch, keys: readonly PublicKey[], onEntry?: (seen: Seen) => void): Promise<Scan> {
+  const cursor: Cursor = { edge: EMPTY_EDGE, ledger: emptyLedger(), onEntry };
+  const published = await scanPublished(fetch, keys, cursor);
+  return { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
 }
 
 type Published = Pick<Scan, 'checkpoint' | 'tip' | 'bad'>;
@@ -123,7 +131,7 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   if (objected !== undefined) return objected;
   cursor.edge = grow(cursor.edge, leaf.hash);
   enter(cursor.ledger, entry, cursor.edge);
-  cursor.onEntry?.({ leaf, edge: cursor.edge });
+  cursor.onEntry?.({ leaf, entry, edge: cursor.edge });
   return null;
 }
 

@@ -1,9 +1,9 @@
-import { CaissonError, type Receipt } from '@caisson/contract';
-import { rootOf, type PublicKey } from '@caisson/tlog';
+import { CaissonError, type Entry, type Receipt } from '@caisson/contract';
+import { rootOf, type Fetch, type PublicKey } from '@caisson/tlog';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
 import { publishedKeys } from './keys.ts';
 import { readable } from './read.ts';
-import { headOf, scanLog, type BadEntry, type Scan, type Seen } from './scan.ts';
+import { headOf, scanLog, scanTiles, type BadEntry, type Scan, type Seen } from './scan.ts';
 
 /** How often a log that changes under the reader is read. */
 const MAX_TRIES = 5;
@@ -35,17 +35,35 @@ export interface VerifyOptions {
   readonly head?: Receipt | undefined;
   /** Keys of the log that are trusted. Default: those that stand beside it, which whoever rewrites it can replace. */
   readonly keys?: readonly PublicKey[] | undefined;
+  /**
+   * Is given every entry that is good so far, from the first on, and the hash of its leaf. Entry 0 again: the log changed under
+   * the reader, and what was given before does not count.
+   */
+  readonly visit?: ((entry: Entry, leaf: Buffer) => void) | undefined;
 }
 
 /** Checks the log in `dir`, without a daemon. @throws CaissonError STATE_DIR_INVALID when it cannot be read. */
-export async function verifyLog(dir: string, { head: known, keys: trusted }: VerifyOptions = {}): Promise<Verification> {
-  const keys = trusted ?? (await readable(dir, () => publishedKeys(folderFetch(dir))));
+export async function verifyLog(dir: string, options: VerifyOptions = {}): Promise<Verification> {
+  const keys = options.keys ?? (await readable(dir, () => publishedKeys(folderFetch(dir))));
   if (keys.length === 0) throw new CaissonError('STATE_DIR_INVALID', { dir, detail: 'it holds no evidence log (log.vkey)' });
+  return verified(keys, options, (onEntry) => readable(dir, () => scanSettled(dir, keys, onEntry)));
+}
+
+/**
+ * Checks what is published of a log, by its keys, from wherever its static resources are: a store, a mirror, a copy without
+ * journals. What the log has appended since its published head is not looked at.
+ */
+export async function verifyPublished(fetch: Fetch, options: VerifyOptions & { readonly keys: readonly PublicKey[] }): Promise<Verification> {
+  return verified(options.keys, options, (onEntry) => scanTiles(fetch, options.keys, onEntry));
+}
+
+async function verified(keys: readonly PublicKey[], { head: known, visit }: VerifyOptions, read: (onEntry: (seen: Seen) => void) => Promise<Scan>): Promise<Verification> {
   let found = false;
-  const onEntry = ({ edge }: Seen): void => {
+  const onEntry = ({ edge, entry, leaf }: Seen): void => {
+    visit?.(entry, leaf.hash);
     if (edge.size - 1 === known?.index) found = rootOf(edge).toString('hex') === known.hash;
   };
-  const scan = await readable(dir, () => scanSettled(dir, keys, onEntry));
+  const scan = await read(onEntry);
   return {
     origin: keys[0]?.name ?? null,
     entries: scan.edge.size,
