@@ -47,7 +47,7 @@ const NOT_SHOWN = [
 /**
  * Checks the log and says what was checked and what that cannot show.
  *
- * @returns the exit status: 0 good, 1 bad evidence, 2 a head that is not INDEX:HASH.
+ * @returns the exit status: 0 good, 1 bad or incomplete evidence, 2 a head that is not INDEX:HASH.
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
 export async function auditVerify(paths: StatePaths, { head, key, json, out, err = toStderr }: VerifyOptions): Promise<number> {
@@ -61,7 +61,7 @@ export async function auditVerify(paths: StatePaths, { head, key, json, out, err
   const keys = key === undefined ? undefined : keysOf(key);
   if (keys?.length === 0) return usage(`--key ${key} is neither a verifier key nor a file of them`);
   const result = await verifyLog(paths.evidence, { head: known, keys });
-  const good = result.bad === null && result.knownHead !== 'missing';
+  const good = result.bad === null && result.findingsCount === 0 && result.knownHead !== 'missing';
   out(json ? `${terminalJson({ ...asJson(result), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(paths, result, good));
   return good ? 0 : 1;
 }
@@ -89,8 +89,8 @@ function parseHead(text: string): Receipt | null {
   return head.success ? head.data : null;
 }
 
-function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
+function asJson({ head, bad, findings, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, findings: findings.map((finding) => ({ ...finding })), head: head && { ...head }, bad: bad && { ...bad } };
 }
 
 function verificationText(paths: StatePaths, result: Verification, good: boolean): string {
@@ -101,6 +101,7 @@ function verificationText(paths: StatePaths, result: Verification, good: boolean
     ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
+    ['complete', completeText(result)],
     ['intents', intentsText(openIntents)],
     ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
     ['known head', knownHeadText(knownHead, head)],
@@ -108,6 +109,17 @@ function verificationText(paths: StatePaths, result: Verification, good: boolean
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   return `${table}\nThis does not show:\n${NOT_SHOWN.map((text) => `- ${text}\n`).join('')}`;
+}
+
+/** Findings that are shown, of those that --json has. */
+const FINDINGS_SHOWN = 10;
+
+function completeText({ bad, findings, findingsCount }: Verification): string {
+  if (bad !== null) return 'not looked at';
+  if (findingsCount === 0) return 'nothing is missing, as far as numbers, heartbeats and counters tell';
+  const lines = findings.slice(0, FINDINGS_SHOWN).map(({ index, reason }) => `entry ${index} ${terminalWord(reason)}`);
+  const more = findingsCount - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join(`\n${' '.repeat(12)}`);
 }
 
 function intentsText(open: readonly string[]): string {

@@ -1,4 +1,4 @@
-import type { Receipt } from '@caisson/contract';
+import type { Entry, Receipt } from '@caisson/contract';
 import {
   EMPTY_EDGE, grow, HASH_BYTES, leafHash, openCheckpoint, readBundle, readTile, rootOf, rootOfLeaves, TILE_WIDTH, TileError, type Edge, type Fetch, type PublicKey, type SignedCheckpoint,
 } from '@caisson/tlog';
@@ -16,6 +16,7 @@ export interface BadEntry {
 /** One good entry, as it is passed by. */
 export interface Seen {
   readonly leaf: Leaf;
+  readonly entry: Entry;
   readonly edge: Edge;
 }
 
@@ -123,7 +124,7 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   if (objected !== undefined) return objected;
   cursor.edge = grow(cursor.edge, leaf.hash);
   enter(cursor.ledger, entry, cursor.edge);
-  cursor.onEntry?.({ leaf, edge: cursor.edge });
+  cursor.onEntry?.({ leaf, entry, edge: cursor.edge });
   return null;
 }
 

@@ -1,0 +1,28 @@
+import type { Entry } from '@caisson/contract';
+import { noFindings, type Finding, type Findings } from './findings.ts';
+import { emptyPairs, passPair, type Pairs } from './pairs.ts';
+import { emptyRuns, endRuns, passRun, type Runs } from './runs.ts';
+
+/** What the entries of a log say of what is not in it. Memory does not grow with the log, but with what is open. */
+export interface Completeness {
+  readonly findings: Findings;
+  readonly runs: Runs;
+  readonly pairs: Pairs;
+}
+
+export function completeness(): Completeness {
+  const findings = noFindings();
+  return { findings, runs: emptyRuns(findings), pairs: emptyPairs(findings) };
+}
+
+/** Takes the next entry of the log, which is good by itself. */
+export function passEntry({ runs, pairs }: Completeness, entry: Entry): void {
+  passRun(runs, entry);
+  passPair(pairs, entry);
+}
+
+/** What was found, the first entry first; `size` is that of the log. */
+export function conclude({ findings, runs }: Completeness, size: number): { readonly findings: readonly Finding[]; readonly count: number } {
+  endRuns(runs, size - 1);
+  return { findings: findings.list.toSorted((a, b) => a.index - b.index), count: findings.count };
+}
