@@ -158,6 +158,54 @@ test('open intents of the newest run, and those that it took over, are no findin
   assert.deepEqual(result.openIntents, ['sbx-kept', 'sbx-new']);
 });
 
+/** A sandbox with four commands, one of which could not be executed; its pid 1 has started three. Numbers and heartbeats are as who has the key makes them. */
+function sandboxWith(commands: readonly string[], counts: Json): readonly Told[] {
+  const next = runOf(CONTROL);
+  const allowed = { effect: 'allow', rule: 'default', reason: '' };
+  const exec = (id: string): readonly Told[] => [
+    next('intent', id, { what: 'exec', sandbox: 'sbx-1', decision: id === 'denied' ? { ...allowed, effect: 'deny' } : allowed }),
+    next('outcome', id, { ending: { kind: id === 'missing-program' ? 'not-started' : 'exited' } }),
+  ];
+  const usage = { cpuMs: 1, memoryPeakBytes: 1, pidsPeak: 1, oomKills: 0, counts };
+  return [next('intent', 'sbx-1', { what: 'sandbox', decision: allowed }), ...commands.flatMap(exec), next('outcome', 'sbx-1', { ending: { kind: 'closed' }, usage })];
+}
+
+test('a command whose entries are left out, and all numbers made right, is missed by what pid 1 and the launcher have counted', async (t) => {
+  const counts = (started: number | null, asked: number): Json => ({ started, asked, cpuUs: 1, readBytes: null, writtenBytes: null });
+  const all = ['exec-1', 'denied', 'exec-2', 'missing-program', 'exec-3'];
+  assert.deepEqual((await verified(t, sandboxWith(all, counts(3, 3)))).findings, []);
+  assert.deepEqual((await verified(t, sandboxWith(all, counts(null, 3)))).findings, []);
+  const left = all.filter((id) => id !== 'exec-2');
+  assert.equal(first(await verified(t, sandboxWith(left, counts(3, 3)))), 'entry 9 is the end of sandbox sbx-1: its pid 1 has started 3 programs, the log has 2');
+  assert.equal(first(await verified(t, sandboxWith(left, counts(2, 3)))), 'entry 9 is the end of sandbox sbx-1: the launcher has started 3 programs, the log has 2');
+});
+
+/** Two connections and a request of one sandbox, as the gate tells of them. */
+function passedBy(left: readonly number[], ends: 'dismissed' | 'heartbeat'): readonly Told[] {
+  const place = { host: 'a.test', port: 443 };
+  const bodies: readonly Json[] = [
+    { event: 'connect', connection: 1, ...place }, { event: 'closed', connection: 1, bytesOut: 100, bytesIn: 7, cut: null },
+    { event: 'request', connection: 2, ...place, method: 'GET', path: '/', secrets: [] }, { event: 'connect', connection: 3, ...place },
+    { event: 'closed', connection: 3, bytesOut: 20, bytesIn: 1, cut: null }, { event: 'refused', what: 'connection', to: 'b.test:1', rule: null, reason: '' },
+  ];
+  const told = { connections: 2, requests: 1, closed: 2, bytesOut: 120, bytesIn: 8 };
+  const next = runOf(GATE, 'gate');
+  const entries = bodies.filter((_body, at) => !left.includes(at)).map((body) => next('egress', 'sbx-1', body));
+  if (ends === 'dismissed') return [...entries, next('egress', 'sbx-1', { event: 'dismissed', connections: 2, bytesOut: 120, bytesIn: 8, refused: 1, told })];
+  return [...entries, next('heartbeat', 'gate', { ...(standing(entries.length) as object), told })];
+}
+
+for (const ends of ['dismissed', 'heartbeat'] as const) {
+  test(`what passed and is left out, with all numbers made right, is missed by what the gate has counted until ${ends === 'dismissed' ? 'the end of a sandbox' : 'its heartbeat'}`, async (t) => {
+    assert.deepEqual((await verified(t, passedBy([], ends))).findings, []);
+    assert.match(first(await verified(t, passedBy([0], ends))), /^entry 5 .*2 connections, of which the log has 1,/);
+    assert.match(first(await verified(t, passedBy([2], ends))), /^entry 5 .*1 requests, of which the log has 0,/);
+    assert.match(first(await verified(t, passedBy([1], ends))), /^entry 5 .*2 ends of connections, of which the log has 1,/);
+    const told = passedBy([], ends).map((entry): Told => ((entry.body as { bytesOut?: number }).bytesOut === 20 ? { ...entry, body: { ...(entry.body as object), bytesOut: 19 } } : entry));
+    assert.match(first(await verified(t, told)), /^entry 6 .*120 bytes out, of which the log has 119,/);
+  });
+}
+
 test('whatever one entry is left out of any run with heartbeats is missed, and nothing is when none is', async (t) => {
   const kinds = fc.array(fc.constantFrom('call', 'beat', 'fail'), { minLength: 1, maxLength: 20 });
   await fc.assert(fc.asyncProperty(kinds, fc.nat(), async (steps, which) => {

@@ -60,6 +60,10 @@ const LifecycleBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.literal('approval'), caller: Text, approval: Text, decision: Text }),
 ]);
 
+/** Counts of what the gate has put on record: connections that were let pass, requests, connections that are over, and their bytes. */
+export const EgressTold = z.strictObject({ connections: Count, requests: Count, closed: Count, bytesOut: Count, bytesIn: Count });
+export type EgressTold = z.infer<typeof EgressTold>;
+
 const Place = { host: Text, port: Count };
 
 /** What the gate has let pass, held or refused. */
@@ -71,14 +75,14 @@ const EgressBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.literal('refused'), what: Text, to: Text, rule: Text.nullable(), reason: Text }),
   z.looseObject({ event: z.literal('refused-again'), again: z.array(z.looseObject({ more: Count })), others: Count }),
   z.looseObject({ event: z.literal('held'), approval: Text, ...Place, expiresMs: Count }),
-  z.looseObject({ event: z.literal('dismissed'), connections: Count, bytesOut: Count, bytesIn: Count, refused: Count }),
+  z.looseObject({ event: z.literal('dismissed'), connections: Count, bytesOut: Count, bytesIn: Count, refused: Count, told: EgressTold.optional() }),
 ]);
 
 /** Something that somebody has to look at. */
 const AlertBody = z.looseObject({ alert: Text, severity: z.enum(['info', 'warning', 'critical']).optional(), detail: Text.optional() });
 
 /** What a run of a source says of its numbers: up to which all is settled, and which of these are not in the log as far as it knows. */
-const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count });
+const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count, told: EgressTold.optional() });
 
 /** The body of an entry that could be read, by what the entry is. */
 export type EntryBody =

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CaissonError, Receipt, type EntryDraft, type EvidenceLog } from '@caisson/contract';
+import { CaissonError, Receipt, type EntryDraft, type EvidenceLog, type Json } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
 import { numbering } from './origin.ts';
 
@@ -13,9 +13,9 @@ export interface RemoteLogOptions {
   readonly silentMs?: number;
   /**
    * Says every so often which of its entries are settled, as an entry of kind heartbeat: then an entry of this process that is
-   * missing from the log shows. Default: it does not.
+   * missing from the log shows. What the process itself counts of its entries goes with it. Default: it does not.
    */
-  readonly heartbeat?: { readonly source: string; readonly everyMs: number };
+  readonly heartbeat?: { readonly source: string; readonly everyMs: number; readonly counts?: () => { readonly [name: string]: Json } };
 }
 
 /**
@@ -66,7 +66,7 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
   // What it cannot say now it says the next time: each heartbeat speaks of all before it.
   const sayStanding = (): void => {
     if (heartbeat === undefined) return;
-    append({ kind: 'heartbeat', source: heartbeat.source, subject: heartbeat.source, body: standing() }).catch(() => undefined);
+    append({ kind: 'heartbeat', source: heartbeat.source, subject: heartbeat.source, body: { ...standing(), ...heartbeat.counts?.() } }).catch(() => undefined);
   };
   /** What has failed is said as soon as that is possible: a process that ends before its next heartbeat would leave a gap that nobody explains. */
   const sayWhatFailed = (): void => {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult,
+  canonicalJson, exitStatus, ruleName, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Usage,
 } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
@@ -59,7 +59,7 @@ export function programName(request: Pick<RunRequest, 'argv'>): string {
   return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
 }
 
-export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): EntryDraft {
+export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>, counts?: Counts): EntryDraft {
   const { id, ending, level, digests, usage, output } = result;
   const count = (stream: OutputCount): Json => ({
     written: stream.written,
@@ -75,11 +75,16 @@ export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): E
       exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
       level: { ...level },
       spec: digests.spec,
-      usage: { ...usage },
+      usage: usageBody(counts === undefined ? usage : { ...usage, counts }),
       stdout: count(output.stdout),
       stderr: count(output.stderr),
     },
   };
+}
+
+/** What a sandbox used, and what was counted of it. */
+export function usageBody({ counts, ...usage }: Usage): Json {
+  return { ...usage, ...(counts === undefined ? {} : { counts: { ...counts } }) };
 }
 
 /** Text of a runtime or kernel may hold anything; the log holds well-formed text of bounded length. */
