@@ -49,17 +49,18 @@ test('what the scribe refuses reaches the caller with its code and the field at 
   await assert.rejects(log.append(draft('intent', 'sbx-0', { cpus: 0.5 })), problem('REQUEST_INVALID', /integers only/));
 });
 
-test('the scribe has no verb but append, openIntents and head, and refuses parameters it does not know', async (t) => {
+test('the scribe has no verb but append, openIntents, head and alerts, and refuses parameters it does not know', async (t) => {
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   await using idle = await openFileLog({ dir: tempDir(t), now: ticking() });
-  assert.deepEqual(Object.keys(scribeVerbs(idle)).sort(), ['append', 'head', 'openIntents']);
+  assert.deepEqual(Object.keys(scribeVerbs(idle)).sort(), ['alerts', 'append', 'head', 'openIntents']);
   using caller = new Caller(paths.scribeSocket);
   for (const verb of ['remove', 'truncate', 'constructor', '__proto__']) {
     await assert.rejects(caller.call(verb, {}), problem('FRAME_INVALID', /no verb/));
   }
   for (const parameters of [{ of: 'sbx-0' }, null, 'all', [1]]) {
     await assert.rejects(caller.call('head', parameters), problem('REQUEST_INVALID', /empty object/));
+    await assert.rejects(caller.call('alerts', parameters), problem('REQUEST_INVALID', /empty object/));
     await assert.rejects(caller.call('openIntents', parameters), problem('REQUEST_INVALID', /empty object/));
     await assert.rejects(caller.call('append', parameters), problem('REQUEST_INVALID'));
   }

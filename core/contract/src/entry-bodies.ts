@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Json } from './canonical.ts';
-import type { EntryKind } from './evidence.ts';
+import { ALERT_SEVERITIES, type EntryKind } from './evidence.ts';
 
 /**
  * What readers of the log rely on in the bodies of its entries. A body may hold more: what is not named here is left alone, so
@@ -79,7 +79,16 @@ const EgressBody = z.discriminatedUnion('event', [
 ]);
 
 /** Something that somebody has to look at. */
-const AlertBody = z.looseObject({ alert: Text, severity: z.enum(['info', 'warning', 'critical']).optional(), detail: Text.optional() });
+const AlertBody = z.looseObject({
+  /** What it is, such as `orphan-intents`. */
+  alert: Text,
+  severity: z.enum(ALERT_SEVERITIES).optional(),
+  /** Subjects that it is about, or the part of Caisson. */
+  about: Names.optional(),
+  reason: Text.optional(),
+  /** It is over: alerts of this name are not raised any more. */
+  cleared: z.boolean().optional(),
+});
 
 /** What a run of a source says of its numbers: up to which all is settled, and which of these are not in the log as far as it knows. */
 const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count, told: EgressTold.optional() });

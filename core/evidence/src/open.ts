@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CaissonError, type EntryDraft, type Sealed } from '@caisson/contract';
+import { CaissonError, type Alert, type EntryDraft, type Sealed } from '@caisson/contract';
 import type { Signer } from '@caisson/tlog';
+import { withAlert } from './alerts.ts';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { syncFolder } from './folder.ts';
@@ -43,7 +44,8 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     const directory = opened.use(await openDirectory(dir));
     await lockDirectory(directory, dir);
     const signer = options.signer ?? (await logSigner(dir));
-    const scan = await scanLog(dir, [signer.publicKey]);
+    let alerts: readonly Alert[] = [];
+    const scan = await scanLog(dir, [signer.publicKey], ({ entry }) => (alerts = withAlert(alerts, entry)));
     if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
     await writePublicKey(dir, signer.publicKey);
     const first = scan.journal?.first ?? 0;
@@ -58,7 +60,7 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
       const next = await openFile(`${dir}/${journalName(after)}`, directory);
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
-    return new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, nextJournal, resources: opened.move() });
+    return new FileLog({ ...scan, alerts, now, signer, journal, publisher, seal: options.seal, nextJournal, resources: opened.move() });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CaissonError, Receipt, type EntryDraft, type EvidenceLog, type Json } from '@caisson/contract';
+import { Alert, CaissonError, Receipt, type EntryDraft, type EvidenceLog, type Json } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
 import { numbering } from './origin.ts';
 
@@ -84,6 +84,7 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
       const head = await ask('head', {});
       return head === null ? null : parseReceipt(head);
     },
+    alerts: async () => parseAlerts(await ask('alerts', {})),
     [Symbol.dispose]() {
       clearInterval(beat);
       disposed.abort();
@@ -113,6 +114,12 @@ function parseReceipt(value: unknown): Receipt {
 function parseSubjects(value: unknown): readonly string[] {
   if (Array.isArray(value) && value.every((subject) => typeof subject === 'string')) return value;
   throw new CaissonError('FRAME_INVALID', { detail: 'the scribe answered with something that is not a list of subjects' });
+}
+
+function parseAlerts(value: unknown): readonly Alert[] {
+  const alerts = Array.isArray(value) ? value.map((alert) => Alert.safeParse(alert)) : [];
+  if (!Array.isArray(value) || alerts.some(({ success }) => !success)) throw new CaissonError('FRAME_INVALID', { detail: 'the scribe answered with something that is not a list of alerts' });
+  return alerts.flatMap(({ data }) => data ?? []);
 }
 
 function unavailable(detail: string, cause?: Error): CaissonError {

@@ -92,11 +92,30 @@ export function wellFormed(value: { readonly [name: string]: string | number }):
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, typeof field === 'string' ? field.toWellFormed().slice(0, 4_000) : field]));
 }
 
-/** Gives every intent that has no outcome the outcome `unknown`, but for those that go on. Called when no call is under way. */
+/** Subjects that one entry names at most. */
+const MAX_NAMED = 1_000;
+const MAX_ALERTED = 100;
+
+/**
+ * Gives every intent that has no outcome the outcome `unknown`, but for those that go on, which are put on record, too; and raises an
+ * alert before, so that no end of this process leaves outcomes without it. Called when no call is under way.
+ */
 export async function reconcile(evidence: Rooms['evidence'], detail: string, goingOn: ReadonlySet<string> = new Set()): Promise<readonly string[]> {
-  const subjects = (await evidence.openIntents()).filter((subject) => !goingOn.has(subject));
+  const open = await evidence.openIntents();
+  const subjects = open.filter((subject) => !goingOn.has(subject));
+  if (subjects.length > 0) await evidence.append(orphans(subjects, detail));
   for (const subject of subjects) {
     await evidence.append({ kind: 'outcome', source: SOURCE, subject, body: { ending: { kind: 'unknown', detail }, exit: 'unknown' } });
   }
+  const kept = open.filter((subject) => goingOn.has(subject));
+  for (let at = 0; at < kept.length; at += MAX_NAMED) {
+    await evidence.append({ kind: 'lifecycle', source: SOURCE, subject: SOURCE, body: { event: 'go-on', goingOn: kept.slice(at, at + MAX_NAMED) } });
+  }
   return subjects;
+}
+
+function orphans(subjects: readonly string[], detail: string): EntryDraft {
+  const count = subjects.length;
+  const reason = `${detail}: what became of ${count === 1 ? 'one intent' : `${count} intents`} is unknown`;
+  return { kind: 'alert', source: SOURCE, subject: SOURCE, body: { alert: 'orphan-intents', severity: 'warning', about: subjects.slice(0, MAX_ALERTED), count, reason } };
 }
