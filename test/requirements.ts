@@ -372,6 +372,17 @@ export const REQUIREMENTS: readonly Requirement[] = [
     later: 'these are proven of the format, on logs that the tests publish; the scribe does not ask a witness yet',
   },
   {
+    id: 'H27',
+    promise: 'The intent is on record before the effect and the outcome after it; what a crash left open gets the outcome unknown; and an entry that is left out by who has the key is missed.',
+    proofs: [
+      ['test/evidence/complete.test.ts', 'a call that is left out by who has the key is missed by its numbers, and the first entry after it is named'],
+      ['test/evidence/complete.test.ts', 'whatever one entry is left out of any run with heartbeats is missed, and nothing is when none is'],
+      ['test/faults/kill.test.ts', 'kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show'],
+      ['test/stay/record.test.ts', 'at the end of a sandbox stands what its pid 1 and the launcher have counted, and it fits the commands in the log'],
+      ['test/evidence/complete.test.ts', 'an intent whose outcome is left out is found once the next run has said what it took over'],
+    ],
+  },
+  {
     id: 'H33',
     promise: 'A verifier reads every file of the log, from the first entry to the signed head; one that is missing is bad evidence.',
     proofs: [

@@ -107,8 +107,15 @@ static ssize_t pump_output(struct exec *e, int s) {
   return n;
 }
 
+/* Programs that this pid 1 has executed; one that comes out of saved memory counts from nothing. */
+static uint64_t programs;
+
+void exec_count_program(void) { programs += 1; }
+
+void exec_forget_programs(void) { programs = 0; }
+
 static void send_exit(const struct exec *e) {
-  uint8_t payload[48];
+  uint8_t payload[56];
   int signaled = WIFSIGNALED(e->status);
   lane_put32(payload, signaled ? 1 : 0);
   lane_put32(payload + 4, (uint32_t)(signaled ? WTERMSIG(e->status) : WEXITSTATUS(e->status)));
@@ -117,6 +124,7 @@ static void send_exit(const struct exec *e) {
   lane_put64(payload + 24, (uint64_t)e->usage.ru_maxrss);
   lane_put64(payload + 32, e->total[0]);
   lane_put64(payload + 40, e->total[1]);
+  lane_put64(payload + 48, programs);
   send_frame(DATA_FD, LANE_EXIT, 0, e->id, payload, sizeof payload);
 }
 

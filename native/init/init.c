@@ -64,7 +64,9 @@ void send_frame(int fd, uint8_t type, uint8_t stream, uint32_t exec, const void 
 
 static void on_quiesce(int fd, struct lane_header h) {
   if (h.length != 0) die(71);
-  if (quiesce_heard(fd)) send_hello(landlock_abi);
+  if (!quiesce_heard(fd)) return;
+  exec_forget_programs();
+  send_hello(landlock_abi);
 }
 
 static void on_control(struct lane_header h, uint8_t *payload) {

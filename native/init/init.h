@@ -61,6 +61,9 @@ struct exec *exec_at(size_t slot);
 size_t exec_slot(const struct exec *e);
 void exec_send_failed(uint32_t id, uint32_t stage, uint32_t error);
 void exec_send_started(const struct exec *e);
+/* What every exit tells: how many programs were executed so far. */
+void exec_count_program(void);
+void exec_forget_programs(void);
 /* Polls what the exec now waits for. */
 void exec_update(struct exec *e);
 /* Closes all that it holds and frees the slot. */

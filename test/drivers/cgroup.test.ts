@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import type { HostFacts } from '@caisson/contract';
-import { cgroupAt, killAll, readUsage, removeCgroup } from '@caisson/runtime';
+import { cgroupAt, killAll, readUsage, readWork, removeCgroup } from '@caisson/runtime';
 
 const PATH = '/caisson/instance/sbx-0';
 const CONTROLLERS = ['cpu', 'cpuacct', 'memory', 'pids', 'systemd'];
@@ -24,12 +24,14 @@ function fixture(t: TestContext, files: Readonly<Record<string, string>>): strin
 
 const V2 = {
   [`${PATH}/cpu.stat`]: 'usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n',
+  [`${PATH}/io.stat`]: '8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n8:16 rbytes=512 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n',
   [`${PATH}/memory.peak`]: '10485760\n',
   [`${PATH}/pids.peak`]: '12\n',
   [`${PATH}/memory.events`]: 'low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\noom_group_kill 0\n',
 };
 const V1 = {
   [`cpuacct${PATH}/cpuacct.usage`]: '1234567890\n',
+  [`blkio${PATH}/blkio.throttle.io_service_bytes`]: '8:0 Read 4096\n8:0 Write 8192\n8:0 Sync 0\n8:0 Total 12288\n8:16 Read 512\n8:16 Write 0\nTotal 12800\n',
   [`memory${PATH}/memory.max_usage_in_bytes`]: '10485760\n',
   [`memory${PATH}/memory.oom_control`]: 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n',
   [`pids${PATH}/pids.peak`]: '12\n',
@@ -40,6 +42,11 @@ suite('control groups', () => {
   for (const [mode, files] of [['v2', V2], ['v1', V1], ['hybrid', V1]] as const) {
     test(`what was used is read from a ${mode} hierarchy`, async (t) => {
       assert.deepEqual(await readUsage(cgroupAt(PATH, host(mode), fixture(t, files))), USED);
+    });
+
+    test(`what was used of processors and block devices is read from a ${mode} hierarchy, and null where it has none of it`, async (t) => {
+      assert.deepEqual(await readWork(cgroupAt(PATH, host(mode), fixture(t, files))), { cpuUs: 1_234_567 + (mode === 'v2' ? 0 : 1), readBytes: 4608, writtenBytes: 8192 });
+      assert.deepEqual(await readWork(cgroupAt(PATH, host(mode), fixture(t, {}))), { cpuUs: null, readBytes: null, writtenBytes: null });
     });
 
     test(`what a ${mode} kernel does not say is null, never 0`, async (t) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { verifyLog } from '@caisson/evidence';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 
@@ -69,5 +70,16 @@ describe('what a client is told', { skip: noInternet() }, () => {
     assert.equal(changed.status, 0, changed.stderr);
     assert.deepEqual(await kept, ['cut']);
     assert.ok((await box.events()).some(({ event, cut }) => event === 'closed' && /held to tls now/.test(cut ?? '')));
+  });
+
+  test('at the end of a sandbox the gate says how much it has put on record, and the log has it', async () => {
+    await box[Symbol.asyncDispose]();
+    const events = await box.events();
+    const told = events.find(({ event }) => event === 'dismissed')?.told;
+    const count = (name: string): number => events.filter(({ event }) => event === name).length;
+    const bytesOut = events.reduce((sum, { event, bytesOut: out = 0 }) => sum + (event === 'closed' ? out : 0), 0);
+    assert.ok(bytesOut > 0);
+    assert.deepEqual([told?.connections, told?.closed, told?.requests, told?.bytesOut], [count('connect'), count('closed'), 0, bytesOut]);
+    assert.deepEqual((await verifyLog(scene.paths.evidence)).findings, []);
   });
 });

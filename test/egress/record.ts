@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StatePaths } from '@caisson/contract';
+import type { EgressTold, StatePaths } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
 
 const RECORDED_MS = 15_000;
@@ -17,6 +17,8 @@ export interface EgressEvent {
   readonly rule?: string | null;
   readonly others?: number;
   readonly cut?: string | null;
+  readonly bytesOut?: number;
+  readonly told?: EgressTold;
   readonly again?: readonly { readonly to: string; readonly more: number }[];
 }
 

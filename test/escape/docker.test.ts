@@ -49,7 +49,7 @@ await besideDockerd(import.meta.filename, () => {
       let text = '';
       await doctor({
         run: runOn(ground),
-        status: async () => ({ host: ground.host }) as Awaited<ReturnType<Doctor['status']>>,
+        status: async () => ({ host: ground.host, policySha256: '', evidenceHead: null, alerts: [], calls: [] }),
         probePath: `${HOME}/build/native/caisson-probe`,
         levels: ['container'],
         out: (more) => void (text += more),

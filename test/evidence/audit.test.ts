@@ -78,11 +78,26 @@ test('verify lists intents without an outcome and bytes after the last entry, wh
   assert.match(out, /^end +8 bytes of an entry that is being written, was never acknowledged, or was cut$/m);
 });
 
+test('verify ends with 1 when who has the key has left an entry out, and names the first that shows it', async (t) => {
+  const paths = tempPaths(t);
+  {
+    await using log = await openFileLog({ dir: paths.evidence, now: ticking() });
+    const run = 'c'.repeat(32);
+    for (const seq of [1, 2, 4, 5]) await log.append({ ...draft('lifecycle', `sbx-${seq}`), origin: { run, seq } });
+    await log.append({ ...draft('heartbeat', 'control', { settledUpTo: 5, unrecorded: [], unrecordedCount: 0 }), origin: { run, seq: 6 } });
+  }
+  const { status, out } = await verify(paths);
+  assert.equal(status, 1);
+  assert.match(out, /^bad +none$/m);
+  assert.match(out, /^complete +entry 2 follows what is missing: number 3 of run cccccccc of control is not in the log/m);
+  assert.match(out, /^verdict +BAD$/m);
+});
+
 test('verify --json gives one object with the same facts', async (t) => {
   const { paths, head } = await given(t);
   const { out } = await verify(paths, { json: true });
   const { notShown, origin, ...facts } = JSON.parse(out) as Record<string, unknown>;
-  assert.deepEqual(facts, { verdict: 'good', entries: 4, published: 4, head, openIntents: [], bad: null, unfinishedBytes: 0, knownHead: 'not given', witnessed: null });
+  assert.deepEqual(facts, { verdict: 'good', entries: 4, published: 4, head, openIntents: [], bad: null, findings: [], findingsCount: 0, unfinishedBytes: 0, knownHead: 'not given', witnessed: null });
   assert.match(origin as string, /^caisson\.local\/[0-9a-f]{32}$/);
   assert.equal((notShown as string[]).length, 3);
   unpublish(paths.evidence);

@@ -49,17 +49,18 @@ test('what the scribe refuses reaches the caller with its code and the field at 
   await assert.rejects(log.append(draft('intent', 'sbx-0', { cpus: 0.5 })), problem('REQUEST_INVALID', /integers only/));
 });
 
-test('the scribe has no verb but append, openIntents and head, and refuses parameters it does not know', async (t) => {
+test('the scribe has no verb but append, openIntents, head and alerts, and refuses parameters it does not know', async (t) => {
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   await using idle = await openFileLog({ dir: tempDir(t), now: ticking() });
-  assert.deepEqual(Object.keys(scribeVerbs(idle)).sort(), ['append', 'head', 'openIntents']);
+  assert.deepEqual(Object.keys(scribeVerbs(idle)).sort(), ['alerts', 'append', 'head', 'openIntents']);
   using caller = new Caller(paths.scribeSocket);
   for (const verb of ['remove', 'truncate', 'constructor', '__proto__']) {
     await assert.rejects(caller.call(verb, {}), problem('FRAME_INVALID', /no verb/));
   }
   for (const parameters of [{ of: 'sbx-0' }, null, 'all', [1]]) {
     await assert.rejects(caller.call('head', parameters), problem('REQUEST_INVALID', /empty object/));
+    await assert.rejects(caller.call('alerts', parameters), problem('REQUEST_INVALID', /empty object/));
     await assert.rejects(caller.call('openIntents', parameters), problem('REQUEST_INVALID', /empty object/));
     await assert.rejects(caller.call('append', parameters), problem('REQUEST_INVALID'));
   }
@@ -195,4 +196,37 @@ test('a heartbeat says up to where all is settled, and what was refused', async 
     assert.ok(waits < 300, 'a heartbeat comes');
     await delay(10);
   }
+});
+
+test('what has failed is said at once, when the scribe answers again, so that an end before the next heartbeat leaves no gap without a word', async (t) => {
+  const paths = tempPaths(t);
+  await using _ = await runScribe(paths);
+  using log = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: 600_000 } });
+  await assert.rejects(log.append(draft('outcome', 'sbx-1')));
+  await log.append(draft('intent', 'sbx-0'));
+  for (let waits = 0; (await Array.fromAsync(readEntries(paths.evidence))).length < 2; waits++) {
+    assert.ok(waits < 300, 'a heartbeat comes');
+    await delay(10);
+  }
+  const [, beat] = (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry);
+  assert.deepEqual([beat?.kind, beat?.body], ['heartbeat', { settledUpTo: 2, unrecorded: [1], unrecordedCount: 1 }]);
+  assert.deepEqual((await verifyLog(paths.evidence)).findings, []);
+});
+
+test('entries that wait for a scribe come in the order in which they were told, and those that are told meanwhile after them', async (t) => {
+  const paths = tempPaths(t);
+  using log = remoteLog(paths.scribeSocket);
+  const told: Promise<unknown>[] = [];
+  for (let at = 0; at < 40; at++) {
+    told.push(log.append(draft('lifecycle', `sbx-${at}`)));
+    await delay(5);
+  }
+  await using _ = await runScribe(paths);
+  for (let at = 40; at < 80; at++) {
+    told.push(log.append(draft('lifecycle', `sbx-${at}`)));
+    await delay(2);
+  }
+  await Promise.all(told);
+  const seqs = (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry.origin?.seq);
+  assert.deepEqual(seqs, told.map((_each, at) => at + 1));
 });

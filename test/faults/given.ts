@@ -39,6 +39,7 @@ async function oneCall(connection: ConnectionOptions): Promise<void> {
 export async function evidenceIsWhole({ paths }: Caisson, open: (subject: string) => boolean = () => false): Promise<void> {
   const verified = await verifyLog(paths.evidence, {});
   assert.equal(verified.bad, null);
+  assert.deepEqual(verified.findings, [], 'no entry is missed');
   assert.deepEqual(verified.openIntents.filter((subject) => !open(subject)), []);
 }
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readEntries, verifyLog } from '@caisson/evidence';
-import type { Level } from '@caisson/contract';
-import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import type { Entry, Level } from '@caisson/contract';
+import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { settledLeftovers } from './leftovers.ts';
 
 /** From before the intent to after the outcome: a container call takes about 30 ms, a gVisor call about 120 ms. */
@@ -31,6 +32,7 @@ async function answersAgain(caisson: Caisson): Promise<void> {
 async function everyIntentHasAnOutcome(caisson: Caisson): Promise<void> {
   const verified = await verifyLog(caisson.paths.evidence, {});
   assert.equal(verified.bad, null);
+  assert.deepEqual(verified.findings, [], 'no entry is missed');
   assert.deepEqual(verified.openIntents, []);
 }
 
@@ -129,6 +131,28 @@ test('down while calls run cancels them, records it and leaves nothing', async (
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+test('kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show', async (t) => {
+  if (!IS_ROOT) return t.skip(NEEDS_ROOT);
+  await using caisson = await startCaisson();
+  const call = caisson.run({ argv: ['sleep', '5'] }).catch((error: Error) => error);
+  await pidOneOf(caisson);
+  await kill(caisson, 'control');
+  await call;
+  await answersAgain(caisson);
+  const entries = (await Array.fromAsync(readEntries(caisson.paths.evidence))).map(({ entry }) => entry);
+  const subject = entries.find(({ kind }) => kind === 'intent')?.subject ?? '';
+  const at = entries.findIndex(({ kind }) => kind === 'alert');
+  const { alert, severity, about } = (entries[at] as Entry).body as { alert: string; severity: string; about: string[] };
+  assert.deepEqual([alert, severity, about], ['orphan-intents', 'warning', [subject]]);
+  const outcome = entries.find(({ kind, subject: of }) => kind === 'outcome' && of === subject);
+  assert.deepEqual(((outcome as Entry).body as { ending: { kind: string } }).ending.kind, 'unknown');
+  assert.ok(at < (outcome as Entry).index, 'the alert is there before the outcome');
+  assert.deepEqual((await caisson.control()).alerts.map(({ alert: name, about: of }) => [name, of]), [['orphan-intents', [subject]]]);
+  const { stdout } = spawnSync(`${HOME}/caisson`, ['status'], { env: caisson.env, encoding: 'utf8' });
+  assert.match(stdout, /^alert {2}\S+ {2}warning {2}orphan-intents: Caisson stopped before the call was over: what became of one intent is unknown$/m);
+  await everyIntentHasAnOutcome(caisson);
 });
 
 async function gone(pid: number, name: string): Promise<void> {

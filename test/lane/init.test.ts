@@ -40,7 +40,7 @@ suite('the init program', () => {
     test(`reports exit status ${code} exactly`, async () => {
       await using pid1 = new Conversation(binary);
       pid1.spawn(1, SH(`exit ${code}`));
-      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: code, written: [0, 0] });
+      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: code, written: [0, 0], started: 1 });
     });
   }
 
@@ -49,7 +49,7 @@ suite('the init program', () => {
       await using pid1 = new Conversation(binary);
       pid1.spawn(1, SH(`kill -${name.slice(3)} $$; sleep 9`));
       const exit = decodeExit((await pid1.frame(LANE.exit, 1)).payload);
-      assert.deepEqual(exit, { signaled: true, value: constants.signals[name], written: [0, 0] });
+      assert.deepEqual(exit, { signaled: true, value: constants.signals[name], written: [0, 0], started: 1 });
     });
   }
 
@@ -136,7 +136,7 @@ suite('the init program', () => {
   test('a cap of nothing and a window of nothing still let the program end', async () => {
     await using pid1 = new Conversation(binary);
     pid1.spawn(1, SH('head -c 1000000 /dev/zero; exit 9'), { capBytes: 0, windowBytes: 0 });
-    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: 9, written: [1_000_000, 0] });
+    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: 9, written: [1_000_000, 0], started: 1 });
   });
 
   test('gives credit for exactly the stdin that the program took', async () => {
@@ -170,7 +170,7 @@ suite('the init program', () => {
   test('without stdin the program reads end of file', async () => {
     await using pid1 = new Conversation(binary);
     pid1.spawn(1, ['cat']);
-    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: 0, written: [0, 0] });
+    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 1)).payload), { signaled: false, value: 0, written: [0, 0], started: 1 });
   });
 
   test('a frame takes 256 bytes of its window at least, so that single bytes do not fill the memory of their reader', async () => {
@@ -181,6 +181,20 @@ suite('the init program', () => {
     pid1.tell(LANE.credit, 1, u32(1024));
     await pid1.frame(LANE.exit, 1);
     assert.equal(pid1.output(1, 1).toString(), 'xxxxxxxx');
+  });
+
+  test('counts the programs that it has executed, and neither those that could not be nor connections', async () => {
+    await using pid1 = new Conversation(binary);
+    const startedAfter = async (exec: number): Promise<number> => decodeExit((await pid1.frame(LANE.exit, exec)).payload).started;
+    pid1.spawn(1, SH('true; true & true'));
+    assert.equal(await startedAfter(1), 1);
+    pid1.spawn(2, ['/nothing/of/the/kind']);
+    await pid1.frame(LANE.failed, 2);
+    pid1.spawn(3, SH('exit 3'));
+    assert.equal(await startedAfter(3), 2);
+    pid1.spawn(4, ['cat'], { stdin: true });
+    pid1.spawn(5, SH('kill -9 $$'));
+    assert.equal(await startedAfter(5), 4);
   });
 
   test('runs 256 execs at once, refuses the 257th and takes another when one has ended', async () => {

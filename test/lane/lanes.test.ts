@@ -48,16 +48,18 @@ class FakePid1 {
     this[lane].write(frame);
   }
 
-  exit(exec: number, value = 0, written: readonly [number, number] = [0, 0]): void {
-    this.say('data', LANE.exit, exec, exitPayload(value, written));
+  /** It counts its programs as it should, but where `started` says otherwise. */
+  exit(exec: number, value = 0, written: readonly [number, number] = [0, 0], started = this.lanes.programs.asked): void {
+    this.say('data', LANE.exit, exec, exitPayload(value, written, started));
   }
 }
 
-function exitPayload(value: number, written: readonly [number, number]): Buffer {
-  const payload = Buffer.alloc(48);
+function exitPayload(value: number, written: readonly [number, number], started = 1): Buffer {
+  const payload = Buffer.alloc(56);
   payload.writeUInt32LE(value, 4);
   payload.writeBigUInt64LE(BigInt(written[0]), 32);
   payload.writeBigUInt64LE(BigInt(written[1]), 40);
+  payload.writeBigUInt64LE(BigInt(started), 48);
   return payload;
 }
 
@@ -101,6 +103,8 @@ const BREACHES: readonly (readonly [string, Breach])[] = [
   ['an exit that counts less than was sent', (pid1) => { output(10)(pid1); pid1.exit(1, 0, [9, 0]); }],
   ['an exit that counts more than was sent although the cap is not reached', (pid1) => { output(10)(pid1); pid1.exit(1, 0, [11, 0]); }],
   ['an exit of the wrong size', (pid1) => pid1.say('data', LANE.exit, 1, Buffer.alloc(47))],
+  ['an exit that counts more programs than were asked for', (pid1) => pid1.exit(1, 0, [0, 0], 3)],
+  ['an exit that counts fewer programs than have ended', (pid1) => pid1.exit(1, 0, [0, 0], 0)],
   ['a start on the data lane', (pid1) => pid1.say('data', LANE.started, 1, u32(1))],
   ['an exit on the control lane', (pid1) => pid1.say('control', LANE.exit, 1, exitPayload(0, [0, 0]))],
   ['a start of an exec that nobody asked for', (pid1) => pid1.say('control', LANE.started, 9, u32(1))],

@@ -54,7 +54,7 @@ suite('the start of a program', () => {
     pid1.tell(LANE.stdin, 2, Buffer.from('7\n')); // is there when the program is
     pid1.credit(2, 10);
     pid1.tell(LANE.stdin, 1);
-    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2)).payload), { signaled: false, value: 7, written: [0, 0] });
+    assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2)).payload), { signaled: false, value: 7, written: [0, 0], started: 7 });
   });
 
   for (const [what, signo, type, payload] of [['signal', SIGTERM, LANE.signal, u32(SIGTERM)], ['kill', SIGKILL, LANE.kill, undefined]] as const) {
@@ -63,7 +63,7 @@ suite('the start of a program', () => {
       await held(pid1, what);
       await delay(100);
       pid1.tell(type, 2, payload);
-      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2, 2_000)).payload), { signaled: true, value: signo, written: [0, 0] });
+      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2, 2_000)).payload), { signaled: true, value: signo, written: [0, 0], started: 2 });
     });
   }
 

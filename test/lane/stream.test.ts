@@ -85,7 +85,7 @@ suite('the init program behind three pipes', () => {
     pid1.spawn(1, ['cat'], true);
     pid1.tell(LANE.stdin, 1, Buffer.from('through and back'));
     pid1.tell(LANE.stdin, 1);
-    assert.deepEqual(decodeExit((await pid1.frame(pid1.data, LANE.exit, 1)).payload), { signaled: false, value: 0, written: [16, 0] });
+    assert.deepEqual(decodeExit((await pid1.frame(pid1.data, LANE.exit, 1)).payload), { signaled: false, value: 0, written: [16, 0], started: 1 });
     assert.equal(pid1.output(1), 'through and back');
     assert.deepEqual(pid1.data.filter(({ type }) => type < LANE.output), []);
     assert.deepEqual(pid1.control.filter(({ type }) => type >= LANE.output), []);

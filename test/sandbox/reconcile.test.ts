@@ -12,10 +12,24 @@ test('every intent without an outcome gets the outcome unknown, and no other', a
   for (const [kind, subject] of [['intent', 'a'], ['intent', 'b'], ['outcome', 'a'], ['intent', 'c']] as const) await log.append(entry(kind, subject));
   assert.deepEqual(await reconcile(log, 'the machine lost power'), ['b', 'c']);
   assert.deepEqual(await log.openIntents(), []);
-  assert.deepEqual(log.entries.slice(4).map(({ kind, subject, body }) => ({ kind, subject, body })), ['b', 'c'].map((subject) => ({
+  const [alert, ...outcomes] = log.entries.slice(4).map(({ kind, subject, body }) => ({ kind, subject, body }));
+  assert.deepEqual(alert, {
+    kind: 'alert', subject: 'control',
+    body: { alert: 'orphan-intents', severity: 'warning', about: ['b', 'c'], count: 2, reason: 'the machine lost power: what became of 2 intents is unknown' },
+  });
+  assert.deepEqual(outcomes, ['b', 'c'].map((subject) => ({
     kind: 'outcome', subject, body: { ending: { kind: 'unknown', detail: 'the machine lost power' }, exit: 'unknown' },
   })));
   assert.deepEqual(await reconcile(log, 'again'), []);
+});
+
+test('what goes on is said to go on, and without anything open nothing is said', async () => {
+  const log = new MemoryLog();
+  assert.deepEqual(await reconcile(log, 'again', new Set(['x'])), []);
+  assert.deepEqual(log.entries, []);
+  for (const subject of ['a', 'b']) await log.append(entry('intent', subject));
+  assert.deepEqual(await reconcile(log, 'again', new Set(['a', 'b', 'x'])), []);
+  assert.deepEqual(log.entries.slice(2).map(({ kind, body }) => ({ kind, body })), [{ kind: 'lifecycle', body: { event: 'go-on', goingOn: ['a', 'b'] } }]);
 });
 
 test('an outcome in doubt is offered until the log has it', async () => {

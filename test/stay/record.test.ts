@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import type { Entry } from '@caisson/contract';
-import { readEntries } from '@caisson/evidence';
+import { readEntries, verifyLog } from '@caisson/evidence';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { ground } from './given.ts';
 
@@ -46,4 +46,19 @@ test('whatever is done to a sandbox, a workspace, a snapshot or a token is on re
   const events = (await entries()).filter(({ kind }) => kind === 'lifecycle').map(({ body }) => (body as { event: string }).event);
   const wanted = ['pause', 'resume', 'renew', 'snapshot', 'restore', 'fork', 'files', 'remove-snapshot', 'remove-workspace', 'make-token', 'revoke-token'];
   assert.deepEqual(wanted.filter((event) => !events.includes(event)), []);
+});
+
+test('at the end of a sandbox stands what its pid 1 and the launcher have counted, and it fits the commands in the log', { skip, timeout: 60_000 }, async () => {
+  const box = await sandbox();
+  for (const _ of [1, 2, 3]) await box.sh('true & true');
+  await box.exec(['/nothing/of/the/kind']);
+  await box.spawn(['sleep', '600']);
+  await box.close();
+  const outcome = (await entries()).findLast(({ kind, subject }) => kind === 'outcome' && subject === box.id);
+  assert.ok(outcome !== undefined);
+  const { usage } = outcome.body as { usage: { counts: { started: number; asked: number; cpuUs: number } } };
+  assert.deepEqual([usage.counts.started, usage.counts.asked], [3, 4], 'pid 1 has told of those that have ended, the launcher counts the one that was cut, too');
+  assert.ok(usage.counts.cpuUs > 0);
+  const { paths } = await caisson();
+  assert.deepEqual((await verifyLog(paths.evidence)).findings, []);
 });

@@ -151,14 +151,14 @@ test('a running instance takes its heads to a witness; an old copy of the log th
   assert.equal(bad.status, 1, bad.out);
   assert.match(bad.out, /^known head {2}MISSING/m);
   assert.equal((await verifyLog(place.paths.evidence)).bad, null, 'the log alone looks good');
-  const { alert, detail } = await alertIn(place);
-  assert.match(alert, /^a witness has seen (another log of this name|more of this log than there is here)$/);
-  assert.match(detail, /^witness\.example\/w1: it has seen \d+ entries/);
+  const { alert, reason } = await alertIn(place);
+  assert.match(alert, /^witness-(fork|rollback) witness\.example\/w1$/);
+  assert.match(reason, /^witness\.example\/w1: it has seen \d+ entries/);
 });
 
-async function alertIn(place: Place): Promise<{ readonly alert: string; readonly detail: string }> {
+async function alertIn(place: Place): Promise<{ readonly alert: string; readonly reason: string }> {
   for (const untilMs = Date.now() + 10_000; ; await delay(50)) {
-    for await (const { entry } of readEntries(place.paths.evidence, {})) if (entry.kind === 'alert') return entry.body as { alert: string; detail: string };
+    for await (const { entry } of readEntries(place.paths.evidence, {})) if (entry.kind === 'alert') return entry.body as { alert: string; reason: string };
     assert.ok(Date.now() < untilMs, 'no alert within 10 s');
   }
 }

@@ -77,7 +77,7 @@ const NOT_SHOWN = [
 /**
  * Checks the log and says what was checked and what that cannot show.
  *
- * @returns the exit status: 0 good, 1 bad evidence, 2 a head that is not INDEX:HASH.
+ * @returns the exit status: 0 good, 1 bad or incomplete evidence, 2 a head that is not INDEX:HASH.
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
 export async function auditVerify(paths: StatePaths, { json, out, err = toStderr, ...flags }: VerifyOptions): Promise<number> {
@@ -88,7 +88,7 @@ export async function auditVerify(paths: StatePaths, { json, out, err = toStderr
   const seen = asked === null ? null : await witnessedHead(asked, source.keys);
   if (seen !== null && 'bad' in seen) return unwitnessed(seen, { json, out });
   const result = await source.verify({ head: known ?? seen?.head });
-  const good = result.bad === null && result.knownHead !== 'missing';
+  const good = result.bad === null && result.findingsCount === 0 && result.knownHead !== 'missing';
   out(json ? `${terminalJson({ ...asJson(result), witnessed: seen === null ? null : asWords(seen), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(source.where, result, { good, seen }));
   return good ? 0 : 1;
 }
@@ -141,8 +141,8 @@ async function usageOr<T>(open: () => Promise<T>, err: (text: string) => void): 
   }
 }
 
-function asJson({ head, bad, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, head: head && { ...head }, bad: bad && { ...bad } };
+function asJson({ head, bad, findings, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, findings: findings.map((finding) => ({ ...finding })), head: head && { ...head }, bad: bad && { ...bad } };
 }
 
 function verificationText(where: string, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
@@ -153,6 +153,7 @@ function verificationText(where: string, result: Verification, { good, seen }: {
     ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
+    ['complete', completeText(result)],
     ['intents', intentsText(openIntents)],
     ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
     ['known head', knownHeadText(knownHead, head)],
@@ -161,6 +162,17 @@ function verificationText(where: string, result: Verification, { good, seen }: {
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   return `${table}\nThis does not show:\n${NOT_SHOWN.map((text) => `- ${text}\n`).join('')}`;
+}
+
+/** Findings that are shown, of those that --json has. */
+const FINDINGS_SHOWN = 10;
+
+function completeText({ bad, findings, findingsCount }: Verification): string {
+  if (bad !== null) return 'not looked at';
+  if (findingsCount === 0) return 'nothing is missing, as far as numbers, heartbeats and counters tell';
+  const lines = findings.slice(0, FINDINGS_SHOWN).map(({ index, reason }) => `entry ${index} ${terminalWord(reason)}`);
+  const more = findingsCount - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join(`\n${' '.repeat(12)}`);
 }
 
 function intentsText(open: readonly string[]): string {

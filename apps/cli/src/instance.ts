@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
+import { alertText } from './alert-text.ts';
 import { readStatus, type ArchiveStatus } from '@caisson/archive/status';
 import { readFeedStatus, type FeedStatus } from '@caisson/witness/status';
 import { Caller, checkOwnFolders } from '@caisson/wire';
@@ -108,5 +109,5 @@ function describe(dir: string, processes: SupervisorStatus | null, control: Cont
   }
   lines.push(`network  ${host.noGate === null ? 'by name, through the gate' : `not here: ${host.noGate.what} (${host.noGate.how})`}`);
   lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? 'empty' : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
-  return `${lines.join('\n')}\n`;
+  return `${[...lines, ...control.alerts.map(alertText)].join('\n')}\n`;
 }

@@ -3,12 +3,13 @@ import type { EntryDraft, EvidenceLog } from '@caisson/contract';
 import { readFeedStatus } from '@caisson/witness/status';
 
 const LOOK_MS = 1_000;
+const MAX_REASON_CHARS = 1_000;
 
 interface Alarm {
-  /** One alarm is told once for as long as it lasts. */
-  readonly key: string;
+  /** One of a name is told once for as long as it lasts. */
   readonly alert: string;
-  readonly detail: string;
+  readonly about: string;
+  readonly reason: string;
 }
 
 /**
@@ -16,39 +17,42 @@ interface Alarm {
  * witness was shown another log of its name. They cannot write in the log, so the scribe, which reads what they say, does.
  */
 export function watchAlarms(log: EvidenceLog): Disposable {
-  let told = new Set<string>();
+  const told = new Map<string, Alarm>();
   let telling: Promise<void> | undefined;
-  const look = async (): Promise<void> => {
-    const alarms = [...archiveAlarms(), ...witnessAlarms()];
-    const still = new Set(alarms.map(({ key }) => key).filter((key) => told.has(key)));
-    told = still;
-    for (const { key, alert, detail } of alarms.filter((alarm) => !still.has(alarm.key))) {
-      await log.append(draftOf(alert, detail));
-      told.add(key);
-    }
-  };
   const timer = setInterval(() => {
-    telling ??= look().catch(() => undefined).finally(() => { telling = undefined; }); // tried again at the next look
+    telling ??= look(log, told).catch(() => undefined).finally(() => { telling = undefined; }); // tried again at the next look
   }, LOOK_MS);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function draftOf(alert: string, detail: string): EntryDraft {
-  return { kind: 'alert', source: 'scribe', subject: 'log', body: { alert, severity: 'critical', detail: detail.slice(0, 1_000) } };
+async function look(log: EvidenceLog, told: Map<string, Alarm>): Promise<void> {
+  const now = new Map([...archiveAlarms(), ...witnessAlarms()].map((alarm) => [alarm.alert, alarm]));
+  for (const [name, alarm] of told) {
+    if (now.has(name)) continue;
+    await log.append(draftOf({ ...alarm, reason: 'it is no longer so' }, true));
+    told.delete(name);
+  }
+  for (const [name, alarm] of now) {
+    if (told.has(name)) continue;
+    await log.append(draftOf(alarm, false));
+    told.set(name, alarm);
+  }
+}
+
+function draftOf({ alert, about, reason }: Alarm, cleared: boolean): EntryDraft {
+  const body = { alert, severity: cleared ? 'info' : 'critical', about: [about], reason: reason.toWellFormed().slice(0, MAX_REASON_CHARS), ...(cleared ? { cleared } : {}) };
+  return { kind: 'alert', source: 'scribe', subject: 'scribe', body };
 }
 
 function archiveAlarms(): readonly Alarm[] {
   const status = readStatus('archive/status.json');
   if (status === null || !['fenced', 'forked', 'damaged'].includes(status.state)) return [];
-  return [{ key: `archive ${status.state}`, alert: `the archive of the log is ${status.state}`, detail: status.detail ?? '' }];
+  return [{ alert: `archive-${status.state}`, about: 'archive', reason: status.detail ?? status.state }];
 }
 
 function witnessAlarms(): readonly Alarm[] {
   const witnesses = readFeedStatus('witness/status.json')?.witnesses ?? [];
-  return witnesses.filter(({ state }) => state === 'fork' || state === 'rollback').map(({ name, state, detail }) => ({
-    key: `witness ${name} ${state}`,
-    alert: state === 'fork' ? 'a witness has seen another log of this name' : 'a witness has seen more of this log than there is here',
-    detail: `${name}: ${detail ?? ''}`,
-  }));
+  const alarming = witnesses.filter(({ state }) => state === 'fork' || state === 'rollback');
+  return alarming.map(({ name, state, detail }) => ({ alert: `witness-${state} ${name}`, about: 'witness', reason: `${name}: ${detail ?? state}` }));
 }

@@ -1,5 +1,5 @@
 import type { StatePaths } from '@caisson/contract';
-import { Gate, openResolver, readDescriptors, serveGate } from '@caisson/egress';
+import { Gate, openResolver, readDescriptors, serveGate, Tally } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
 import { RemoteValues } from '@caisson/vault';
 import { listenUnix } from '@caisson/wire';
@@ -16,13 +16,17 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   const { gid } = identity;
   process.chdir(paths.run);
   dropTo(identity);
-  const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'gate', everyMs: HEARTBEAT_MS } });
+  const tally = new Tally();
+  const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'gate', everyMs: HEARTBEAT_MS, counts: () => ({ told: tally.told }) } });
   const values = new RemoteValues(paths.vaultGateSocket);
   const nowMs = (): number => performance.now();
   const resolver = openResolver({ nowMs });
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
-    record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
+    record: async (subject, body) => {
+      await evidence.append({ kind: 'egress', source: 'gate', subject, body });
+      tally.count(body);
+    },
     resolve: resolver.resolve,
     valueOf: (asked) => values.value(asked),
     denials: paths.denials,

@@ -65,9 +65,15 @@ export function serveClient(socket: Socket, rooms: Rooms, calls: Map<string, Pro
   }
 }
 
+/** An alert that nothing clears is shown for a week. */
+const ALERTS_SHOWN_MS = 7 * 24 * 3_600_000;
+
 export async function controlStatus(rooms: Rooms, calls: readonly string[]): Promise<ControlStatus> {
-  const head = await Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]);
-  return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, calls };
+  const [head, alerts = []] = await Promise.all([
+    Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]),
+    Promise.race([rooms.evidence.alerts?.(), delay(2_000, undefined, { ref: false })]),
+  ]);
+  return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, alerts: alerts.filter(({ timeMs }) => rooms.wallMs() - timeMs < ALERTS_SHOWN_MS), calls };
 }
 
 /** @throws CaissonError REQUEST_INVALID naming the field. */

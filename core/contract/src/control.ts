@@ -1,5 +1,5 @@
 import type { Problem } from './errors.ts';
-import type { Receipt } from './evidence.ts';
+import type { Alert, Receipt } from './evidence.ts';
 import type { HostFacts } from './host.ts';
 import type { RunRequest } from './request.ts';
 import type { RunResult } from './result.ts';
@@ -19,6 +19,8 @@ export interface ControlStatus {
   readonly host: HostFacts;
   readonly policySha256: string;
   readonly evidenceHead: Receipt | null;
+  /** The last alerts of the log that nothing has cleared. */
+  readonly alerts: readonly Alert[];
   /** Ids of the calls under way. */
   readonly calls: readonly string[];
 }

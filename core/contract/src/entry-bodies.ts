@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Json } from './canonical.ts';
-import type { EntryKind } from './evidence.ts';
+import { ALERT_SEVERITIES, type EntryKind } from './evidence.ts';
 
 /**
  * What readers of the log rely on in the bodies of its entries. A body may hold more: what is not named here is left alone, so
@@ -51,6 +51,7 @@ const LifecycleBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.enum(['pause', 'resume', 'fork', 'files']), caller: Text }),
   z.looseObject({ event: z.enum(['renew', 'remove-workspace', 'remove-snapshot', 'make-token', 'revoke-token', 'import-image', 'remove-image', 'secret-rotated']), caller: Text }),
   z.looseObject({ event: z.literal('prepare'), level: Text }),
+  z.looseObject({ event: z.literal('go-on'), goingOn: Names }),
   z.looseObject({ event: z.literal('dial'), caller: Text, port: Count }),
   z.looseObject({ event: z.literal('network'), caller: Text, rules: Names }),
   z.looseObject({ event: z.literal('snapshot'), caller: Text, layer: Text, memory: z.boolean() }),
@@ -58,6 +59,10 @@ const LifecycleBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.literal('secret-revoked'), caller: Text, secret: Text }),
   z.looseObject({ event: z.literal('approval'), caller: Text, approval: Text, decision: Text }),
 ]);
+
+/** Counts of what the gate has put on record: connections that were let pass, requests, connections that are over, and their bytes. */
+export const EgressTold = z.strictObject({ connections: Count, requests: Count, closed: Count, bytesOut: Count, bytesIn: Count });
+export type EgressTold = z.infer<typeof EgressTold>;
 
 const Place = { host: Text, port: Count };
 
@@ -70,14 +75,23 @@ const EgressBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.literal('refused'), what: Text, to: Text, rule: Text.nullable(), reason: Text }),
   z.looseObject({ event: z.literal('refused-again'), again: z.array(z.looseObject({ more: Count })), others: Count }),
   z.looseObject({ event: z.literal('held'), approval: Text, ...Place, expiresMs: Count }),
-  z.looseObject({ event: z.literal('dismissed'), connections: Count, bytesOut: Count, bytesIn: Count, refused: Count }),
+  z.looseObject({ event: z.literal('dismissed'), connections: Count, bytesOut: Count, bytesIn: Count, refused: Count, told: EgressTold.optional() }),
 ]);
 
 /** Something that somebody has to look at. */
-const AlertBody = z.looseObject({ alert: Text, severity: z.enum(['info', 'warning', 'critical']).optional(), detail: Text.optional() });
+const AlertBody = z.looseObject({
+  /** What it is, such as `orphan-intents`. */
+  alert: Text,
+  severity: z.enum(ALERT_SEVERITIES).optional(),
+  /** Subjects that it is about, or the part of Caisson. */
+  about: Names.optional(),
+  reason: Text.optional(),
+  /** It is over: alerts of this name are not raised any more. */
+  cleared: z.boolean().optional(),
+});
 
 /** What a run of a source says of its numbers: up to which all is settled, and which of these are not in the log as far as it knows. */
-const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count });
+const HeartbeatBody = z.looseObject({ settledUpTo: Count, unrecorded: z.array(Count), unrecordedCount: Count, told: EgressTold.optional() });
 
 /** The body of an entry that could be read, by what the entry is. */
 export type EntryBody =

@@ -42,6 +42,19 @@ export interface Entry extends Omit<EntryDraft, 'secret'> {
   readonly sealed?: Sealed;
 }
 
+export const ALERT_SEVERITIES = ['info', 'warning', 'critical'] as const;
+
+/** An entry that somebody has to look at, until one says that it is over. */
+export interface Alert {
+  /** What it is, such as `orphan-intents`. */
+  readonly alert: string;
+  readonly severity: (typeof ALERT_SEVERITIES)[number];
+  /** Subjects that it is about, or the part of Caisson; some of them where they are many. */
+  readonly about: readonly string[];
+  readonly reason: string;
+  readonly timeMs: number;
+}
+
 /** Where an appended entry is, and the hash of the log up to and including it. */
 export interface Receipt {
   readonly index: number;
@@ -61,6 +74,8 @@ export interface EvidenceLog {
   openIntents(): Promise<readonly string[]>;
   /** The last entry, or null for an empty log. */
   head(): Promise<Receipt | null>;
+  /** The last alerts that nothing has cleared, the oldest first. Default: it keeps none. */
+  alerts?(): Promise<readonly Alert[]>;
 }
 
 const Run = z.strictObject({ run: z.string().regex(/^[0-9a-f]{32}$/), seq: z.int().min(1) });
@@ -73,5 +88,9 @@ export const EntryDraft: z.ZodType<EntryDraft> = z.strictObject({
   origin: Run.optional(),
   secret: z.strictObject({ tenant: z.string().min(1).max(256), value: z.custom<Json>((value) => value !== undefined, { error: 'is missing' }) }).optional(),
 }) as z.ZodType<EntryDraft>;
+
+export const Alert: z.ZodType<Alert> = z.strictObject({
+  alert: z.string(), severity: z.enum(ALERT_SEVERITIES), about: z.array(z.string()), reason: z.string(), timeMs: z.int(),
+});
 
 export const Receipt: z.ZodType<Receipt> = z.strictObject({ index: z.int().min(0), hash: z.string().regex(/^[0-9a-f]{64}$/) });

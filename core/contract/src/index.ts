@@ -6,8 +6,8 @@ export {
   CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
   type ErrorCode, type ErrorContext, type Problem,
 } from './errors.ts';
-export { readEntryBody, type EntryBody } from './entry-bodies.ts';
-export { ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed } from './evidence.ts';
+export { EgressTold, readEntryBody, type EntryBody } from './entry-bodies.ts';
+export { Alert, ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed } from './evidence.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
 export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSITIONS, type SandboxEvent } from './life.ts';
 export { isBelow, Level, LEVELS } from './level.ts';
@@ -28,7 +28,7 @@ export {
   type FileRule, type InjectedRule, type KubernetesKey, type SecretInfo, type SecretPlace, type SecretSource, type VaultField,
 } from './vault.ts';
 export type { CountedRefusal, NetworkInfo, NetworkState, Refusal, SecretUse } from './network-state.ts';
-export { EXIT, exitStatus, reasonFor, type Ending, type OutputCount, type Usage } from './outcome.ts';
+export { EXIT, exitStatus, reasonFor, type Counts, type Ending, type OutputCount, type Usage } from './outcome.ts';
 export { Policy, type SandboxRules } from './policy.ts';
 export {
   readRecording, RECORD_HEAD_BYTES, RECORDING_DOMAIN, resizeBytes, sizeIn, writeRecordHead,

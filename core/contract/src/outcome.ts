@@ -48,6 +48,20 @@ export interface Usage {
   readonly memoryPeakBytes: number | null;
   readonly pidsPeak: number | null;
   readonly oomKills: number | null;
+  /** Told once, when the sandbox has ended. */
+  readonly counts?: Counts;
+}
+
+/** What was counted of a sandbox by those who cannot write the log, so that what is left out of the log shows. `null`: this kernel, or pid 1, does not say. */
+export interface Counts {
+  /** Programs that pid 1 has executed, as it said at the end of the last one. */
+  readonly started: number | null;
+  /** Programs that the launcher has had it execute, but for those that could not be. */
+  readonly asked: number;
+  readonly cpuUs: number | null;
+  /** Bytes read from and written to block devices. */
+  readonly readBytes: number | null;
+  readonly writtenBytes: number | null;
 }
 
 export interface OutputCount {

@@ -11,6 +11,7 @@ import { Meter, Rate } from './meter.ts';
 import { Names } from './names.ts';
 import { Pace } from './pace.ts';
 import { cut, Refusals } from './refusals.ts';
+import { Tally } from './tally.ts';
 import { Turn, type Neighbours } from './turn.ts';
 
 /** What control says of a sandbox that may speak. */
@@ -84,6 +85,7 @@ export class Admitted {
   readonly #decided = new Map<string, EgressDecision>();
   #sockets = 0;
   readonly #rate = new Rate();
+  readonly #tally = new Tally();
   readonly #record: PutOnRecord;
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
@@ -186,8 +188,9 @@ export class Admitted {
     void this.record({ event: 'refused', what, to, rule, reason, wouldAllow }).catch(() => undefined);
   }
 
-  record(body: Json): Promise<void> {
-    return this.#record(this.sandbox, body);
+  async record(body: Json): Promise<void> {
+    await this.#record(this.sandbox, body);
+    this.#tally.count(body);
   }
 
   /** Puts on record what was only counted so far. */
@@ -214,7 +217,7 @@ export class Admitted {
     const { passed: over, ...state } = this.state();
     const passed = open.reduce((sum, { bytes }) => ({ connections: sum.connections + 1, bytesOut: sum.bytesOut + bytes.out, bytesIn: sum.bytesIn + bytes.in }), over);
     await this.tellCounts();
-    await this.record({ event: 'dismissed', ...passed, refused: state.refusedTotal });
+    await this.record({ event: 'dismissed', ...passed, refused: state.refusedTotal, told: this.#tally.told });
     return { ...state, passed, connections: [] };
   }
 }

@@ -31,4 +31,5 @@ export { RemoteGate } from './remote.ts';
 export { openResolver, type Resolve } from './resolve.ts';
 export { serveGate } from './serve.ts';
 export { readSocksGreeting, readSocksRequest, SOCKS_REPLY, writeSocksReply, type SocksReply, type SocksRequest } from './socks.ts';
+export { Tally } from './tally.ts';
 export { Neighbours, Turn } from './turn.ts';

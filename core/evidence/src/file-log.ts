@@ -1,9 +1,10 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { CaissonError, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
 import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
 import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
+import { withAlert } from './alerts.ts';
 import type { Leaf } from './growth.ts';
 import { enter, recall, type Ledger, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
@@ -17,6 +18,7 @@ const LINE_BYTES = 512;
 const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
+const TILES_ALERT = 'tiles-not-written';
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
 const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
 
@@ -41,6 +43,8 @@ export interface Journal {
 export interface Opened {
   readonly edge: Edge;
   readonly ledger: Ledger;
+  /** Alerts that nothing has cleared. */
+  readonly alerts: readonly Alert[];
   readonly now: () => number;
   readonly signer: Signer;
   readonly journal: Journal;
@@ -75,6 +79,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
   #edge: Edge;
+  #alerts: readonly Alert[];
   #journal: Journal;
   #queue: Pending[] = [];
   #waitingBytes = 0;
@@ -83,8 +88,9 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, resources }: Opened) {
+  constructor({ edge, ledger, alerts, now, signer, journal, publisher, seal, mayAppend, nextJournal, resources }: Opened) {
     this.#edge = edge;
+    this.#alerts = alerts;
     this.#ledger = ledger;
     this.#now = now;
     this.#signer = signer;
@@ -94,6 +100,18 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#mayAppend = mayAppend;
     this.#nextJournal = nextJournal;
     this.#resources = resources;
+    publisher.onState = (failing) => this.#sayTiles(failing);
+    if (alerts.some(({ alert }) => alert === TILES_ALERT)) publisher.goOnFailing();
+  }
+
+  /** The journal takes appends while tiles cannot be written, up to a limit: somebody has to know before it is reached. */
+  #sayTiles(failing: string | null): void {
+    const reason = failing === null ? 'tiles are written again' : `tiles cannot be written: ${failing.toWellFormed().slice(0, 1_000)}`;
+    const body = { alert: TILES_ALERT, severity: failing === null ? 'info' : 'critical', about: ['evidence'], reason, ...(failing === null ? { cleared: true } : {}) } as const;
+    const draft: EntryDraft = { kind: 'alert', source: 'scribe', subject: 'scribe', body: { ...body, about: [...body.about] } };
+    this.append(draft).catch(() => {
+      this.#alerts = withAlert(this.#alerts, { ...draft, timeMs: this.#now() });
+    });
   }
 
   /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE */
@@ -198,6 +216,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       this.#waitingBytes -= counted;
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
+      if (draft.kind === 'alert') this.#alerts = withAlert(this.#alerts, { ...draft, timeMs: this.#now() });
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
@@ -240,6 +259,10 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
 
   async head(): Promise<Receipt | null> {
     return headOf(this.#edge);
+  }
+
+  async alerts(): Promise<readonly Alert[]> {
+    return this.#alerts;
   }
 
   /** Resolves when all that is durable now is in tiles, under a checkpoint of its own. Rejects when they cannot be written. */

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CaissonError, type EntryDraft, type Sealed } from '@caisson/contract';
+import { CaissonError, type Alert, type EntryDraft, type Sealed } from '@caisson/contract';
 import type { Signer } from '@caisson/tlog';
+import { withAlert } from './alerts.ts';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
@@ -11,7 +12,7 @@ import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
 import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
-import { scanLog, type Scan } from './scan.ts';
+import { scanLog, type Scan, type Seen } from './scan.ts';
 
 /** Tiles and checkpoint follow what is durable by no more than about this. */
 const PUBLISH_EVERY_MS = 500;
@@ -48,7 +49,8 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
   try {
     const directory = opened.use(await openDirectory(dir, readers));
     const signer = options.signer ?? (await logSigner(dir));
-    const scan = await scanGood(dir, signer);
+    let alerts: readonly Alert[] = [];
+    const scan = await scanGood(dir, signer, ({ entry }) => (alerts = withAlert(alerts, entry)));
     await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
@@ -62,15 +64,15 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
       const next = await openFile(`${dir}/${journalName(after)}`, directory);
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
-    return new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, mayAppend: options.mayAppend, nextJournal, resources: opened.move() });
+    return new FileLog({ ...scan, alerts, now, signer, journal, publisher, seal: options.seal, mayAppend: options.mayAppend, nextJournal, resources: opened.move() });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
   }
 }
 
-async function scanGood(dir: string, { publicKey }: Signer): Promise<Scan> {
-  const scan = await scanLog(dir, [publicKey]);
+async function scanGood(dir: string, { publicKey }: Signer, onEntry: (seen: Seen) => void): Promise<Scan> {
+  const scan = await scanLog(dir, [publicKey], onEntry);
   if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
   return scan;
 }

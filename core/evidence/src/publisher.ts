@@ -3,6 +3,9 @@ import { CHECKPOINT_FILE, OWNER_ONLY, writeFiles, type Readers } from './folder.
 import { growTip, type Leaf, type Tip } from './growth.ts';
 import { journalName, journalsIn } from './journal.ts';
 
+/** A try that fails can be a moment's: so many running are told. */
+const FAILURES_TOLD = 3;
+
 /** A head that is durable, and the leaves that are new since the one before. */
 export interface Head {
   readonly size: number;
@@ -24,6 +27,9 @@ export class Publisher implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #publishing: Promise<void> = Promise.resolve();
   #waitingBytes = 0;
+  #failures = 0;
+  /** Told when publishing has failed a few times running, with the reason, and with null when it works again. */
+  onState: (failing: string | null) => void = () => undefined;
 
   constructor({ dir, tip, leaves, everyMs, readers = OWNER_ONLY }: { readonly dir: string; readonly tip: Tip; readonly leaves: readonly Leaf[]; readonly everyMs: number; readonly readers?: Readers }) {
     this.#dir = dir;
@@ -37,6 +43,11 @@ export class Publisher implements AsyncDisposable {
   /** Bytes of entries that are not in tiles yet. */
   get waitingBytes(): number {
     return this.#waitingBytes;
+  }
+
+  /** What was said of a publisher before this one is taken back when it works. */
+  goOnFailing(): void {
+    this.#failures = FAILURES_TOLD;
   }
 
   /** Takes what has become durable. */
@@ -65,9 +76,13 @@ export class Publisher implements AsyncDisposable {
       await writeFiles(this.#dir, files, this.#readers);
       await writeFiles(this.#dir, [{ path: CHECKPOINT_FILE, bytes: Buffer.from(head.checkpoint) }], this.#readers);
     } catch (error) {
+      this.#failures += 1;
+      if (this.#failures === FAILURES_TOLD) this.onState((error as Error).message);
       this.#timer ??= setTimeout(() => void this.publish().catch(() => undefined), this.#everyMs);
       throw error;
     }
+    if (this.#failures >= FAILURES_TOLD) this.onState(null);
+    this.#failures = 0;
     this.#tip = tip;
     this.#waitingBytes -= bytesOf(leaves);
     this.#leaves.splice(0, leaves.length);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CaissonError, Receipt, type EntryDraft, type EvidenceLog } from '@caisson/contract';
+import { Alert, CaissonError, Receipt, type EntryDraft, type EvidenceLog, type Json } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
 import { numbering } from './origin.ts';
 
@@ -13,9 +13,9 @@ export interface RemoteLogOptions {
   readonly silentMs?: number;
   /**
    * Says every so often which of its entries are settled, as an entry of kind heartbeat: then an entry of this process that is
-   * missing from the log shows. Default: it does not.
+   * missing from the log shows. What the process itself counts of its entries goes with it. Default: it does not.
    */
-  readonly heartbeat?: { readonly source: string; readonly everyMs: number };
+  readonly heartbeat?: { readonly source: string; readonly everyMs: number; readonly counts?: () => { readonly [name: string]: Json } };
 }
 
 /**
@@ -28,10 +28,13 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
   const caller = new Caller(socketPath);
   const { number, settle, standing } = numbering();
   const disposed = new AbortController();
+  /** The wait for a scribe that is away. All wait for the same, so that what was told first is told first again. */
+  let waiting: Promise<void> | undefined;
 
   async function ask(verb: string, parameters: unknown): Promise<unknown> {
     let giveUpAtMs: number | undefined;
     for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+      if (waiting !== undefined) await waiting;
       if (disposed.signal.aborted) throw unavailable('the connection to the scribe is closed');
       try {
         return await answerWithin(silentMs, caller.call(verb, parameters));
@@ -40,7 +43,9 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
         giveUpAtMs ??= performance.now() + giveUpAfterMs;
         if (performance.now() >= giveUpAtMs) throw unavailable(`no scribe answers at ${socketPath}`, error);
       }
-      await sleep(Math.min(waitMs, giveUpAtMs - performance.now()), undefined, { signal: disposed.signal }).catch(() => undefined);
+      waiting ??= sleep(Math.min(waitMs, giveUpAtMs - performance.now()), undefined, { signal: disposed.signal }).catch(() => undefined).then(() => {
+        waiting = undefined;
+      });
     }
   }
 
@@ -49,17 +54,28 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
     try {
       const receipt = parseReceipt(await ask('append', numbered));
       settle(numbered.origin, true);
+      sayWhatFailed();
       return receipt;
     } catch (error) {
       settle(numbered.origin, false);
+      owesWord = true;
       throw error;
     }
   }
 
   // What it cannot say now it says the next time: each heartbeat speaks of all before it.
-  const beat = heartbeat === undefined ? undefined : setInterval(() => {
-    append({ kind: 'heartbeat', source: heartbeat.source, subject: heartbeat.source, body: standing() }).catch(() => undefined);
-  }, heartbeat.everyMs).unref();
+  const sayStanding = (): void => {
+    if (heartbeat === undefined) return;
+    append({ kind: 'heartbeat', source: heartbeat.source, subject: heartbeat.source, body: { ...standing(), ...heartbeat.counts?.() } }).catch(() => undefined);
+  };
+  /** What has failed is said as soon as that is possible: a process that ends before its next heartbeat would leave a gap that nobody explains. */
+  const sayWhatFailed = (): void => {
+    if (!owesWord) return;
+    owesWord = false;
+    sayStanding();
+  };
+  let owesWord = false;
+  const beat = heartbeat === undefined ? undefined : setInterval(sayStanding, heartbeat.everyMs).unref();
 
   return {
     append,
@@ -68,6 +84,7 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
       const head = await ask('head', {});
       return head === null ? null : parseReceipt(head);
     },
+    alerts: async () => parseAlerts(await ask('alerts', {})),
     [Symbol.dispose]() {
       clearInterval(beat);
       disposed.abort();
@@ -97,6 +114,12 @@ function parseReceipt(value: unknown): Receipt {
 function parseSubjects(value: unknown): readonly string[] {
   if (Array.isArray(value) && value.every((subject) => typeof subject === 'string')) return value;
   throw new CaissonError('FRAME_INVALID', { detail: 'the scribe answered with something that is not a list of subjects' });
+}
+
+function parseAlerts(value: unknown): readonly Alert[] {
+  const alerts = Array.isArray(value) ? value.map((alert) => Alert.safeParse(alert)) : [];
+  if (!Array.isArray(value) || alerts.some(({ success }) => !success)) throw new CaissonError('FRAME_INVALID', { detail: 'the scribe answered with something that is not a list of alerts' });
+  return alerts.flatMap(({ data }) => data ?? []);
 }
 
 function unavailable(detail: string, cause?: Error): CaissonError {

@@ -1,5 +1,7 @@
 import { CaissonError, type Entry, type Receipt } from '@caisson/contract';
 import { rootOf, type Fetch, type PublicKey } from '@caisson/tlog';
+import { completeness, conclude, passEntry } from './complete.ts';
+import type { Finding } from './findings.ts';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
 import { publishedKeys } from './keys.ts';
 import { readable } from './read.ts';
@@ -9,8 +11,8 @@ import { headOf, scanLog, scanTiles, type BadEntry, type Scan, type Seen } from 
 const MAX_TRIES = 5;
 
 /**
- * What a log shows: every entry from the first on is what its key has signed, in its place, and each outcome has its intent.
- * It cannot show that nothing was cut from its end, unless a head kept elsewhere is given.
+ * What a log shows: every entry from the first on is what its key has signed, in its place, each outcome has its intent, and what
+ * the processes said of their entries fits those that are there. It cannot show that nothing was cut from its end, unless a head kept elsewhere is given.
  */
 export interface Verification {
   /** Name of the log. */
@@ -25,6 +27,13 @@ export interface Verification {
   readonly openIntents: readonly string[];
   /** The first entry that is not what was written; nothing after it was looked at. */
   readonly bad: BadEntry | null;
+  /**
+   * What good entries say of those that are not there: numbers that are missing, heartbeats that are overdue or contradict each other,
+   * intents of which nothing more was said. The first come first, at most 100 of them. Empty where an entry is bad.
+   */
+  readonly findings: readonly Finding[];
+  /** How many there are of these. */
+  readonly findingsCount: number;
   /** Bytes after the last checkpoint: being written now, never acknowledged, or what is left of a cut. */
   readonly unfinishedBytes: number;
   readonly knownHead: 'not given' | 'found' | 'missing';
@@ -59,11 +68,15 @@ export async function verifyPublished(fetch: Fetch, options: VerifyOptions & { r
 
 async function verified(keys: readonly PublicKey[], { head: known, visit }: VerifyOptions, read: (onEntry: (seen: Seen) => void) => Promise<Scan>): Promise<Verification> {
   let found = false;
+  let complete = completeness();
   const onEntry = ({ edge, entry, leaf }: Seen): void => {
+    if (edge.size === 1) complete = completeness(); // it is read anew
     visit?.(entry, leaf.hash);
+    passEntry(complete, entry);
     if (edge.size - 1 === known?.index) found = rootOf(edge).toString('hex') === known.hash;
   };
   const scan = await read(onEntry);
+  const { findings, count } = scan.bad === null ? conclude(complete, scan.edge.size) : { findings: [], count: 0 };
   return {
     origin: keys[0]?.name ?? null,
     entries: scan.edge.size,
@@ -71,6 +84,8 @@ async function verified(keys: readonly PublicKey[], { head: known, visit }: Veri
     head: headOf(scan.edge),
     openIntents: [...scan.ledger.open.keys()],
     bad: scan.bad,
+    findings,
+    findingsCount: count,
     unfinishedBytes: scan.journal?.tail.length ?? 0,
     knownHead: known === undefined ? 'not given' : found ? 'found' : 'missing',
   };

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { access, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError, type HostFacts, type LiveUsage, type Usage } from '@caisson/contract';
+import { CaissonError, type Counts, type HostFacts, type LiveUsage, type Usage } from '@caisson/contract';
 
 /** Where the kernel keeps one sandbox's control group: one folder under v2, one per controller under v1. */
 export interface Cgroup {
@@ -55,6 +55,22 @@ export async function readUsage(group: Cgroup): Promise<Usage> {
     pidsPeak: wholeNumber(await at('pids', 'pids.peak')),
     oomKills: field(await at('memory', 'memory.oom_control'), 'oom_kill'),
   };
+}
+
+/** What the group has used of processors and block devices, to the smallest unit that the kernel counts. */
+export async function readWork({ mode, root, path }: Cgroup): Promise<Pick<Counts, 'cpuUs' | 'readBytes' | 'writtenBytes'>> {
+  if (mode === 'v2') {
+    const [cpu, io] = await Promise.all([readText(`${root}${path}/cpu.stat`), readText(`${root}${path}/io.stat`)]);
+    return { cpuUs: field(cpu, 'usage_usec'), readBytes: sumOf(io, /\brbytes=(\d+)/g), writtenBytes: sumOf(io, /\bwbytes=(\d+)/g) };
+  }
+  const [cpu, io] = await Promise.all([readText(`${root}/cpuacct${path}/cpuacct.usage`), readText(`${root}/blkio${path}/blkio.throttle.io_service_bytes`)]);
+  const cpuNs = wholeNumber(cpu);
+  return { cpuUs: cpuNs === null ? null : Math.round(cpuNs / 1000), readBytes: sumOf(io, / Read (\d+)/g), writtenBytes: sumOf(io, / Write (\d+)/g) };
+}
+
+/** Null: there is no such file. */
+function sumOf(text: string | null, pattern: RegExp): number | null {
+  return text === null ? null : [...text.matchAll(pattern)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 /** What the group uses now and has used at most. */

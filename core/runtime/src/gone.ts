@@ -15,6 +15,7 @@ export const OVER: Omit<Exec, 'done'> = {
  * buffers nor its spec. Nothing starts in it any more.
  */
 export function goneMachine(id: string, { runtime, user, address, hello }: Pick<LiveMachine, 'runtime' | 'user' | 'address' | 'hello'>, usage: Usage): LiveMachine {
+  const { counts: _, ...used } = usage;
   const lost = (): Exec => ({ ...OVER, done: Promise.resolve({ end: { kind: 'lost', detail: 'pid 1 of the sandbox is gone' }, written: { stdout: 0, stderr: 0 } }) });
   const refuse = async (): Promise<never> => {
     throw new CaissonError('SANDBOX_STATE', { sandbox: id, state: 'closed', detail: 'all of its processes have ended' });
@@ -30,7 +31,7 @@ export function goneMachine(id: string, { runtime, user, address, hello }: Pick<
     dial: lost,
     pause: refuse,
     resume: refuse,
-    usage: async () => ({ ...usage, memoryBytes: null, pids: null }),
+    usage: async () => ({ ...used, memoryBytes: null, pids: null }),
     close: async () => usage,
   };
 }

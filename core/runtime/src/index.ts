@@ -1,4 +1,4 @@
-export { cgroupAt, killAll, readUsage, removeCgroup, stirCgroups, type Cgroup } from './cgroup.ts';
+export { cgroupAt, killAll, readUsage, readWork, removeCgroup, stirCgroups, type Cgroup } from './cgroup.ts';
 export type { HeldImage, ImageRoots } from './image-root.ts';
 export { hideUnifiedCgroup, prepareHostImage, showFolder } from './host-image.ts';
 export { probeHost } from './host-facts.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { IsolationSpec, LayerId, LeaseId, SandboxId, TerminalSize, type LiveUsage, type Usage } from '@caisson/contract';
-import { End, Hello, ProcessSpec, User } from './messages.ts';
+import { End, Hello, ProcessSpec, Used, User } from './messages.ts';
 import type { KeptEnd, KeptExecInfo, KeptHead, KeptInfo, KeptReport } from './kept.ts';
 
 const Count = z.int().min(0);
@@ -78,7 +78,7 @@ export const StreamReply: z.ZodType<StreamReply> = z.discriminatedUnion('reply',
   z.strictObject({ reply: z.literal('problem'), problem: z.strictObject({ code: z.string(), message: z.string(), hint: z.string() }) }),
 ]);
 
-export const UsageReply: z.ZodType<Usage> = z.strictObject({ cpuMs: NullableCount, memoryPeakBytes: NullableCount, pidsPeak: NullableCount, oomKills: NullableCount });
+export const UsageReply: z.ZodType<Usage> = Used;
 export const LiveUsageReply: z.ZodType<LiveUsage> = z.strictObject({
   cpuMs: NullableCount, memoryBytes: NullableCount, memoryPeakBytes: NullableCount, pids: NullableCount, pidsPeak: NullableCount, oomKills: NullableCount,
 });

@@ -96,20 +96,23 @@ export interface ExitPayload {
   readonly signaled: boolean;
   readonly value: number;
   readonly written: readonly [number, number];
+  /** Programs that pid 1 has executed so far. */
+  readonly started: number;
 }
 
 const violation = (detail: string): CaissonError => new CaissonError('FRAME_INVALID', { detail });
 
 export function decodeExit(payload: Buffer): ExitPayload {
-  if (payload.length !== 48) throw violation('an exit of the wrong size');
+  if (payload.length !== 56) throw violation('an exit of the wrong size');
   const kind = payload.readUInt32LE(0);
   const value = payload.readUInt32LE(4);
   const signaled = kind === 1;
   if (kind > 1) throw violation('an exit of no kind');
   if (signaled ? value < 1 || value > 64 : value > 255) throw violation('an impossible exit status');
   const written = [Number(payload.readBigUInt64LE(32)), Number(payload.readBigUInt64LE(40))] as const;
-  if (!written.every((count) => Number.isSafeInteger(count))) throw violation('an impossible byte count');
-  return { signaled, value, written };
+  const started = Number(payload.readBigUInt64LE(48));
+  if (![...written, started].every((count) => Number.isSafeInteger(count))) throw violation('an impossible count');
+  return { signaled, value, written, started };
 }
 
 export interface FailedPayload {

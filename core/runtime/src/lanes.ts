@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, type Counts } from '@caisson/contract';
 import type { Exec, ExecEnd, ExecEvents, ExecReport, OutputStream, ProcessSpec } from './driver.ts';
 import { parseHello, type Hello } from './hello.ts';
 import { Hush } from './hush.ts';
@@ -8,6 +8,7 @@ import {
   decodeExit, decodeFailed, decodeU32, encodeDial, encodeSize, encodeSpawn, FRAME_COST, isPort, LANE, LANE_PAYLOAD_MAX, LaneReader,
   STDIN_WINDOW, u32, type FailedPayload, type LaneFrame,
 } from './lane.ts';
+import { ProgramCount } from './program-count.ts';
 import { inOrder } from './serial.ts';
 
 /** Output bytes of one exec that may be under way between pid 1 and the reader. */
@@ -76,6 +77,7 @@ export class Lanes {
   readonly #hush: Hush;
   readonly #execs = new Map<number, Running>();
   #nextExec = 1;
+  readonly #counted: ProgramCount;
   #open = 2;
   #fault: string | undefined;
   #settleHello: { resolve(hello: Hello): void; reject(error: Error): void } | undefined;
@@ -89,6 +91,7 @@ export class Lanes {
     this.#data = data;
     this.#hush = new Hush(control, data, saved !== undefined);
     this.#nextExec = saved?.nextExec ?? 1;
+    this.#counted = new ProgramCount(this.#nextExec);
     this.hello = new Promise((resolve, reject) => (this.#settleHello = { resolve, reject }));
     this.hello.catch(() => undefined);
     this.gone = new Promise((resolve) => (this.#onGone = resolve));
@@ -128,6 +131,11 @@ export class Lanes {
     this.#onGone?.();
   }
 
+  /** Programs of this sandbox: what pid 1 has counted, and what the launcher has. */
+  get programs(): Pick<Counts, 'started' | 'asked'> {
+    return this.#counted.counts;
+  }
+
   destroy(): void {
     this.#control.destroy();
     this.#data.destroy();
@@ -164,6 +172,7 @@ export class Lanes {
     const exec = this.#running(frame);
     const failed = decodeFailed(frame.payload);
     if (exec.isDial !== (failed.stage === 'connect')) throw new CaissonError('FRAME_INVALID', { detail: 'a failure of another kind of exec' });
+    if (!exec.isDial) this.#counted.failed(frame.exec);
     exec.finish({ kind: 'not-started', ...failed }, { stdout: 0, stderr: 0 });
   }
 
@@ -180,10 +189,11 @@ export class Lanes {
     if (frame.type === LANE.output) return this.#onOutput(frame, exec);
     if (frame.type === LANE.outputEnd) return this.#onOutputEnd(exec);
     if (frame.type !== LANE.exit) throw new CaissonError('FRAME_INVALID', { detail: `data frame ${frame.type}` });
-    const { signaled, value, written: [stdout, stderr] } = decodeExit(frame.payload);
+    const { signaled, value, written: [stdout, stderr], started } = decodeExit(frame.payload);
     const { received, outputBytes } = exec;
     const exact = received.stdout === Math.min(stdout, outputBytes) && received.stderr === Math.min(stderr, outputBytes);
     if (!exact) throw new CaissonError('FRAME_INVALID', { detail: 'an exit that counts other output than was sent' });
+    if (!this.#counted.exited(frame.exec, exec.isDial, started)) throw new CaissonError('FRAME_INVALID', { detail: 'an exit that counts other programs than were started' });
     exec.finish(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value }, { stdout, stderr });
   }
 
@@ -260,7 +270,10 @@ export class Lanes {
       outputBytes, isDial: type === LANE.dial, hasTty, events, received: { stdout: 0, stderr: 0 }, stdinRoom: STDIN_WINDOW, stdinEnded: false,
     });
     if (refused !== undefined && this.#open === 2) exec.finish({ kind: 'not-started', ...refused }, exec.received);
-    else if (this.#open === 2) this.#hush.write(this.#control, type, id, payload);
+    else if (this.#open === 2) {
+      this.#hush.write(this.#control, type, id, payload);
+      if (type === LANE.spawn) this.#counted.asked(id);
+    }
     return handle;
   }
 

@@ -47,6 +47,9 @@ export type FromLauncher =
 
 const NullableCount = Count.nullable();
 
+const Counted = z.strictObject({ started: NullableCount, asked: Count, cpuUs: NullableCount, readBytes: NullableCount, writtenBytes: NullableCount });
+export const Used: z.ZodType<Usage> = z.strictObject({ cpuMs: NullableCount, memoryPeakBytes: NullableCount, pidsPeak: NullableCount, oomKills: NullableCount, counts: Counted.exactOptional() });
+
 type User = Machine['user'];
 export const User: z.ZodType<User> = z.strictObject({ uid: Count, gid: Count });
 
@@ -78,7 +81,7 @@ export const FromLauncher: z.ZodType<FromLauncher> = z.discriminatedUnion('type'
   z.strictObject({ type: z.literal('stdin-taken'), exec: Count, bytes: Count }),
   z.strictObject({
     type: z.literal('closed'),
-    usage: z.strictObject({ cpuMs: NullableCount, memoryPeakBytes: NullableCount, pidsPeak: NullableCount, oomKills: NullableCount }),
+    usage: Used,
   }),
 ]) as z.ZodType<FromLauncher>;
 

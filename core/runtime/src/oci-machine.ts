@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type IsolationSpec, type LiveUsage, type Usage } from '@caisson/contract';
-import { freeze, killAll, readCpuMs, readLiveUsage, readUsage, thaw, type Cgroup } from './cgroup.ts';
+import { freeze, killAll, readCpuMs, readLiveUsage, readUsage, readWork, thaw, type Cgroup } from './cgroup.ts';
 import { saveCheckpoint, type CheckpointMaker, type SavedExec } from './checkpoint.ts';
 import { confineTo, throttledPeriods, type Cores } from './cores.ts';
 import type { Exec, ExecEvents, ExecReport, HeldSecrets, LiveMachine, Machine, ProcessSpec } from './driver.ts';
@@ -229,7 +229,8 @@ export class OciMachine implements LiveMachine {
 
   async #close(): Promise<Usage> {
     await this.#killAll();
-    const usage = most(await readUsage(this.#parts.group), this.#usedBefore);
+    const [read, work] = await Promise.all([readUsage(this.#parts.group), readWork(this.#parts.group)]);
+    const usage = { ...most(read, this.#usedBefore), counts: { ...this.#parts.lanes.programs, ...work } };
     if (this.#confinedTo !== undefined) this.#parts.cores.give(this.#confinedTo);
     this.#parts.lanes.destroy();
     await this.#parts.lanes.gone;
@@ -241,7 +242,7 @@ export class OciMachine implements LiveMachine {
 /** Nothing that is counted ever falls, so the larger number is the later one. */
 function most(usage: Usage, before: Usage | undefined): Usage {
   if (before === undefined) return usage;
-  const larger = (name: keyof Usage): number | null => (usage[name] === null ? before[name] : Math.max(usage[name], before[name] ?? 0));
+  const larger = (name: Exclude<keyof Usage, 'counts'>): number | null => (usage[name] === null ? before[name] : Math.max(usage[name], before[name] ?? 0));
   return { cpuMs: larger('cpuMs'), memoryPeakBytes: larger('memoryPeakBytes'), pidsPeak: larger('pidsPeak'), oomKills: larger('oomKills') };
 }
 

@@ -54,6 +54,7 @@ export async function open(asked: RunRequest, client: Client, rooms: Rooms): Pro
   timings.mark('intent');
 
   const conclusion = await conclude();
+  const { counts, ...usage } = conclusion.usage;
   const result: Unrecorded = {
     id,
     exit: conclusion.ending.kind === 'unknown' ? 'unknown' : exitStatus(conclusion.ending),
@@ -62,11 +63,11 @@ export async function open(asked: RunRequest, client: Client, rooms: Rooms): Pro
     level: { requested: requestedLevel(request, decision, rooms), ...conclusion.level },
     decision,
     digests: { ...digests, spec: conclusion.spec },
-    usage: conclusion.usage,
+    usage,
     output: output.counts(conclusion.written),
     network: conclusion.network,
   };
-  const entry = outcomeEntry(result);
+  const entry = outcomeEntry(result, counts);
   const outcome = 'problem' in intent ? intent : await appendOrProblem(rooms, entry);
   timings.mark('outcome');
   if ('problem' in outcome) rooms.doubts.add(entry);

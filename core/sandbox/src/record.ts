@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, ruleName, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult,
+  canonicalJson, exitStatus, ruleName, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Usage,
 } from '@caisson/contract';
 import type { Rooms } from './rooms.ts';
 
@@ -59,7 +59,7 @@ export function programName(request: Pick<RunRequest, 'argv'>): string {
   return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
 }
 
-export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): EntryDraft {
+export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>, counts?: Counts): EntryDraft {
   const { id, ending, level, digests, usage, output } = result;
   const count = (stream: OutputCount): Json => ({
     written: stream.written,
@@ -75,11 +75,16 @@ export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>): E
       exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
       level: { ...level },
       spec: digests.spec,
-      usage: { ...usage },
+      usage: usageBody(counts === undefined ? usage : { ...usage, counts }),
       stdout: count(output.stdout),
       stderr: count(output.stderr),
     },
   };
+}
+
+/** What a sandbox used, and what was counted of it. */
+export function usageBody({ counts, ...usage }: Usage): Json {
+  return { ...usage, ...(counts === undefined ? {} : { counts: { ...counts } }) };
 }
 
 /** Text of a runtime or kernel may hold anything; the log holds well-formed text of bounded length. */
@@ -87,11 +92,30 @@ export function wellFormed(value: { readonly [name: string]: string | number }):
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, typeof field === 'string' ? field.toWellFormed().slice(0, 4_000) : field]));
 }
 
-/** Gives every intent that has no outcome the outcome `unknown`, but for those that go on. Called when no call is under way. */
+/** Subjects that one entry names at most. */
+const MAX_NAMED = 1_000;
+const MAX_ALERTED = 100;
+
+/**
+ * Gives every intent that has no outcome the outcome `unknown`, but for those that go on, which are put on record, too; and raises an
+ * alert before, so that no end of this process leaves outcomes without it. Called when no call is under way.
+ */
 export async function reconcile(evidence: Rooms['evidence'], detail: string, goingOn: ReadonlySet<string> = new Set()): Promise<readonly string[]> {
-  const subjects = (await evidence.openIntents()).filter((subject) => !goingOn.has(subject));
+  const open = await evidence.openIntents();
+  const subjects = open.filter((subject) => !goingOn.has(subject));
+  if (subjects.length > 0) await evidence.append(orphans(subjects, detail));
   for (const subject of subjects) {
     await evidence.append({ kind: 'outcome', source: SOURCE, subject, body: { ending: { kind: 'unknown', detail }, exit: 'unknown' } });
   }
+  const kept = open.filter((subject) => goingOn.has(subject));
+  for (let at = 0; at < kept.length; at += MAX_NAMED) {
+    await evidence.append({ kind: 'lifecycle', source: SOURCE, subject: SOURCE, body: { event: 'go-on', goingOn: kept.slice(at, at + MAX_NAMED) } });
+  }
   return subjects;
+}
+
+function orphans(subjects: readonly string[], detail: string): EntryDraft {
+  const count = subjects.length;
+  const reason = `${detail}: what became of ${count === 1 ? 'one intent' : `${count} intents`} is unknown`;
+  return { kind: 'alert', source: SOURCE, subject: SOURCE, body: { alert: 'orphan-intents', severity: 'warning', about: subjects.slice(0, MAX_ALERTED), count, reason } };
 }

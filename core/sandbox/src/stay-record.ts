@@ -1,7 +1,7 @@
 import type { AllowedExec, AllowedSandbox } from '@caisson/authority';
 import { exitStatus, type CreateRequest, type Denied, type Ending, type EntryDraft, type ExecRequest, type Json, type OutputCount, type RecordedSegment, type SandboxInfo, type Usage } from '@caisson/contract';
 import type { BoxEnding } from './box.ts';
-import { commitment, programName, rulesOf, SOURCE, wellFormed } from './record.ts';
+import { commitment, programName, rulesOf, SOURCE, usageBody, wellFormed } from './record.ts';
 
 /** A sandbox that stays is about to be made, or refused. */
 export function sandboxIntent(
@@ -40,7 +40,7 @@ export function sandboxOutcome(id: string, ended: { readonly ending: BoxEnding; 
     kind: 'outcome',
     source: SOURCE,
     subject: id,
-    body: { ending: wellFormed({ ...ended.ending }), level: { ...ended.level }, spec: ended.spec, usage: ended.usage === null ? null : { ...ended.usage } },
+    body: { ending: wellFormed({ ...ended.ending }), level: { ...ended.level }, spec: ended.spec, usage: ended.usage === null ? null : usageBody(ended.usage) },
   };
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ControlStatus, Level } from '@caisson/contract';
+import { alertText } from '../alert-text.ts';
 import { besiege, type Siege } from './attack.ts';
 import { runControls } from './controls.ts';
 import { judge } from './judge.ts';
@@ -30,7 +31,7 @@ export interface DoctorOptions {
  * Resolves to 0, or to 1 when an attack got through or a probe could not do its work.
  */
 export async function doctor({ status, levels, out, json, ...means }: DoctorOptions): Promise<number> {
-  const { host } = await status();
+  const { host, alerts } = await status();
   const available = levels.filter((level) => host.missing[level] === null);
   const unavailable = levels.flatMap((level) => {
     const missing = host.missing[level];
@@ -39,7 +40,7 @@ export async function doctor({ status, levels, out, json, ...means }: DoctorOpti
   const reports = available.length === 0 ? [] : await attackLevels(available, host.kernel, means);
   const total = scoreOf(reports.flatMap(({ findings }) => findings));
   const report: DoctorReport = { host, levels: reports, unavailable, total, sound: total.through === 0 && total.broken === 0 };
-  out(json ? `${JSON.stringify(report)}\n` : asText(report));
+  out(json ? `${JSON.stringify({ ...report, alerts })}\n` : [asText(report), ...alerts.map((alert) => `${alertText(alert)}\n`)].join(''));
   return report.sound ? 0 : 1;
 }
 

@@ -1,0 +1,34 @@
+import type { Entry } from '@caisson/contract';
+import { noFindings, type Finding, type Findings } from './findings.ts';
+import { emptyPairs, passPair, type Pairs } from './pairs.ts';
+import { emptyPassed, passPassed, type Passed } from './passed.ts';
+import { emptyPrograms, passProgram, type Programs } from './programs.ts';
+import { emptyRuns, endRuns, passRun, type Runs } from './runs.ts';
+
+/** What the entries of a log say of what is not in it. Memory does not grow with the log, but with what is open. */
+export interface Completeness {
+  readonly findings: Findings;
+  readonly runs: Runs;
+  readonly pairs: Pairs;
+  readonly programs: Programs;
+  readonly passed: Passed;
+}
+
+export function completeness(): Completeness {
+  const findings = noFindings();
+  return { findings, runs: emptyRuns(findings), pairs: emptyPairs(findings), programs: emptyPrograms(findings), passed: emptyPassed(findings) };
+}
+
+/** Takes the next entry of the log, which is good by itself. */
+export function passEntry({ runs, pairs, programs, passed }: Completeness, entry: Entry): void {
+  passRun(runs, entry);
+  passPair(pairs, entry);
+  passProgram(programs, entry);
+  passPassed(passed, entry);
+}
+
+/** What was found, the first entry first; `size` is that of the log. */
+export function conclude({ findings, runs }: Completeness, size: number): { readonly findings: readonly Finding[]; readonly count: number } {
+  endRuns(runs, size - 1);
+  return { findings: findings.list.toSorted((a, b) => a.index - b.index), count: findings.count };
+}
