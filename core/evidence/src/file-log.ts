@@ -5,9 +5,10 @@ import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
 import type { Leaf } from './growth.ts';
-import { enter, recall, type Ledger, type Told } from './ledger.ts';
+import { enter, recall, type Ledger, type Mark, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
-import { headOf } from './scan.ts';
+import { ledgerText } from './saved-ledger.ts';
+import { headOf, type BadEntry } from './scan.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
@@ -49,6 +50,12 @@ export interface Opened {
   readonly seal: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
+  /** The receipt of the last of so many entries, from the tiles. */
+  readonly receiptOf: (size: number) => Promise<Receipt>;
+  /** Keeps the text of the ledger at an edge, to start from. */
+  readonly save: (edge: Edge, text: string, signer: Signer) => Promise<void>;
+  /** How many entries were taken as signed and not read. */
+  readonly unread: number;
   /** The lock and the files. */
   readonly resources: AsyncDisposableStack;
 }
@@ -62,12 +69,16 @@ export interface Opened {
  * among the last 4096 of those: whoever repeats an append whose answer was lost adds nothing.
  */
 export class FileLog implements EvidenceLog, AsyncDisposable {
+  /** Entries that the start took as signed, and that are checked after it; 0: it has read everything. */
+  readonly unread: number;
   readonly #ledger: Ledger;
   readonly #now: () => number;
   readonly #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
   readonly #nextJournal: Opened['nextJournal'];
+  readonly #receiptOf: Opened['receiptOf'];
+  readonly #save: Opened['save'];
   readonly #resources: AsyncDisposableStack;
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
@@ -79,8 +90,12 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Settles when all that waits to be sealed, or for that, is in the queue. */
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
+  #damage: BadEntry | undefined;
+  /** One after the other; what fails leaves the one before in place, from which a start only takes longer. */
+  #saving: Promise<void> = Promise.resolve();
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, nextJournal, resources }: Opened) {
+  constructor({ edge, ledger, now, signer, journal, publisher, seal, nextJournal, receiptOf, save, unread, resources }: Opened) {
+    this.unread = unread;
     this.#edge = edge;
     this.#ledger = ledger;
     this.#now = now;
@@ -89,24 +104,43 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#publisher = publisher;
     this.#seal = seal;
     this.#nextJournal = nextJournal;
+    this.#receiptOf = receiptOf;
+    this.#save = save;
     this.#resources = resources;
   }
 
-  /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE */
+  /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED */
   async append(value: EntryDraft): Promise<Receipt> {
     const checked = checkDraft(value);
     if ('bad' in checked) throw new CaissonError('REQUEST_INVALID', { detail: checked.bad });
     const { draft } = checked;
-    if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
+    const closed = this.#whyClosed();
+    if (closed !== undefined) throw closed;
     const key = keyOf(draft);
     const first = recall(this.#ledger, draft);
-    if (first !== undefined) return headOf(first) as Receipt;
+    if (first !== undefined) return this.#receipt(first);
     const promised = this.#promised.get(key);
     if (promised !== undefined) return promised;
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
     return this.#enqueue(checked);
+  }
+
+  async #receipt({ size, hashes }: Mark): Promise<Receipt> {
+    if (hashes !== undefined) return headOf({ size, hashes }) as Receipt;
+    await this.#publisher.publish();
+    return this.#receiptOf(size);
+  }
+
+  #whyClosed(): CaissonError | undefined {
+    if (this.#damage !== undefined) return new CaissonError('EVIDENCE_DAMAGED', { index: this.#damage.index, detail: this.#damage.reason });
+    return this.#closedBecause === undefined ? undefined : unavailable(this.#closedBecause);
+  }
+
+  /** Ends appends for good: an entry of the log was found to be bad. */
+  stopAt(bad: BadEntry): void {
+    this.#damage ??= bad;
   }
 
   #hasIntent(subject: string): boolean {
@@ -145,7 +179,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const content = Buffer.byteLength(bodyText) + (sealed?.text.length ?? 0);
     const bytes = content + LINE_BYTES;
     if (content > MAX_BODY_BYTES) return refuse(new CaissonError('REQUEST_INVALID', { detail: `secret: body and secret are more than ${MAX_BODY_BYTES} bytes` }));
-    if (this.#closedBecause !== undefined) return refuse(unavailable(this.#closedBecause));
+    const closed = this.#whyClosed();
+    if (closed !== undefined) return refuse(closed);
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) return refuse(unavailable(`the intent of ${draft.subject} was not sealed`));
     if (this.#waitingBytes + bytes > WAITING_BYTES) return refuse(unavailable(`more than ${WAITING_BYTES} bytes wait to be written`));
     this.#queue.push({ ...pending, bytes });
@@ -201,6 +236,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const full = this.#journal;
     this.#journal = await this.#nextJournal(this.#edge.size);
     await full.close();
+    this.#saveLedger();
   }
 
   async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
@@ -228,6 +264,13 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#waitingBytes = 0;
   }
 
+  /** Between two appends, when ledger and edge say the same. */
+  #saveLedger(): void {
+    if (this.#damage !== undefined) return;
+    const [edge, text, signer] = [this.#edge, ledgerText(this.#ledger), this.#signer];
+    this.#saving = this.#saving.then(() => this.#save(edge, text, signer)).catch(() => undefined);
+  }
+
   async openIntents(): Promise<readonly string[]> {
     return [...this.#ledger.open.keys()];
   }
@@ -247,6 +290,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     await this.#sealing;
     await this.#flushing;
     await this.#publisher[Symbol.asyncDispose]();
+    this.#saveLedger();
+    await this.#saving;
     await this.#journal.close();
     await this.#resources.disposeAsync();
   }

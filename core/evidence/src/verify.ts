@@ -63,7 +63,7 @@ async function scanSettled(dir: string, keys: readonly PublicKey[], onEntry: (se
   const fetch = folderFetch(dir);
   for (let tries = 1; ; tries += 1) {
     const before = await fetch(CHECKPOINT_FILE);
-    const scan = await scanLog(dir, keys, onEntry);
+    const scan = await scanLog(dir, keys, { onEntry });
     const after = await fetch(CHECKPOINT_FILE);
     const isSame = before === null ? after === null : after?.equals(before) === true;
     if (scan.bad === null || isSame || tries === MAX_TRIES) return scan;
