@@ -8,8 +8,8 @@ import { log } from './lifetime.ts';
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
  */
-export function runScribe(paths: StatePaths, { peerGroup, signer }: Pick<ScribeOptions, 'peerGroup' | 'signer'> = {}): Promise<AsyncDisposable> {
-  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, peerGroup, signer, onPastChecked: sayChecked });
+export function runScribe(paths: StatePaths, options: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend'> = {}): Promise<AsyncDisposable> {
+  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, onPastChecked: sayChecked, ...options });
 }
 
 /** What the check of the entries before the signed state has found: damage is an alarm, and from then on nothing is recorded. */

@@ -48,6 +48,8 @@ export interface Opened {
   readonly publisher: Publisher;
   /** Seals what only holders of a key may read. Default: such a draft is refused. */
   readonly seal: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
+  /** Why what is new may not be recorded now. Default: it may. */
+  readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
   /** The receipt of the last of so many entries, from the tiles. */
@@ -76,6 +78,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
+  readonly #mayAppend: Opened['mayAppend'];
   readonly #nextJournal: Opened['nextJournal'];
   readonly #receiptOf: Opened['receiptOf'];
   readonly #save: Opened['save'];
@@ -94,7 +97,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** One after the other; what fails leaves the one before in place, from which a start only takes longer. */
   #saving: Promise<void> = Promise.resolve();
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, nextJournal, receiptOf, save, unread, resources }: Opened) {
+  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
     this.unread = unread;
     this.#edge = edge;
     this.#ledger = ledger;
@@ -103,6 +106,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#journal = journal;
     this.#publisher = publisher;
     this.#seal = seal;
+    this.#mayAppend = mayAppend;
     this.#nextJournal = nextJournal;
     this.#receiptOf = receiptOf;
     this.#save = save;
@@ -124,6 +128,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
+    const refusal = isAftermath(draft) ? undefined : this.#mayAppend?.(this.#edge.size);
+    if (refusal !== undefined) throw unavailable(refusal);
     return this.#enqueue(checked);
   }
 
@@ -299,6 +305,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
 
 function keyOf({ kind, subject, origin }: Told): string {
   return kind === 'intent' || kind === 'outcome' || origin === undefined ? `${kind} ${subject}` : `${origin.run} ${origin.seq}`;
+}
+
+/** It is of something that has happened already: to leave it out undoes nothing. */
+function isAftermath({ kind }: Told): boolean {
+  return kind === 'outcome' || kind === 'heartbeat';
 }
 
 function isUnique({ kind, origin }: Told): boolean {

@@ -5,10 +5,11 @@ import { CaissonError, type EntryDraft, type Receipt, type Sealed } from '@caiss
 import type { Edge, PublicKey, Signer } from '@caisson/tlog';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
-import { syncFolder } from './folder.ts';
+import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
 import { journalName } from './journal.ts';
 import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
+import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
 import { checkPast, quickScan, receiptFromTiles, type PastCheck } from './quick-start.ts';
 import { LEDGER_FILE, savedLedger, saveLedger } from './saved-ledger.ts';
@@ -20,8 +21,12 @@ const PUBLISH_EVERY_MS = 500;
 const READ_WHOLE_ENTRIES = 8_192;
 
 export interface FileLogOptions {
-  /** The evidence directory; made when it is not there. Mode 0700. */
+  /** The evidence directory; made when it is not there. Mode 0700, or 02710 where its group reads what is published. */
   readonly dir: string;
+  /** Whether the group of the directory may read what is published: tiles, checkpoint, public keys. Default: nobody else reads. */
+  readonly groupReads?: boolean | undefined;
+  /** Asked before what is new is recorded, but for outcomes and heartbeats: why nothing may be, or undefined. It is given the number of entries. */
+  readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
   /** Signs heads. Default: a key in a file, in the folder beside `dir` whose name ends in `-key`. */
@@ -49,21 +54,21 @@ export interface FileLogOptions {
  * @throws CaissonError EVIDENCE_DAMAGED when an entry is not what was written; nothing is changed then.
  */
 export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileLogOptions): Promise<FileLog> {
+  const readers = options.groupReads === true ? GROUP_TOO : OWNER_ONLY;
   await using opened = new AsyncDisposableStack();
   try {
-    const directory = opened.use(await openDirectory(dir));
-    await lockDirectory(directory, dir);
+    const directory = opened.use(await openDirectory(dir, readers));
     const signer = options.signer ?? (await logSigner(dir));
     const keys = [signer.publicKey];
     const { scan, unread } = await startOf(dir, keys, options.readWholeEntries);
-    await writePublicKey(dir, signer.publicKey);
+    await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
     if ((scan.journal?.tail.length ?? 0) > 0) await setTailAside(file, scan.journal as NonNullable<typeof scan.journal>, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
     const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0, close: () => file.close() };
     await journal.disk.sync();
-    const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS });
+    const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS, readers });
     if (scan.head !== null) publisher.add([], scan.head);
     const nextJournal = async (after: number): Promise<Journal> => {
       const next = await openFile(`${dir}/${journalName(after)}`, directory);
@@ -72,7 +77,8 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     const past = opened.use(pastOf(dir, keys));
     const receiptOf = (size: number): Promise<Receipt> => receiptFromTiles(dir, keys, size);
     const save = (edge: Edge, text: string, by: Signer): Promise<void> => saveLedger(dir, { edge, text, signer: by });
-    const log = new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, nextJournal, receiptOf, save, unread, resources: opened.move() });
+    const { seal, mayAppend } = options;
+    const log = new FileLog({ ...scan, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
     if (unread > 0) past.check(log, options.onPastChecked);
     return log;
   } catch (error) {
@@ -117,12 +123,20 @@ function pastOf(dir: string, keys: readonly PublicKey[]): Past {
   };
 }
 
-async function openDirectory(dir: string): Promise<FileHandle> {
+/** Opens the directory, and takes its lock, which goes with the handle. */
+async function openDirectory(dir: string, readers: Readers): Promise<FileHandle> {
   const made = await mkdir(dir, { recursive: true, mode: 0o700 });
   if (made !== undefined) await syncFolder(dirname(made));
   const directory = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  await closeToOthers(directory, 0o700);
-  return directory;
+  await closeToOthers(directory, readers === GROUP_TOO ? 0o2710 : 0o700);
+  try {
+    await lockDirectory(directory, dir);
+    if (readers === GROUP_TOO) await letGroupRead(dir, (await directory.stat()).gid);
+    return directory;
+  } catch (error) {
+    await directory.close();
+    throw error;
+  }
 }
 
 async function openFile(path: string, directory: FileHandle): Promise<FileHandle> {
@@ -134,7 +148,7 @@ async function openFile(path: string, directory: FileHandle): Promise<FileHandle
 
 async function closeToOthers(file: FileHandle, mode: number): Promise<void> {
   try {
-    if (((await file.stat()).mode & 0o777) !== mode) await file.chmod(mode);
+    if (((await file.stat()).mode & 0o7777) !== mode) await file.chmod(mode);
   } catch (error) {
     await file.close();
     throw error;

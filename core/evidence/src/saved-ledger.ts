@@ -1,5 +1,5 @@
 import { openNote, rootOf, sha256, signNote, type Edge, type PublicKey, type Signer } from '@caisson/tlog';
-import { folderFetch, writeFiles } from './folder.ts';
+import { folderFetch, OWNER_ONLY, writeFiles } from './folder.ts';
 import { emptyLedger, type Ledger, type Mark } from './ledger.ts';
 
 /** What the scribe keeps for itself to start from. It is not part of what is published. */
@@ -29,7 +29,7 @@ export function ledgerText({ open, closed, told }: Ledger): string {
 export async function saveLedger(dir: string, { edge, text, signer }: { readonly edge: Edge; readonly text: string; readonly signer: Signer }): Promise<void> {
   const said = [HEADER, signer.publicKey.name, String(edge.size), rootOf(edge).toString('hex'), sha256(Buffer.from(text)).toString('hex')];
   const note = await signNote(said.map((line) => `${line}\n`).join(''), [signer]);
-  await writeFiles(dir, [{ path: LEDGER_FILE, bytes: Buffer.from(`${JSON.stringify(note)}\n${text}\n`) }], 0o600);
+  await writeFiles(dir, [{ path: LEDGER_FILE, bytes: Buffer.from(`${JSON.stringify(note)}\n${text}\n`) }], OWNER_ONLY);
 }
 
 /** The ledger beside the log; null: there is none that one of the keys has signed for this log. */
