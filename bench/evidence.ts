@@ -23,6 +23,8 @@ export interface EvidenceBench {
   readonly samples: number[];
   /** Time of a process that verifies a million entries. */
   readonly verifySeconds: number;
+  /** Time in which the log of a million entries is open for appends, in a process of its own. */
+  readonly startMs: number;
   /** Each proof of an entry of that log, in milliseconds. */
   readonly proofsMs: number[];
 }
@@ -39,7 +41,7 @@ export async function benchEvidence({ dir }: { readonly dir: string }): Promise<
     await fill(log);
   }
   const sorted = samples.toSorted((a, b) => a - b);
-  return { p50Ms: quantile(sorted, 0.5), p95Ms: quantile(sorted, 0.95), appendsPerSecond, samples, ...(await measureVerify(folder)), proofsMs: await measureProofs(folder) };
+  return { p50Ms: quantile(sorted, 0.5), p95Ms: quantile(sorted, 0.95), appendsPerSecond, samples, ...(await measureVerify(folder)), ...(await measureStart(folder)), proofsMs: await measureProofs(folder) };
 }
 
 async function fill(log: FileLog): Promise<void> {
@@ -57,6 +59,15 @@ async function measureVerify(folder: string): Promise<Pick<EvidenceBench, 'verif
     console.log(JSON.stringify({ verifySeconds: (performance.now() - start) / 1000 }))`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, folder], { cwd: import.meta.dirname });
   return JSON.parse(stdout) as Pick<EvidenceBench, 'verifySeconds'>;
+}
+
+async function measureStart(folder: string): Promise<Pick<EvidenceBench, 'startMs'>> {
+  const program = `const { openFileLog } = await import('@caisson/evidence'); const start = performance.now();
+    const log = await openFileLog({ dir: process.argv[1], now: Date.now }); const startMs = performance.now() - start;
+    const { index } = await log.append({ kind: 'lifecycle', source: 'control', subject: 'sbx-start', body: {} }); if (index < ${MANY}) process.exit(1);
+    await log[Symbol.asyncDispose](); console.log(JSON.stringify({ startMs }))`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, folder], { cwd: import.meta.dirname });
+  return JSON.parse(stdout) as Pick<EvidenceBench, 'startMs'>;
 }
 
 async function measureProofs(folder: string): Promise<number[]> {

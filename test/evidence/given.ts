@@ -39,9 +39,9 @@ export async function writeCalls(dir: string, calls: number, now: () => number =
   return head;
 }
 
-/** Takes the tiles away, as a thief who leaves the journal alone: all that the log has is in the journal then. */
+/** Takes away all but the journal, as a thief who does not know it: all that the log has is there then. */
 export function unpublish(dir: string): void {
-  for (const name of ['checkpoint', 'tile']) rmSync(join(dir, name), { recursive: true, force: true });
+  for (const name of ['checkpoint', 'tile', 'ledger']) rmSync(join(dir, name), { recursive: true, force: true });
 }
 
 export const logPath = (dir: string): string => join(dir, 'journal-0');

@@ -109,8 +109,8 @@ function ofApi(entry: Entry, { operation, caller, activityId }: { readonly opera
   return { classUid: CLASS.apiActivity, activityId, fields };
 }
 
-function found({ index, subject }: Entry, { alert, detail }: BodyOf<'alert'>): Mapped {
-  const fields = { device: deviceOf(subject), finding_info: { title: alert, uid: String(index), ...(detail !== undefined && { desc: detail }) } };
+function found({ index, subject }: Entry, { alert, reason }: BodyOf<'alert'>): Mapped {
+  const fields = { device: deviceOf(subject), finding_info: { title: alert, uid: String(index), ...(reason !== undefined && { desc: reason }) } };
   return { classUid: CLASS.detectionFinding, activityId: 1, fields };
 }
 

@@ -21,7 +21,7 @@ function countRead(tally: Tally, listed: Listed, read: EntryBody | null, agent: 
     case 'outcome': return countOutcome(tally, listed, read.body, agent);
     case 'lifecycle': return countLifecycle(tally, listed, read.body);
     case 'egress': return countEgress(tally, read.body, agent);
-    case 'alert': return addTo(tally.alerts, { ...listed, alert: short(read.body.alert), severity: read.body.severity ?? null, detail: short(read.body.detail ?? '') });
+    case 'alert': return addTo(tally.alerts, { ...listed, alert: short(read.body.alert), severity: read.body.severity ?? null, reason: short(read.body.reason ?? '') });
     case 'heartbeat': return;
     case undefined: return addTo(tally.unread, listed);
   }

@@ -63,7 +63,7 @@ export function reportOf({ tally, verification, keys }: Facts): Report {
   const { origin, entries, published, head, openIntents, ...checked } = verification;
   const { bad } = checked;
   const { filter, span } = tally;
-  const isGood = bad === null && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
+  const isGood = bad === null && checked.findingsCount === 0 && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
   return {
     log: { origin, keys: keys.map(({ name, id }) => `${name}+${id}`), ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
     verification: { ...checked, verdict: isGood ? 'good' : 'bad', notShown: NOT_SHOWN },

@@ -34,11 +34,13 @@ function identity({ log }: Report): Section {
   ]);
 }
 
-function checked({ verification: { verdict, bad, unfinishedBytes, knownHead, notShown }, gaps }: Report): Section {
+function checked({ verification: { verdict, bad, findings, findingsCount, unfinishedBytes, knownHead, notShown }, gaps }: Report): Section {
   const section = facts('Verification', [
     ['verdict', verdict === 'good' ? 'good, as far as this can show' : 'BAD'],
     ['first bad entry', bad === null ? 'none' : bad.index],
     ...(bad === null ? [] : [['why', said(bad.reason)] as const]),
+    ['missing, by numbers and counters', findingsCount],
+    ...findings.slice(0, 10).map(({ index, reason }) => [`entry ${index}`, said(reason)] as const),
     ['bad pointers', gaps.pointers.count],
     ['unfinished bytes', unfinishedBytes], ['kept head', knownHead],
   ]);

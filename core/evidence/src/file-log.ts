@@ -6,9 +6,10 @@ import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
 import { withAlert } from './alerts.ts';
 import type { Leaf } from './growth.ts';
-import { enter, recall, type Ledger, type Told } from './ledger.ts';
+import { enter, recall, type Ledger, type Mark, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
-import { headOf } from './scan.ts';
+import { ledgerText } from './saved-ledger.ts';
+import { headOf, type BadEntry } from './scan.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
@@ -43,8 +44,6 @@ export interface Journal {
 export interface Opened {
   readonly edge: Edge;
   readonly ledger: Ledger;
-  /** Alerts that nothing has cleared. */
-  readonly alerts: readonly Alert[];
   readonly now: () => number;
   readonly signer: Signer;
   readonly journal: Journal;
@@ -55,6 +54,12 @@ export interface Opened {
   readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
+  /** The receipt of the last of so many entries, from the tiles. */
+  readonly receiptOf: (size: number) => Promise<Receipt>;
+  /** Keeps the text of the ledger at an edge, to start from. */
+  readonly save: (edge: Edge, text: string, signer: Signer) => Promise<void>;
+  /** How many entries were taken as signed and not read. */
+  readonly unread: number;
   /** The lock and the files. */
   readonly resources: AsyncDisposableStack;
 }
@@ -68,6 +73,8 @@ export interface Opened {
  * among the last 4096 of those: whoever repeats an append whose answer was lost adds nothing.
  */
 export class FileLog implements EvidenceLog, AsyncDisposable {
+  /** Entries that the start took as signed, and that are checked after it; 0: it has read everything. */
+  readonly unread: number;
   readonly #ledger: Ledger;
   readonly #now: () => number;
   readonly #signer: Signer;
@@ -75,11 +82,12 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #seal: Opened['seal'];
   readonly #mayAppend: Opened['mayAppend'];
   readonly #nextJournal: Opened['nextJournal'];
+  readonly #receiptOf: Opened['receiptOf'];
+  readonly #save: Opened['save'];
   readonly #resources: AsyncDisposableStack;
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
   #edge: Edge;
-  #alerts: readonly Alert[];
   #journal: Journal;
   #queue: Pending[] = [];
   #waitingBytes = 0;
@@ -87,10 +95,13 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Settles when all that waits to be sealed, or for that, is in the queue. */
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
+  #damage: BadEntry | undefined;
+  /** One after the other; what fails leaves the one before in place, from which a start only takes longer. */
+  #saving: Promise<void> = Promise.resolve();
 
-  constructor({ edge, ledger, alerts, now, signer, journal, publisher, seal, mayAppend, nextJournal, resources }: Opened) {
+  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
+    this.unread = unread;
     this.#edge = edge;
-    this.#alerts = alerts;
     this.#ledger = ledger;
     this.#now = now;
     this.#signer = signer;
@@ -99,9 +110,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#seal = seal;
     this.#mayAppend = mayAppend;
     this.#nextJournal = nextJournal;
+    this.#receiptOf = receiptOf;
+    this.#save = save;
     this.#resources = resources;
     publisher.onState = (failing) => this.#sayTiles(failing);
-    if (alerts.some(({ alert }) => alert === TILES_ALERT)) publisher.goOnFailing();
+    if (ledger.alerts.some(({ alert }) => alert === TILES_ALERT)) publisher.goOnFailing();
   }
 
   /** The journal takes appends while tiles cannot be written, up to a limit: somebody has to know before it is reached. */
@@ -110,19 +123,20 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const body = { alert: TILES_ALERT, severity: failing === null ? 'info' : 'critical', about: ['evidence'], reason, ...(failing === null ? { cleared: true } : {}) } as const;
     const draft: EntryDraft = { kind: 'alert', source: 'scribe', subject: 'scribe', body: { ...body, about: [...body.about] } };
     this.append(draft).catch(() => {
-      this.#alerts = withAlert(this.#alerts, { ...draft, timeMs: this.#now() });
+      this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: this.#now() });
     });
   }
 
-  /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE */
+  /** @throws CaissonError REQUEST_INVALID for a draft that is not valid, or an outcome without an intent; EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED */
   async append(value: EntryDraft): Promise<Receipt> {
     const checked = checkDraft(value);
     if ('bad' in checked) throw new CaissonError('REQUEST_INVALID', { detail: checked.bad });
     const { draft } = checked;
-    if (this.#closedBecause !== undefined) throw unavailable(this.#closedBecause);
+    const closed = this.#whyClosed();
+    if (closed !== undefined) throw closed;
     const key = keyOf(draft);
     const first = recall(this.#ledger, draft);
-    if (first !== undefined) return headOf(first) as Receipt;
+    if (first !== undefined) return this.#receipt(first);
     const promised = this.#promised.get(key);
     if (promised !== undefined) return promised;
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
@@ -131,6 +145,22 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const refusal = isAftermath(draft) ? undefined : this.#mayAppend?.(this.#edge.size);
     if (refusal !== undefined) throw unavailable(refusal);
     return this.#enqueue(checked);
+  }
+
+  async #receipt({ size, hashes }: Mark): Promise<Receipt> {
+    if (hashes !== undefined) return headOf({ size, hashes }) as Receipt;
+    await this.#publisher.publish();
+    return this.#receiptOf(size);
+  }
+
+  #whyClosed(): CaissonError | undefined {
+    if (this.#damage !== undefined) return new CaissonError('EVIDENCE_DAMAGED', { index: this.#damage.index, detail: this.#damage.reason });
+    return this.#closedBecause === undefined ? undefined : unavailable(this.#closedBecause);
+  }
+
+  /** Ends appends for good: an entry of the log was found to be bad. */
+  stopAt(bad: BadEntry): void {
+    this.#damage ??= bad;
   }
 
   #hasIntent(subject: string): boolean {
@@ -169,7 +199,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const content = Buffer.byteLength(bodyText) + (sealed?.text.length ?? 0);
     const bytes = content + LINE_BYTES;
     if (content > MAX_BODY_BYTES) return refuse(new CaissonError('REQUEST_INVALID', { detail: `secret: body and secret are more than ${MAX_BODY_BYTES} bytes` }));
-    if (this.#closedBecause !== undefined) return refuse(unavailable(this.#closedBecause));
+    const closed = this.#whyClosed();
+    if (closed !== undefined) return refuse(closed);
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) return refuse(unavailable(`the intent of ${draft.subject} was not sealed`));
     if (this.#waitingBytes + bytes > WAITING_BYTES) return refuse(unavailable(`more than ${WAITING_BYTES} bytes wait to be written`));
     this.#queue.push({ ...pending, bytes });
@@ -216,7 +247,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       this.#waitingBytes -= counted;
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
-      if (draft.kind === 'alert') this.#alerts = withAlert(this.#alerts, { ...draft, timeMs: this.#now() });
+      if (draft.kind === 'alert') this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: this.#now() });
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
@@ -226,6 +257,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const full = this.#journal;
     this.#journal = await this.#nextJournal(this.#edge.size);
     await full.close();
+    this.#saveLedger();
   }
 
   async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
@@ -253,6 +285,13 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#waitingBytes = 0;
   }
 
+  /** Between two appends, when ledger and edge say the same. */
+  #saveLedger(): void {
+    if (this.#damage !== undefined) return;
+    const [edge, text, signer] = [this.#edge, ledgerText(this.#ledger), this.#signer];
+    this.#saving = this.#saving.then(() => this.#save(edge, text, signer)).catch(() => undefined);
+  }
+
   async openIntents(): Promise<readonly string[]> {
     return [...this.#ledger.open.keys()];
   }
@@ -262,7 +301,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async alerts(): Promise<readonly Alert[]> {
-    return this.#alerts;
+    return this.#ledger.alerts;
   }
 
   /** Resolves when all that is durable now is in tiles, under a checkpoint of its own. Rejects when they cannot be written. */
@@ -276,6 +315,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     await this.#sealing;
     await this.#flushing;
     await this.#publisher[Symbol.asyncDispose]();
+    this.#saveLedger();
+    await this.#saving;
     await this.#journal.close();
     await this.#resources.disposeAsync();
   }

@@ -1,4 +1,4 @@
-import { encodeBundle, nodeHash, TILE_WIDTH, tilePath, type Tile } from '@caisson/tlog';
+import { encodeBundle, HASH_BYTES, leafHash, nodeHash, readBundle, readTile, rootOfLeaves, TILE_WIDTH, TileError, tilePath, widthIn, type Edge, type Fetch, type Tile } from '@caisson/tlog';
 import type { NewFile } from './folder.ts';
 
 /** What the next tiles of a log need of those that are there. */
@@ -11,6 +11,38 @@ export interface Tip {
 }
 
 export const EMPTY_TIP: Tip = { size: 0, entries: [], levels: [] };
+
+/** The tip of a log of `size`, from its last tiles. Its entries are those of its hashes; whether these are of the log, the root of its edge says. */
+export async function readTip(fetch: Fetch, size: number): Promise<Tip> {
+  const levels: Buffer[][] = [];
+  for (let level = 0; Math.floor(size / TILE_WIDTH ** level) > 0; level += 1) {
+    const place = { level, index: Math.floor(size / TILE_WIDTH ** (level + 1)) };
+    levels.push(widthIn(size, place) === 0 ? [] : hashesIn(await readTile(fetch, size, place)));
+  }
+  const hashes = levels[0] ?? [];
+  const index = Math.floor(size / TILE_WIDTH);
+  const entries = hashes.length === 0 ? [] : await readBundle(fetch, size, index);
+  if (!entries.every((entry, at) => hashes[at]?.equals(leafHash(entry)))) throw new TileError(tilePath({ level: 'entries', index, width: hashes.length }), 'is not what its hashes are of');
+  return { size, entries, levels };
+}
+
+export function hashesIn(tile: Buffer): Buffer[] {
+  return Array.from({ length: tile.length / HASH_BYTES }, (_, at) => tile.subarray(HASH_BYTES * at, HASH_BYTES * (at + 1)));
+}
+
+/** The edge of the tree that has this tip: each partial tile gives as many perfect subtrees as its width has ones in binary. */
+export function edgeOf({ size, levels }: Tip): Edge {
+  const hashes: Buffer[] = [];
+  for (const tile of levels.toReversed()) {
+    let at = 0;
+    for (let span = TILE_WIDTH / 2; span > 0; span /= 2) {
+      if ((tile.length & span) === 0) continue;
+      hashes.push(rootOfLeaves(tile.slice(at, at + span)));
+      at += span;
+    }
+  }
+  return { size, hashes };
+}
 
 export interface Leaf {
   readonly entry: Buffer;

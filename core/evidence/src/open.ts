@@ -1,9 +1,8 @@
 import { constants } from 'node:fs';
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CaissonError, type Alert, type EntryDraft, type Sealed } from '@caisson/contract';
-import type { Signer } from '@caisson/tlog';
-import { withAlert } from './alerts.ts';
+import { CaissonError, type EntryDraft, type Receipt, type Sealed } from '@caisson/contract';
+import type { Edge, PublicKey, Signer } from '@caisson/tlog';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
@@ -12,10 +11,14 @@ import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
 import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
-import { scanLog, type Scan, type Seen } from './scan.ts';
+import { checkPast, quickScan, receiptFromTiles, type PastCheck } from './quick-start.ts';
+import { LEDGER_FILE, savedLedger, saveLedger } from './saved-ledger.ts';
+import { scanLog, type Scan } from './scan.ts';
 
 /** Tiles and checkpoint follow what is durable by no more than about this. */
 const PUBLISH_EVERY_MS = 500;
+/** A log of no more entries is read whole at its start: that takes about a quarter of a second. */
+const READ_WHOLE_ENTRIES = 8_192;
 
 export interface FileLogOptions {
   /** The evidence directory; made when it is not there. Mode 0700, or 02710 where its group reads what is published. */
@@ -32,13 +35,20 @@ export interface FileLogOptions {
   readonly seal?: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
   /** How long what is durable may wait for its tiles, in milliseconds. Default 500. */
   readonly publishEveryMs?: number | undefined;
+  /** A log of more entries starts from its signed state, and what is before that is checked once it is open. Default 8192. */
+  readonly readWholeEntries?: number | undefined;
+  /** Told once what was before the state that the log started from has been checked, or could not be. Default: nobody. */
+  readonly onPastChecked?: ((check: PastCheck) => void) | undefined;
   /** Default: the file itself. A test puts a disk here that counts or fails. */
   readonly disk?: (file: FileHandle) => Disk;
 }
 
 /**
- * Opens the log of a directory for its only writer: takes the lock, reads and checks the whole log by its key, moves an append
- * that was never acknowledged to `torn-<timeMs>.bin`. Time and reads grow with the log, memory does not.
+ * Opens the log of a directory for its only writer: takes the lock, takes up the state that the log's key has signed, or else
+ * reads and checks the whole log by that key, and moves an append that was never acknowledged to `torn-<timeMs>.bin`.
+ *
+ * What was not read at the start is read and checked after it, in the background: damage that is found there ends appends with
+ * EVIDENCE_DAMAGED, and the next start reads everything.
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE when the directory or the key cannot be used or another process writes in it.
  * @throws CaissonError EVIDENCE_DAMAGED when an entry is not what was written; nothing is changed then.
@@ -49,8 +59,8 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
   try {
     const directory = opened.use(await openDirectory(dir, readers));
     const signer = options.signer ?? (await logSigner(dir));
-    let alerts: readonly Alert[] = [];
-    const scan = await scanGood(dir, signer, ({ entry }) => (alerts = withAlert(alerts, entry)));
+    const keys = [signer.publicKey];
+    const { scan, unread } = await startOf(dir, keys, options.readWholeEntries);
     await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
@@ -64,17 +74,53 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
       const next = await openFile(`${dir}/${journalName(after)}`, directory);
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
-    return new FileLog({ ...scan, alerts, now, signer, journal, publisher, seal: options.seal, mayAppend: options.mayAppend, nextJournal, resources: opened.move() });
+    const past = opened.use(pastOf(dir, keys));
+    const receiptOf = (size: number): Promise<Receipt> => receiptFromTiles(dir, keys, size);
+    const save = (edge: Edge, text: string, by: Signer): Promise<void> => saveLedger(dir, { edge, text, signer: by });
+    const { seal, mayAppend } = options;
+    const log = new FileLog({ ...scan, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
+    if (unread > 0) past.check(log, options.onPastChecked);
+    return log;
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
   }
 }
 
-async function scanGood(dir: string, { publicKey }: Signer, onEntry: (seen: Seen) => void): Promise<Scan> {
-  const scan = await scanLog(dir, [publicKey], onEntry);
+/** The state of the log, from what is signed about it where that is enough, else from every entry. @throws CaissonError EVIDENCE_DAMAGED */
+async function startOf(dir: string, keys: readonly PublicKey[], readWholeEntries = READ_WHOLE_ENTRIES): Promise<{ readonly scan: Scan; readonly unread: number }> {
+  const known = (await savedLedger(dir, keys)) ?? undefined;
+  const quick = known === undefined || known.size <= readWholeEntries ? null : await quickScan(dir, keys, known);
+  if (quick !== null) return { scan: quick, unread: known?.size ?? 0 };
+  const scan = await scanLog(dir, keys, { known });
   if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
-  return scan;
+  return { scan, unread: 0 };
+}
+
+interface Past extends AsyncDisposable {
+  /** Reads in the background what the start has not read, and ends the appends of the log at what is bad. */
+  readonly check: (log: FileLog, onChecked: FileLogOptions['onPastChecked']) => void;
+}
+
+function pastOf(dir: string, keys: readonly PublicKey[]): Past {
+  const stop = new AbortController();
+  let checking: Promise<unknown> | undefined;
+  const check = async (log: FileLog, onChecked: FileLogOptions['onPastChecked']): Promise<void> => {
+    const found = await checkPast(dir, keys, stop.signal);
+    if (found === null) return;
+    if ('bad' in found) {
+      log.stopAt(found.bad);
+      await rm(`${dir}/${LEDGER_FILE}`, { force: true }).catch(() => undefined);
+    }
+    onChecked?.(found);
+  };
+  return {
+    check: (log, onChecked) => void (checking = check(log, onChecked)),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await checking;
+    },
+  };
 }
 
 /** Opens the directory, and takes its lock, which goes with the handle. */

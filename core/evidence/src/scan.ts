@@ -4,8 +4,9 @@ import {
 } from '@caisson/tlog';
 import { parseEntry } from './entry.ts';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
-import { EMPTY_TIP, growTip, type Leaf, type Tip } from './growth.ts';
+import { EMPTY_TIP, growTip, hashesIn, type Leaf, type Tip } from './growth.ts';
 import { journalName, journalsIn, readJournal, type Batch } from './journal.ts';
+import { withAlert } from './alerts.ts';
 import { emptyLedger, enter, objection, type Ledger } from './ledger.ts';
 
 export interface BadEntry {
@@ -35,10 +36,27 @@ export interface Scan {
   readonly bad: BadEntry | null;
 }
 
-interface Cursor {
+/** A log at one size, as its own key has signed it apart from its heads. */
+export interface Known {
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+export interface ScanOptions {
+  readonly onEntry?: ((seen: Seen) => void) | undefined;
+  /** What the log has to come by. */
+  readonly known?: Known | undefined;
+  /** Waited for after each bundle of entries. */
+  readonly rest?: (() => Promise<void>) | undefined;
+}
+
+export interface Cursor extends ScanOptions {
   edge: Edge;
   readonly ledger: Ledger;
-  readonly onEntry: ((seen: Seen) => void) | undefined;
+  /** Entries before this one are in the ledger already. */
+  readonly ledgerSize: number;
+  /** Whether the log came by a state that its key has signed, in another form. */
+  isOther?: boolean;
 }
 
 /** The last entry of a log of this edge. */
@@ -47,18 +65,31 @@ export function headOf(edge: Edge): Receipt | null {
 }
 
 /** Reads and checks a whole log by the keys that are trusted; memory does not grow with it, but for the journal. */
-export async function scanLog(dir: string, keys: readonly PublicKey[], onEntry?: (seen: Seen) => void): Promise<Scan> {
-  const cursor: Cursor = { edge: EMPTY_EDGE, ledger: emptyLedger(), onEntry };
+export async function scanLog(dir: string, keys: readonly PublicKey[], options: ScanOptions = {}): Promise<Scan> {
+  const cursor = cursorOf(options);
   const fetch = folderFetch(dir);
   const published = await scanPublished(fetch, keys, cursor);
   const scan: Scan = { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
   if (published.bad !== null) return scan;
-  return { ...scan, ...(await scanJournals(dir, keys, cursor, published.tip.size)), edge: cursor.edge };
+  const whole = { ...scan, ...(await scanJournals(dir, keys, cursor, published.tip.size)), edge: cursor.edge };
+  return whole.bad === null ? { ...whole, bad: notKnown(cursor) } : whole;
 }
 
-/** Reads and checks what is published of a log, and no journal: all that a store or a mirror of it has. */
-export async function scanTiles(fetch: Fetch, keys: readonly PublicKey[], onEntry?: (seen: Seen) => void): Promise<Scan> {
-  const cursor: Cursor = { edge: EMPTY_EDGE, ledger: emptyLedger(), onEntry };
+function cursorOf(options: ScanOptions): Cursor {
+  return { ...options, edge: EMPTY_EDGE, ledger: emptyLedger(), ledgerSize: 0 };
+}
+
+/** What shows that this is not the log that the known state is of. */
+export function notKnown({ edge, known, isOther }: Cursor): BadEntry | null {
+  if (known === undefined) return null;
+  if (isOther === true) return { index: 0, reason: `or another one is not what the key of the log has signed when it had ${known.size} entries` };
+  if (edge.size >= known.size) return null;
+  return { index: edge.size, reason: `is missing: the key of the log has signed a state of ${known.size} entries, so entries were cut off` };
+}
+
+/** Reads and checks what is published of a log, and no journal: all that a store or a mirror of it has. Memory does not grow with it. */
+export async function scanTiles(fetch: Fetch, keys: readonly PublicKey[], options: ScanOptions = {}): Promise<Scan> {
+  const cursor = cursorOf(options);
   const published = await scanPublished(fetch, keys, cursor);
   return { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
 }
@@ -78,6 +109,7 @@ async function scanPublished(fetch: Fetch, keys: readonly PublicKey[], cursor: C
       const { leaves, reason } = await scanBundle(fetch, size, bundle, cursor);
       if (reason !== null) return { checkpoint, tip, bad: { index: cursor.edge.size, reason } };
       tip = growTip(tip, leaves).tip;
+      await cursor.rest?.();
     }
     const bad = await firstWrongTile(fetch, size);
     if (bad !== null) return { checkpoint, tip, bad };
@@ -89,14 +121,16 @@ async function scanPublished(fetch: Fetch, keys: readonly PublicKey[], cursor: C
   return { checkpoint, tip, bad: isSigned ? null : { index: 0, reason: 'or another one is not what was signed: entries and their hashes were changed together' } };
 }
 
-async function scanBundle(fetch: Fetch, size: number, bundle: number, cursor: Cursor): Promise<{ readonly leaves: readonly Leaf[]; readonly reason: string | null }> {
+/** Takes the entries of a bundle that come next; those before must have their hash in the tree. */
+export async function scanBundle(fetch: Fetch, size: number, bundle: number, cursor: Cursor): Promise<{ readonly leaves: readonly Leaf[]; readonly reason: string | null }> {
   const entries = await readBundle(fetch, size, bundle);
   const hashes = await readTile(fetch, size, { level: 0, index: bundle });
   const leaves: Leaf[] = [];
   for (const [at, entry] of entries.entries()) {
     const leaf = { entry, hash: leafHash(entry) };
     const inTree = leaf.hash.equals(hashes.subarray(HASH_BYTES * at, HASH_BYTES * (at + 1)));
-    const reason = inTree ? pass(cursor, leaf) : 'is not what its hash in the tree is of';
+    const passed = bundle * TILE_WIDTH + at < cursor.edge.size;
+    const reason = !inTree ? 'is not what its hash in the tree is of' : passed ? null : pass(cursor, leaf);
     if (reason !== null) return { leaves, reason };
     leaves.push(leaf);
   }
@@ -118,8 +152,9 @@ async function firstWrongTile(fetch: Fetch, size: number): Promise<BadEntry | nu
   return null;
 }
 
-function hashesIn(tile: Buffer): readonly Buffer[] {
-  return Array.from({ length: tile.length / HASH_BYTES }, (_, at) => tile.subarray(HASH_BYTES * at, HASH_BYTES * (at + 1)));
+function take(ledger: Ledger, entry: Entry, edge: Edge): void {
+  enter(ledger, entry, edge);
+  ledger.alerts = withAlert(ledger.alerts, entry);
 }
 
 /** Takes an entry as the next, or says why it cannot be. */
@@ -127,15 +162,18 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   const entry = parseEntry(leaf.entry);
   if ('bad' in entry) return entry.bad;
   if (entry.index !== cursor.edge.size) return `says that it is entry ${entry.index}: entries were removed, added or moved`;
-  const objected = objection(cursor.ledger, entry);
+  const isNew = entry.index >= cursor.ledgerSize;
+  const objected = isNew ? objection(cursor.ledger, entry) : undefined;
   if (objected !== undefined) return objected;
-  cursor.edge = grow(cursor.edge, leaf.hash);
-  enter(cursor.ledger, entry, cursor.edge);
+  const edge = grow(cursor.edge, leaf.hash);
+  if (edge.size === cursor.known?.size) cursor.isOther = !rootOf(edge).equals(cursor.known.root);
+  cursor.edge = edge;
+  if (isNew) take(cursor.ledger, entry, edge);
   cursor.onEntry?.({ leaf, entry, edge: cursor.edge });
   return null;
 }
 
-async function scanJournals(dir: string, keys: readonly PublicKey[], cursor: Cursor, published: number): Promise<Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'>> {
+export async function scanJournals(dir: string, keys: readonly PublicKey[], cursor: Cursor, published: number): Promise<Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'>> {
   const unpublished: Leaf[] = [];
   let journal: Scan['journal'] = null;
   let head: Scan['head'] = null;

@@ -63,7 +63,7 @@ export async function verifyLog(dir: string, options: VerifyOptions = {}): Promi
  * journals. What the log has appended since its published head is not looked at.
  */
 export async function verifyPublished(fetch: Fetch, options: VerifyOptions & { readonly keys: readonly PublicKey[] }): Promise<Verification> {
-  return verified(options.keys, options, (onEntry) => scanTiles(fetch, options.keys, onEntry));
+  return verified(options.keys, options, (onEntry) => scanTiles(fetch, options.keys, { onEntry }));
 }
 
 async function verified(keys: readonly PublicKey[], { head: known, visit }: VerifyOptions, read: (onEntry: (seen: Seen) => void) => Promise<Scan>): Promise<Verification> {
@@ -96,7 +96,7 @@ async function scanSettled(dir: string, keys: readonly PublicKey[], onEntry: (se
   const fetch = folderFetch(dir);
   for (let tries = 1; ; tries += 1) {
     const before = await fetch(CHECKPOINT_FILE);
-    const scan = await scanLog(dir, keys, onEntry);
+    const scan = await scanLog(dir, keys, { onEntry });
     const after = await fetch(CHECKPOINT_FILE);
     const isSame = before === null ? after === null : after?.equals(before) === true;
     if (scan.bad === null || isSame || tries === MAX_TRIES) return scan;
