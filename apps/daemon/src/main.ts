@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
-import { openArchiver } from './archiver.ts';
+import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
@@ -25,10 +25,11 @@ const LAST_WORDS_MS = 1_000;
  */
 async function openScribe(): Promise<AsyncDisposable> {
   const signer = await logSigner(paths.evidence);
+  const archive = readArchive(paths);
   process.chdir(paths.evidence);
-  const { scribe } = identities(paths.dir, self());
-  dropTo(scribe);
-  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid, signer });
+  const { scribe, archiver } = identities(paths.dir, self());
+  dropTo(scribe, archive === null ? [] : [archiver.gid]);
+  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid, signer, groupReads: archive !== null, mayAppend: archive === null ? undefined : boundOf(archive) });
 }
 
 async function supervise(): Promise<void> {

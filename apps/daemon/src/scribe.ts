@@ -7,6 +7,6 @@ import { openScribe, type ScribeOptions } from '@caisson/evidence';
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
  */
-export function runScribe(paths: StatePaths, { peerGroup, signer }: Pick<ScribeOptions, 'peerGroup' | 'signer'> = {}): Promise<AsyncDisposable> {
-  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, peerGroup, signer });
+export function runScribe(paths: StatePaths, options: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend'> = {}): Promise<AsyncDisposable> {
+  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, ...options });
 }
