@@ -141,8 +141,8 @@ async function usageOr<T>(open: () => Promise<T>, err: (text: string) => void): 
   }
 }
 
-function asJson({ head, bad, findings, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, findings: findings.map((finding) => ({ ...finding })), head: head && { ...head }, bad: bad && { ...bad } };
+function asJson({ head, bad, findings, unread, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, findings: findings.map((finding) => ({ ...finding })), unread: { ...unread }, head: head && { ...head }, bad: bad && { ...bad } };
 }
 
 function verificationText(where: string, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
@@ -154,6 +154,7 @@ function verificationText(where: string, result: Verification, { good, seen }: {
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
     ['complete', completeText(result)],
+    ['bodies', bodiesText(result)],
     ['intents', intentsText(openIntents)],
     ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
     ['known head', knownHeadText(knownHead, head)],
@@ -173,6 +174,10 @@ function completeText({ bad, findings, findingsCount }: Verification): string {
   const lines = findings.slice(0, FINDINGS_SHOWN).map(({ index, reason }) => `entry ${index} ${terminalWord(reason)}`);
   const more = findingsCount - lines.length;
   return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join(`\n${' '.repeat(12)}`);
+}
+
+function bodiesText({ unread: { count, first } }: Verification): string {
+  return first === null ? 'each is one of its kind' : `${count} of no kind that this version knows, the first is that of entry ${first}`;
 }
 
 function intentsText(open: readonly string[]): string {

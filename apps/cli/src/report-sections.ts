@@ -77,7 +77,7 @@ function trouble({ denied, unknown, openIntents, alerts, gaps, unread, sealed }:
     list('Denied', ['entry', 'at', 'agent', 'what', 'program', 'rule', 'reason'], denied, (row) => [row.index, time(row.timeMs), who(row.agent), row.what, said(row.program), said(row.rule), said(row.reason)]),
     list('Unknown outcomes', ['entry', 'at', 'agent', 'subject', 'detail'], unknown, (row) => [row.index, time(row.timeMs), who(row.agent), said(row.subject), said(row.detail)]),
     list('Intents without an outcome', ['entry', 'at', 'agent', 'subject'], openIntents, (row) => [row.index ?? '–', time(row.timeMs), who(row.agent), said(row.subject)]),
-    list('Alerts', ['entry', 'at', 'severity', 'alert', 'subject', 'detail'], alerts, (row) => [row.index, time(row.timeMs), row.severity ?? '–', said(row.alert), said(row.subject), said(row.detail)]),
+    list('Alerts', ['entry', 'at', 'severity', 'alert', 'subject', 'reason'], alerts, (row) => [row.index, time(row.timeMs), row.severity ?? '–', said(row.alert), said(row.subject), said(row.reason)]),
     list('Pointers that do not hold', ['entry', 'subject', 'why'], pointers, (row) => [row.index, said(row.subject), said(row.why)]),
     table('Numbers that are missing', ['source', 'run', 'entries', 'highest', 'missing'], missing, (row) => [said(row.source), said(row.run), row.entries, row.highest, row.missing]),
     list('Entries whose body is not known', ['entry', 'at', 'subject'], unread, (row) => [row.index, time(row.timeMs), said(row.subject)]),

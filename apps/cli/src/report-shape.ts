@@ -107,7 +107,7 @@ export interface Tally {
   readonly approvals: Rows<{ readonly name: string; count: number }>;
   readonly denied: Sample<Denial>;
   readonly unknown: Sample<Listed & { readonly detail: string }>;
-  readonly alerts: Sample<Listed & { readonly alert: string; readonly severity: string | null; readonly detail: string }>;
+  readonly alerts: Sample<Listed & { readonly alert: string; readonly severity: string | null; readonly reason: string }>;
   readonly unread: Sample<Listed>;
   sealed: number;
 }

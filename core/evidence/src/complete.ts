@@ -1,4 +1,4 @@
-import type { Entry } from '@caisson/contract';
+import { readEntryBody, type Entry } from '@caisson/contract';
 import { noFindings, type Finding, type Findings } from './findings.ts';
 import { emptyPairs, passPair, type Pairs } from './pairs.ts';
 import { emptyPassed, passPassed, type Passed } from './passed.ts';
@@ -12,19 +12,30 @@ export interface Completeness {
   readonly pairs: Pairs;
   readonly programs: Programs;
   readonly passed: Passed;
+  readonly unread: Unread;
+}
+
+/** Entries whose body is none that this version knows of their kind. */
+export interface Unread {
+  count: number;
+  /** Index of the first; null: there is none. */
+  first: number | null;
 }
 
 export function completeness(): Completeness {
   const findings = noFindings();
-  return { findings, runs: emptyRuns(findings), pairs: emptyPairs(findings), programs: emptyPrograms(findings), passed: emptyPassed(findings) };
+  return { findings, runs: emptyRuns(findings), pairs: emptyPairs(findings), programs: emptyPrograms(findings), passed: emptyPassed(findings), unread: { count: 0, first: null } };
 }
 
 /** Takes the next entry of the log, which is good by itself. */
-export function passEntry({ runs, pairs, programs, passed }: Completeness, entry: Entry): void {
+export function passEntry({ runs, pairs, programs, passed, unread }: Completeness, entry: Entry): void {
   passRun(runs, entry);
   passPair(pairs, entry);
   passProgram(programs, entry);
   passPassed(passed, entry);
+  if (readEntryBody(entry) !== null) return;
+  unread.count += 1;
+  unread.first ??= entry.index;
 }
 
 /** What was found, the first entry first; `size` is that of the log. */

@@ -30,6 +30,7 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
   const disposed = new AbortController();
   /** The wait for a scribe that is away. All wait for the same, so that what was told first is told first again. */
   let waiting: Promise<void> | undefined;
+  let headBefore: Promise<number> | undefined;
 
   async function ask(verb: string, parameters: unknown): Promise<unknown> {
     let giveUpAtMs: number | undefined;
@@ -49,11 +50,21 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
     }
   }
 
+  /** The last entry before this run said anything; -1: there was none. */
+  function indexBefore(): Promise<number> {
+    headBefore ??= ask('head', {}).then((head) => (head === null ? -1 : parseReceipt(head).index));
+    headBefore.catch(() => (headBefore = undefined));
+    return headBefore;
+  }
+
   async function append(draft: EntryDraft): Promise<Receipt> {
     const numbered = number(draft);
     try {
+      const before = heartbeat === undefined ? -1 : await indexBefore();
       const receipt = parseReceipt(await ask('append', numbered));
-      settle(numbered.origin, true);
+      // What an earlier run has put on record is not there a second time: no entry has this number.
+      settle(numbered.origin, receipt.index > before);
+      if (receipt.index <= before) owesWord = true;
       sayWhatFailed();
       return receipt;
     } catch (error) {

@@ -1,6 +1,6 @@
 import { CaissonError, type Entry, type Receipt } from '@caisson/contract';
 import { rootOf, type Fetch, type PublicKey } from '@caisson/tlog';
-import { completeness, conclude, passEntry } from './complete.ts';
+import { completeness, conclude, passEntry, type Unread } from './complete.ts';
 import type { Finding } from './findings.ts';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
 import { publishedKeys } from './keys.ts';
@@ -34,6 +34,8 @@ export interface Verification {
   readonly findings: readonly Finding[];
   /** How many there are of these. */
   readonly findingsCount: number;
+  /** Good entries whose body is none that this version knows of their kind: a newer one may have written them. */
+  readonly unread: Readonly<Unread>;
   /** Bytes after the last checkpoint: being written now, never acknowledged, or what is left of a cut. */
   readonly unfinishedBytes: number;
   readonly knownHead: 'not given' | 'found' | 'missing';
@@ -86,6 +88,7 @@ async function verified(keys: readonly PublicKey[], { head: known, visit }: Veri
     bad: scan.bad,
     findings,
     findingsCount: count,
+    unread: complete.unread,
     unfinishedBytes: scan.journal?.tail.length ?? 0,
     knownHead: known === undefined ? 'not given' : found ? 'found' : 'missing',
   };
