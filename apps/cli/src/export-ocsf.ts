@@ -125,7 +125,7 @@ function ofEgress(entry: Entry, body: BodyOf<'egress'>): Mapped {
   const from = { src_endpoint: { uid: entry.subject } };
   if (body.event === 'request') {
     const { method, path, host, port } = body;
-    const activityId = HTTP[method] ?? OTHER;
+    const activityId = (Object.hasOwn(HTTP, method) ? HTTP[method] : undefined) ?? OTHER;
     const fields = { ...from, dst_endpoint: endpoint(host, port), connection_info: connection(body), http_request: { ...(activityId !== OTHER && { http_method: method }), url: { path, hostname: host, ...portField(port) } }, ...ALLOWED };
     return { classUid: CLASS.httpActivity, activityId, fields: activityId === OTHER ? { ...fields, activity_name: method } : fields };
   }
