@@ -22,7 +22,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   const resolver = openResolver({ nowMs });
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
-    record: async (subject, body) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body })),
+    record: async (subject, body, secret) => void (await evidence.append({ kind: 'egress', source: 'gate', subject, body, ...(secret !== undefined && { secret }) })),
     resolve: resolver.resolve,
     valueOf: (asked) => values.value(asked),
     denials: paths.denials,

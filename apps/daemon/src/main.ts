@@ -1,6 +1,8 @@
+import { constants, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
+import { fileWrap } from '@caisson/sealing';
 import { openArchiver } from './archiver.ts';
 import { openControl } from './control.ts';
 import { openGate } from './gate.ts';
@@ -20,15 +22,23 @@ process.umask(process.umask() | 0o022); // whatever the umask of who starts Cais
 const LAST_WORDS_MS = 1_000;
 
 /**
- * The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. The key of the log
- * is read before rights are dropped: under root nobody but root can read its file, the scribe only has it in memory.
+ * The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. The key of the log and
+ * the one that wraps those of the ring are read before rights are dropped: under root nobody but root can read their files, the
+ * scribe only has them in memory.
  */
 async function openScribe(): Promise<AsyncDisposable> {
   const signer = await logSigner(paths.evidence);
+  const wrap = await fileWrap(paths.ringWrap);
+  const ring = fromInside(paths.ring);
   process.chdir(paths.evidence);
   const { scribe } = identities(paths.dir, self());
   dropTo(scribe);
-  return runScribe({ ...paths, evidence: '.' }, { peerGroup: scribe.gid, signer });
+  return runScribe({ ...paths, evidence: '.', ring }, { peerGroup: scribe.gid, signer, wrap });
+}
+
+/** A path to a folder by a descriptor, which is open as long as the process lives: a way past the folders above it (proc_pid_fd(5)). */
+function fromInside(path: string): string {
+  return `/proc/self/fd/${openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)}/.`;
 }
 
 async function supervise(): Promise<void> {

@@ -18,6 +18,9 @@ export function foldLifecycle(draft: Draft, at: At, body: Lifecycle): void {
       return;
     case 'secret-rotated':
       return changeSecret(draft, at.subject.startsWith(SECRET_SUBJECT) ? at.subject.slice(SECRET_SUBJECT.length) : at.subject, 'rotations');
+    case 'unseal':
+    case 'erase-keys':
+    case 'keys-erased':
     case 'make-token':
     case 'revoke-token':
     case 'import-image':
