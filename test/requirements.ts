@@ -1,6 +1,7 @@
 import type { Proof, Requirement } from './requirement.ts';
 import { ARCHIVE } from './requirements-archive.ts';
 import { NETWORK } from './requirements-network.ts';
+import { SECRECY } from './requirements-secrecy.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
 export const WALLS: Proof = ['test/escape/walls.test.ts', 'at level ${level} an agent cannot ${title}'];
@@ -380,4 +381,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   ...NETWORK,
   ...ARCHIVE,
+  ...SECRECY,
 ];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { canonicalJson, type Entry, type Json } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
@@ -41,7 +41,7 @@ async function isVerified(caisson: Caisson, checkpoint = `${caisson.paths.eviden
 }
 
 suite('what is private in a call', { skip, concurrency: false }, () => {
-  test('is in no file of the evidence in the clear, opens with the key, proves the commitments, and opens for nobody once the key is erased', { timeout: 120_000 }, async (t) => {
+  test('EVIDENCE_KEY_ERASED: is in no file of the evidence in the clear, opens with the key, proves the commitments, and opens for nobody once the key is erased', { timeout: 120_000 }, async (t) => {
     const dir = tempDir(t);
     const secretFile = `${dir}.secret`;
     const [env, argv, stdin, out, file, folder, inner, place] = Array.from({ length: 8 }, canary) as [string, string, string, string, string, string, string, string];
@@ -103,4 +103,47 @@ suite('what is private in a call', { skip, concurrency: false }, () => {
     assert.ok(canonicalJson(await unsealed(caisson, again)).includes(argv), 'what comes after an erasure is sealed by another key');
     assert.match((await audit(caisson, 'erase', '--before', YESTERDAY)).stdout.toString(), /^no key was there\n$/);
   });
+});
+
+test('EVIDENCE_KEY_MISSING: a key that is gone and was not erased is told apart from one that was, and nothing that cannot be is opened or erased', { skip, timeout: 60_000 }, async () => {
+  await using caisson = await startCaisson();
+  const { result } = await caisson.run({ argv: ['true'] });
+  const [intent] = (await entries(caisson)).filter(({ subject }) => subject === result.id) as [Entry];
+  const key = `${caisson.paths.ring}/${intent.sealed?.key}.key`;
+  renameSync(key, `${caisson.dir}/key`);
+  const missing = await audit(caisson, 'unseal', String(intent.index));
+  assert.deepEqual([missing.status, missing.stderr.split(': ')[1]], [2, 'EVIDENCE_KEY_MISSING']);
+  renameSync(`${caisson.dir}/key`, key);
+  assert.deepEqual((await unsealed(caisson, intent))['request'], { argv: ['true'] });
+
+  await caisson.run({ argv: ['true'], env: { A: '1' } });
+  await caisson.run({ argv: ['true'] });
+  const digests = (await entries(caisson)).filter(({ kind }) => kind === 'intent').map(({ sealed }) => sealed?.digest);
+  assert.equal(digests[0], digests[2], 'equal commands are seen to be equal');
+  assert.notEqual(digests[0], digests[1]);
+
+  const tomorrow = new Date(Date.now() + 2 * 86_400_000).toISOString().slice(0, 10);
+  const sealless = (await entries(caisson)).find(({ sealed }) => sealed === undefined)?.index ?? -1;
+  const refused: readonly (readonly [string[], string])[] = [
+    [['unseal', 'x'], 'USAGE'], [['unseal', '1000000'], 'USAGE'], [['unseal', String(sealless)], 'USAGE'],
+    [['erase'], 'USAGE'], [['erase', '--tenant', 'a', '--before', '2026-01-01'], 'USAGE'], [['erase', '--before', '2026-02-30x'], 'USAGE'],
+    [['erase', '--before', tomorrow], 'REQUEST_INVALID'],
+  ];
+  for (const [args, code] of refused) {
+    const said = await audit(caisson, ...args);
+    assert.deepEqual([said.status, said.stderr.split(': ')[1]], [2, code], args.join(' '));
+  }
+});
+
+test('no process but root and the scribe itself may ask for what is sealed', { skip, timeout: 60_000 }, async () => {
+  await using caisson = await startCaisson();
+  const { mode, uid } = statSync(caisson.paths.scribeKeysSocket);
+  const { uid: scribe } = (await caisson.status()).processes.find(({ name }) => name === 'scribe') as { readonly uid: number };
+  assert.deepEqual([mode & 0o777, uid], [0o600, scribe]);
+  for (const path of [caisson.paths.ring, ...readdirSync(caisson.paths.ring).map((name) => `${caisson.paths.ring}/${name}`)]) {
+    const { mode: bits, uid: owner } = statSync(path);
+    assert.deepEqual([bits & 0o077, owner], [0, scribe], path);
+  }
+  const wrap = statSync(caisson.paths.ringWrap);
+  assert.deepEqual([wrap.mode & 0o777, wrap.uid], [0o600, 0]);
 });
