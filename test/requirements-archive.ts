@@ -62,6 +62,7 @@ export const ARCHIVE: readonly Requirement[] = [
     id: 'RX-25',
     promise: 'The log survives its host: it is archived as it grows, catches up after any outage, and what was archived is never overwritten.',
     proofs: [
+      ['test/archive/live.test.ts', 'S3 that refuses, is busy, silent or slow: what would be recorded is stopped with the class of the failure, and the bucket is whole in the end'],
       ['test/archive/ship.test.ts', 'after an outage in which the log has grown by thousands of entries the store catches up without a gap or a double'],
       ['test/archive/kill.test.ts', 'an archiver that is killed ${KILLS} times at random points and then runs once leaves in the store what is published, byte for byte'],
       ['test/archive/writers.test.ts', '${name}: a log that was cut off behind what is archived is not written, and says so'],
@@ -75,6 +76,7 @@ export const ARCHIVE: readonly Requirement[] = [
       ['test/archive/process.test.ts', 'an archiver runs beside the others where one is configured, under a uid of its own and without a privilege, and status shows what it says'],
       ['test/archive/process.test.ts', 'the archiver reads what is published to its group, from inside a directory that it cannot list, and not the key that lies beside it'],
       ['test/archive/ship.test.ts', 'where ${what}, no head of it is written, and a repair is taken up'],
+      ['test/archive/live.test.ts', 'what the scribe publishes is archived as it grows, what was published before there was an archive too, and the archiver can open nothing else'],
       ['test/archive/status.test.ts', 'a log may grow while its archive is within the bounds, and not beyond: by time, by entries, by a fence, by an archiver that is dead or never was'],
     ],
   },

@@ -27,7 +27,7 @@ export async function shipperOf(log: Log, store: ObjectStore, { position = `${lo
     store: counted(store, counters),
     local,
     position: await PositionFile.open(position, store.name),
-    logKeys: [signerOf(log.key).publicKey],
+    logKeys: async () => [signerOf(log.key).publicKey],
     signal: new AbortController().signal,
   });
 }

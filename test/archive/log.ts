@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
-import { encodeBundle, formatCheckpoint, generateKey, leafHash, rootOfLeaves, signerOf, signNote, TILE_WIDTH, tilePath, tilesBetween, type PrivateKey } from '@caisson/tlog';
+import { encodeBundle, formatCheckpoint, formatVerifierKey, generateKey, leafHash, rootOfLeaves, signerOf, signNote, TILE_WIDTH, tilePath, tilesBetween, type PrivateKey } from '@caisson/tlog';
 
 /** A log as a scribe publishes it: tiles first, then the head in one step. */
 export interface Log extends Disposable {
@@ -33,6 +33,7 @@ export function makeLog({ key = generateKey(ORIGIN, 0x01), word = 'entry', dir: 
   const entries: Buffer[] = [];
   const nodes: Buffer[][] = [];
   const signer = signerOf(key);
+  writeFileSync(`${dir}/log.vkey`, `${formatVerifierKey(signer.publicKey)}\n`);
   let size = 0;
   return {
     dir,

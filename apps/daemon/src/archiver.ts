@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Archiver, fetchFromDirectory, openStore, parseConfig, type ArchiveConfig } from '@caisson/archive';
+import { appendBound } from '@caisson/archive/status';
 import { CaissonError, type StatePaths } from '@caisson/contract';
+import { folderFetch, publishedKeys } from '@caisson/evidence';
 import { identities, self } from './identity.ts';
 import { dropTo, log } from './lifetime.ts';
 
@@ -23,6 +25,11 @@ export function readArchive({ archiveConfig: path }: StatePaths): ArchiveConfig 
   }
 }
 
+/** Why the scribe, which works inside the evidence directory, may record nothing new at the moment; undefined: where the log does not wait for its archive. */
+export function boundOf({ whenAway, maxLagMs, maxLagEntries }: ArchiveConfig): ((entries: number) => string | undefined) | undefined {
+  return whenAway === 'stop' ? appendBound({ path: 'archive/status.json', maxLagMs, maxLagEntries, nowMs: Date.now }) : undefined;
+}
+
 /** What the archiver is given of the environment of whoever started Caisson. */
 export function archiveVariables(config: ArchiveConfig): readonly string[] {
   return config.kind === 'directory' ? [] : [...TLS_VARIABLES, ...(config.credentials === 'default' ? AWS_VARIABLES : [])];
@@ -43,6 +50,7 @@ export async function openArchiver(paths: StatePaths): Promise<AsyncDisposable> 
   return Archiver.open({
     store,
     local: fetchFromDirectory('.'),
+    logKeys: () => publishedKeys(folderFetch('.')),
     dir: 'archive',
     everyMs: config.everyMs,
     nowMs: Date.now,

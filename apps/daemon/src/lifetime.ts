@@ -34,10 +34,10 @@ function say(word: Word): void {
   if (process.connected) process.send?.(word);
 }
 
-/** Gives up root for good. Everything that must be read as root has been read. */
-export function dropTo(ids: { readonly uid: number; readonly gid: number }): void {
+/** Gives up root for good. Everything that must be read as root has been read. `groups`: of which it is a member besides its own. */
+export function dropTo(ids: { readonly uid: number; readonly gid: number }, groups: readonly number[] = []): void {
   if (process.getuid?.() !== 0) return;
-  process.setgroups?.([]);
+  process.setgroups?.([...groups]);
   process.setgid?.(ids.gid);
   process.setuid?.(ids.uid);
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
 import { fileWrap } from '@caisson/sealing';
-import { openArchiver } from './archiver.ts';
+import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
@@ -30,10 +30,12 @@ async function openScribe(): Promise<AsyncDisposable> {
   const signer = await logSigner(paths.evidence);
   const wrap = await fileWrap(paths.ringWrap);
   const ring = fromInside(paths.ring);
+  const archive = readArchive(paths);
   process.chdir(paths.evidence);
-  const { scribe } = identities(paths.dir, self());
-  dropTo(scribe);
-  return runScribe({ ...paths, evidence: '.', ring }, { peerGroup: scribe.gid, signer, wrap });
+  const { scribe, archiver } = identities(paths.dir, self());
+  dropTo(scribe, archive === null ? [] : [archiver.gid]);
+  const archiving = { groupReads: archive !== null, mayAppend: archive === null ? undefined : boundOf(archive) };
+  return runScribe({ ...paths, evidence: '.', ring }, { peerGroup: scribe.gid, signer, wrap, ...archiving });
 }
 
 /** A path to a folder by a descriptor, which is open as long as the process lives: a way past the folders above it (proc_pid_fd(5)). */

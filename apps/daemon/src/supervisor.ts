@@ -183,7 +183,6 @@ export class Supervisor implements AsyncDisposable {
     child.on('error', (error) => void this.#onExit(supervised, error.message)); // it could not be started: no exit follows
     const word = await firstWord(child, role, this.#paths.log);
     if ('problem' in word) throw CaissonError.from(word.problem);
-    if (role === 'scribe') this.#letArchiverIn(); // a scribe that opens its directory closes it to others
     log('ready', { role, pid: child.pid ?? 0 });
   }
 

@@ -16,7 +16,8 @@ export interface ArchiverOptions {
   readonly local: Fetch;
   /** Where `position.json` and `status.json` are; has to be there. */
   readonly dir: string;
-  readonly logKeys?: readonly PublicKey[] | undefined;
+  /** The keys of the log as it stands. Default: signatures are not looked at, and trees are compared alone. */
+  readonly logKeys?: (() => Promise<readonly PublicKey[]>) | undefined;
   readonly everyMs: number;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly nowMs: () => number;

@@ -11,8 +11,8 @@ export interface ShipOptions {
   readonly local: Fetch;
   /** Where it is kept what this archiver has written last. */
   readonly position: PositionFile;
-  /** Keys of the log. Default: signatures are not looked at, and trees are compared alone. */
-  readonly logKeys?: readonly PublicKey[] | undefined;
+  /** Keys of the log, one of which has to have signed a head; asked for before each try. Default: signatures are not looked at, and trees are compared alone. */
+  readonly logKeys?: (() => Promise<readonly PublicKey[]>) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -33,6 +33,7 @@ export class Shipper {
   /** undefined: not looked at. null: the store has no head. */
   #seen: Seen | null | undefined;
   #stored: number | undefined;
+  #logKeys: readonly PublicKey[] | undefined;
   /** Paths that are in the store and not under the head there. */
   readonly #there = new Set<string>();
 
@@ -51,6 +52,7 @@ export class Shipper {
    */
   async ship(): Promise<Outcome> {
     try {
+      this.#logKeys = await this.#options.logKeys?.();
       for (let move = 0; ; move += 1) {
         const own = await this.#ownHead();
         const outcome = own === null ? EMPTY : await this.#unlessMoved(own, move);
@@ -76,7 +78,7 @@ export class Shipper {
   async #ownHead(): Promise<Head | null> {
     const bytes = await this.#options.local(CHECKPOINT);
     if (bytes === null) return null;
-    const head = readHead(bytes, this.#options.logKeys);
+    const head = readHead(bytes, this.#logKeys);
     if ('bad' in head) throw new TileError(CHECKPOINT, head.bad);
     return head;
   }
@@ -101,7 +103,7 @@ export class Shipper {
 
   /** Reads the head in the store once, and judges it; then it is ours to follow. */
   async #look(own: Head): Promise<Stop | undefined> {
-    const { store, local, position, logKeys } = this.#options;
+    const { store, local, position } = this.#options;
     const got = await store.get(CHECKPOINT, MAX_CHECKPOINT_BYTES);
     if (got !== null && 'failed' in got) return { state: 'away', failure: got };
     if (got === null) {
@@ -110,7 +112,7 @@ export class Shipper {
       this.#stored = 0;
       return undefined;
     }
-    const head = readHead(got.bytes, logKeys);
+    const head = readHead(got.bytes, this.#logKeys);
     if ('bad' in head) return { state: 'forked', detail: `the head there ${head.bad}` };
     const stop = await objectionTo(local, own, head);
     if (stop !== undefined) return stop;
@@ -139,11 +141,11 @@ export class Shipper {
 
   /** The store has refused: the head is not the one that was seen last. Either it is the one just written, or somebody else's. */
   async #afterRefusal(own: Head): Promise<Stop | undefined> {
-    const { store, logKeys, local } = this.#options;
+    const { store, local } = this.#options;
     const got = await store.get(CHECKPOINT, MAX_CHECKPOINT_BYTES);
     if (got === null) return { state: 'forked', detail: 'the head that was written there is gone' };
     if ('failed' in got) return { state: 'away', failure: got };
-    const head = readHead(got.bytes, logKeys);
+    const head = readHead(got.bytes, this.#logKeys);
     if ('bad' in head) return { state: 'forked', detail: `the head there ${head.bad}` };
     if (head.digest === own.digest) return this.#hold({ head, etag: got.etag });
     const other = await objectionTo(local, own, head);

@@ -47,6 +47,8 @@ export interface Opened {
   readonly publisher: Publisher;
   /** Seals what only holders of a key may read. Default: such a draft is refused. */
   readonly seal: ((draft: EntryDraft) => Sealed | Promise<Sealed>) | undefined;
+  /** Why what is new may not be recorded now. Default: it may. */
+  readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
   /** The lock and the files. */
@@ -67,6 +69,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
+  readonly #mayAppend: Opened['mayAppend'];
   readonly #nextJournal: Opened['nextJournal'];
   readonly #resources: AsyncDisposableStack;
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
@@ -80,7 +83,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, nextJournal, resources }: Opened) {
+  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, resources }: Opened) {
     this.#edge = edge;
     this.#ledger = ledger;
     this.#now = now;
@@ -88,6 +91,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#journal = journal;
     this.#publisher = publisher;
     this.#seal = seal;
+    this.#mayAppend = mayAppend;
     this.#nextJournal = nextJournal;
     this.#resources = resources;
   }
@@ -106,6 +110,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     if (draft.kind === 'outcome' && !this.#hasIntent(draft.subject)) {
       throw new CaissonError('REQUEST_INVALID', { detail: `subject: ${draft.subject} has no intent, so it can have no outcome` });
     }
+    const refusal = isAftermath(draft) ? undefined : this.#mayAppend?.(this.#edge.size);
+    if (refusal !== undefined) throw unavailable(refusal);
     return this.#enqueue(checked);
   }
 
@@ -254,6 +260,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
 
 function keyOf({ kind, subject, origin }: Told): string {
   return kind === 'intent' || kind === 'outcome' || origin === undefined ? `${kind} ${subject}` : `${origin.run} ${origin.seq}`;
+}
+
+/** It is of something that has happened already: to leave it out undoes nothing. */
+function isAftermath({ kind }: Told): boolean {
+  return kind === 'outcome' || kind === 'heartbeat';
 }
 
 function isUnique({ kind, origin }: Told): boolean {

@@ -42,19 +42,29 @@ export interface NewFile {
 /** Files that are written side by side: a disk syncs many in little more time than one. */
 const AT_ONCE = 16;
 
+/** Who reads what is written. */
+export interface Readers {
+  readonly file: number;
+  readonly folder: number;
+}
+
+export const OWNER_ONLY: Readers = { file: 0o600, folder: 0o700 };
+/** What is made in a folder with the set-group-ID bit has the group of that folder (mkdir(2), open(2)). */
+export const GROUP_TOO: Readers = { file: 0o640, folder: 0o750 };
+
 /**
  * Writes files so that each is there whole or not at all, and durable when this resolves; folders are made. What has the
  * name is replaced.
  */
-export async function writeFiles(dir: string, files: readonly NewFile[], mode = 0o600): Promise<void> {
+export async function writeFiles(dir: string, files: readonly NewFile[], readers: Readers = OWNER_ONLY): Promise<void> {
   const folders = new Set<string>();
   for (const folder of new Set(files.map(({ path }) => dirname(`${dir}/${path}`)))) {
-    const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+    const made = await mkdir(folder, { recursive: true, mode: readers.folder });
     folders.add(folder);
     for (let above = folder; made !== undefined && above.length >= made.length; above = dirname(above)) folders.add(dirname(above));
   }
   for (let at = 0; at < files.length; at += AT_ONCE) {
-    const written = files.slice(at, at + AT_ONCE).map(({ path, bytes }) => writeWhole(`${dir}/${path}`, bytes, mode));
+    const written = files.slice(at, at + AT_ONCE).map(({ path, bytes }) => writeWhole(`${dir}/${path}`, bytes, readers.file));
     await Promise.allSettled(written);
     await Promise.all(written);
   }

@@ -5,7 +5,7 @@ import { CaissonError } from '@caisson/contract';
 import {
   formatSignerKey, formatVerifierKey, generateKey, parseSignerKey, parseVerifierKey, SIGNATURE_TYPE, signerOf, type Fetch, type PublicKey, type Signer,
 } from '@caisson/tlog';
-import { KEYS_FILE, openIfThere, syncFolder, writeFiles } from './folder.ts';
+import { KEYS_FILE, openIfThere, OWNER_ONLY, syncFolder, writeFiles, type Readers } from './folder.ts';
 
 const KEY_FILE = 'log.key';
 
@@ -56,10 +56,10 @@ async function readPrivate(path: string): Promise<string | null> {
 }
 
 /** Puts the public key beside the log, for whoever verifies it. */
-export async function writePublicKey(dir: string, key: PublicKey): Promise<void> {
+export async function writePublicKey(dir: string, key: PublicKey, readers: Readers = OWNER_ONLY): Promise<void> {
   const text = `${formatVerifierKey(key)}\n`;
   const there = await readFile(`${dir}/${KEYS_FILE}`, 'utf8').catch(() => null);
-  if (there !== text) await writeFiles(dir, [{ path: KEYS_FILE, bytes: Buffer.from(text) }]);
+  if (there !== text) await writeFiles(dir, [{ path: KEYS_FILE, bytes: Buffer.from(text) }], readers);
 }
 
 /** The public keys that a log says are its own. Who trusts nobody has them from elsewhere. */

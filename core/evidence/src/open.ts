@@ -5,19 +5,24 @@ import { CaissonError, type EntryDraft, type Sealed } from '@caisson/contract';
 import type { Signer } from '@caisson/tlog';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
-import { syncFolder } from './folder.ts';
+import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
 import { journalName } from './journal.ts';
 import { logSigner, writePublicKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
+import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
-import { scanLog } from './scan.ts';
+import { scanLog, type Scan } from './scan.ts';
 
 /** Tiles and checkpoint follow what is durable by no more than about this. */
 const PUBLISH_EVERY_MS = 500;
 
 export interface FileLogOptions {
-  /** The evidence directory; made when it is not there. Mode 0700. */
+  /** The evidence directory; made when it is not there. Mode 0700, or 02710 where its group reads what is published. */
   readonly dir: string;
+  /** Whether the group of the directory may read what is published: tiles, checkpoint, public keys. Default: nobody else reads. */
+  readonly groupReads?: boolean | undefined;
+  /** Asked before what is new is recorded, but for outcomes and heartbeats: why nothing may be, or undefined. It is given the number of entries. */
+  readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
   /** Signs heads. Default: a key in a file, in the folder beside `dir` whose name ends in `-key`. */
@@ -38,39 +43,52 @@ export interface FileLogOptions {
  * @throws CaissonError EVIDENCE_DAMAGED when an entry is not what was written; nothing is changed then.
  */
 export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileLogOptions): Promise<FileLog> {
+  const readers = options.groupReads === true ? GROUP_TOO : OWNER_ONLY;
   await using opened = new AsyncDisposableStack();
   try {
-    const directory = opened.use(await openDirectory(dir));
-    await lockDirectory(directory, dir);
+    const directory = opened.use(await openDirectory(dir, readers));
     const signer = options.signer ?? (await logSigner(dir));
-    const scan = await scanLog(dir, [signer.publicKey]);
-    if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
-    await writePublicKey(dir, signer.publicKey);
+    const scan = await scanGood(dir, signer);
+    await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
     if ((scan.journal?.tail.length ?? 0) > 0) await setTailAside(file, scan.journal as NonNullable<typeof scan.journal>, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
     const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0, close: () => file.close() };
     await journal.disk.sync();
-    const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS });
+    const publisher = new Publisher({ dir, tip: scan.tip, leaves: scan.unpublished, everyMs: options.publishEveryMs ?? PUBLISH_EVERY_MS, readers });
     if (scan.head !== null) publisher.add([], scan.head);
     const nextJournal = async (after: number): Promise<Journal> => {
       const next = await openFile(`${dir}/${journalName(after)}`, directory);
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
-    return new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, nextJournal, resources: opened.move() });
+    return new FileLog({ ...scan, now, signer, journal, publisher, seal: options.seal, mayAppend: options.mayAppend, nextJournal, resources: opened.move() });
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
   }
 }
 
-async function openDirectory(dir: string): Promise<FileHandle> {
+async function scanGood(dir: string, { publicKey }: Signer): Promise<Scan> {
+  const scan = await scanLog(dir, [publicKey]);
+  if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
+  return scan;
+}
+
+/** Opens the directory, and takes its lock, which goes with the handle. */
+async function openDirectory(dir: string, readers: Readers): Promise<FileHandle> {
   const made = await mkdir(dir, { recursive: true, mode: 0o700 });
   if (made !== undefined) await syncFolder(dirname(made));
   const directory = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  await closeToOthers(directory, 0o700);
-  return directory;
+  await closeToOthers(directory, readers === GROUP_TOO ? 0o2710 : 0o700);
+  try {
+    await lockDirectory(directory, dir);
+    if (readers === GROUP_TOO) await letGroupRead(dir, (await directory.stat()).gid);
+    return directory;
+  } catch (error) {
+    await directory.close();
+    throw error;
+  }
 }
 
 async function openFile(path: string, directory: FileHandle): Promise<FileHandle> {
@@ -82,7 +100,7 @@ async function openFile(path: string, directory: FileHandle): Promise<FileHandle
 
 async function closeToOthers(file: FileHandle, mode: number): Promise<void> {
   try {
-    if (((await file.stat()).mode & 0o777) !== mode) await file.chmod(mode);
+    if (((await file.stat()).mode & 0o7777) !== mode) await file.chmod(mode);
   } catch (error) {
     await file.close();
     throw error;

@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { CHECKPOINT_FILE, writeFiles } from './folder.ts';
+import { CHECKPOINT_FILE, OWNER_ONLY, writeFiles, type Readers } from './folder.ts';
 import { growTip, type Leaf, type Tip } from './growth.ts';
 import { journalName, journalsIn } from './journal.ts';
 
@@ -17,6 +17,7 @@ export interface Head {
 export class Publisher implements AsyncDisposable {
   readonly #dir: string;
   readonly #everyMs: number;
+  readonly #readers: Readers;
   #tip: Tip;
   #leaves: Leaf[] = [];
   #head: Head | null = null;
@@ -24,11 +25,12 @@ export class Publisher implements AsyncDisposable {
   #publishing: Promise<void> = Promise.resolve();
   #waitingBytes = 0;
 
-  constructor({ dir, tip, leaves, everyMs }: { readonly dir: string; readonly tip: Tip; readonly leaves: readonly Leaf[]; readonly everyMs: number }) {
+  constructor({ dir, tip, leaves, everyMs, readers = OWNER_ONLY }: { readonly dir: string; readonly tip: Tip; readonly leaves: readonly Leaf[]; readonly everyMs: number; readonly readers?: Readers }) {
     this.#dir = dir;
     this.#tip = tip;
     this.#leaves = [...leaves];
     this.#everyMs = everyMs;
+    this.#readers = readers;
     this.#waitingBytes = bytesOf(leaves);
   }
 
@@ -60,8 +62,8 @@ export class Publisher implements AsyncDisposable {
     const leaves = this.#leaves.slice(0, head.size - this.#tip.size);
     const { tip, files, outdated } = growTip(this.#tip, leaves);
     try {
-      await writeFiles(this.#dir, files);
-      await writeFiles(this.#dir, [{ path: CHECKPOINT_FILE, bytes: Buffer.from(head.checkpoint) }]);
+      await writeFiles(this.#dir, files, this.#readers);
+      await writeFiles(this.#dir, [{ path: CHECKPOINT_FILE, bytes: Buffer.from(head.checkpoint) }], this.#readers);
     } catch (error) {
       this.#timer ??= setTimeout(() => void this.publish().catch(() => undefined), this.#everyMs);
       throw error;
