@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { proveEntry } from '@caisson/cli';
+import type { Secret } from '@caisson/contract';
 import { folderFetch, openFileLog, publishedKeys, type FileLog } from '@caisson/evidence';
 
 /** Appends measured one after another, and appends made to measure the rate. */
@@ -32,11 +33,11 @@ export interface EvidenceBench {
 /** Measures durable appends through a real log in `dir`, which should be on the file system that evidence is kept on. */
 export async function benchEvidence({ dir }: { readonly dir: string }): Promise<EvidenceBench> {
   const folder = `${dir}/evidence`;
-  const samples: number[] = [];
+  let samples: number[] = [];
   let appendsPerSecond = 0;
   {
     await using log = await openFileLog({ dir: folder, now: Date.now });
-    for (let call = 0; call < SEQUENTIAL; call++) samples.push(await timeAppend(log, `one-${call}`));
+    samples = await measureOneByOne(log);
     appendsPerSecond = await measureRate(log);
     await fill(log);
   }
@@ -83,16 +84,22 @@ async function measureProofs(folder: string): Promise<number[]> {
   return proofsMs;
 }
 
-async function timeAppend(log: FileLog, subject: string): Promise<number> {
-  const startMs = performance.now();
-  await appendIntent(log, subject);
-  return performance.now() - startMs;
+/** @param secret what is sealed beside each; default: nothing */
+export async function measureOneByOne(log: FileLog, secret?: Secret): Promise<number[]> {
+  const samples: number[] = [];
+  for (let call = 0; call < SEQUENTIAL; call++) {
+    const startMs = performance.now();
+    await appendIntent(log, `one-${call}`, secret);
+    samples.push(performance.now() - startMs);
+  }
+  return samples;
 }
 
-async function measureRate(log: FileLog): Promise<number> {
+/** Appends in a second, with 64 under way at any time. */
+export async function measureRate(log: FileLog, secret?: Secret): Promise<number> {
   let next = 0;
   const lane = async (): Promise<void> => {
-    while (next < CONCURRENT) await appendIntent(log, `many-${next++}`);
+    while (next < CONCURRENT) await appendIntent(log, `many-${next++}`, secret);
   };
   const startMs = performance.now();
   await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
@@ -100,13 +107,14 @@ async function measureRate(log: FileLog): Promise<number> {
 }
 
 /** An entry of the size that a run leaves. */
-async function appendIntent(log: FileLog, subject: string): Promise<void> {
+async function appendIntent(log: FileLog, subject: string, secret?: Secret): Promise<void> {
   const limits = { cpusMilli: 1000, memoryBytes: 536_870_912, pids: 128, outputBytes: 16_777_216, timeoutMs: 60_000 };
   await log.append({
     kind: 'intent',
     source: 'control',
     subject,
     body: { command: ['python3', '-c', 'print(sum(range(10)))'], cwd: '/workspace', level: 'container', limits, rule: 'policy.default', spec: 'f'.repeat(64) },
+    ...(secret !== undefined && { secret }),
   });
 }
 

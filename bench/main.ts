@@ -34,6 +34,16 @@ const SOURCES: Readonly<Record<NonNullable<Row['source']>, () => Promise<Samples
     const { benchEgress } = await import('./egress.ts');
     return benchEgress();
   },
+  async sealed() {
+    const { benchSealed } = await import('./sealed.ts');
+    const dir = await mkdtemp(join(process.env['CAISSON_BENCH_DIR'] ?? tmpdir(), 'caisson-sealed-'));
+    try {
+      const { samples, appendsPerSecond } = await benchSealed({ dir });
+      return { 'append-sealed': samples, 'append-sealed-rate': [appendsPerSecond] };
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  },
   async evidence() {
     const { benchEvidence } = await import('./evidence.ts');
     const dir = await mkdtemp(join(process.env['CAISSON_BENCH_DIR'] ?? tmpdir(), 'caisson-evidence-'));

@@ -18,6 +18,7 @@ const ASKED = [
   'EN-12', 'EN-13', ...range('S3-', 1, 4), 'RX-25', 'BV-04',
   'EN-14', 'EN-15', 'EN-17', 'EN-19', 'RX-21', 'H54', 'H58',
   'EN-16', 'EN-18', 'RX-12',
+  'KA-08', 'KA-09', 'KA-12', 'H26', 'H29', 'H30',
 ];
 
 test('every requirement that is asked for is in the table once', () => {

@@ -3,6 +3,7 @@ import { ARCHIVE } from './requirements-archive.ts';
 import { AUDIT } from './requirements-audit.ts';
 import { NETWORK } from './requirements-network.ts';
 import { REPLAY } from './requirements-replay.ts';
+import { SECRECY } from './requirements-secrecy.ts';
 
 /** The attacks of the doctor from inside every level; each names the requirements that it is an attack on. */
 export const WALLS: Proof = ['test/escape/walls.test.ts', 'at level ${level} an agent cannot ${title}'];
@@ -395,4 +396,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   ...ARCHIVE,
   ...REPLAY,
   ...AUDIT,
+  ...SECRECY,
 ];

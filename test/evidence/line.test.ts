@@ -29,7 +29,7 @@ test('what is encoded is read back as the same entry', () => {
   const ascii = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 64 });
   const origin = fc.record({ run: fc.stringMatching(/^[0-9a-f]{32}$/), seq: fc.integer({ min: 1 }) });
   const base64 = fc.stringMatching(/^[A-Za-z0-9+/]{1,40}$/);
-  const sealed = fc.record({ key: base64, nonce: base64, text: base64 });
+  const sealed = fc.record({ key: fc.stringMatching(/^[A-Za-z0-9._-]{1,128}$/), nonce: base64, text: base64, digest: base64 }, { requiredKeys: ['key', 'nonce', 'text'] });
   const required = fc.record({ index: fc.maxSafeNat(), timeMs: fc.nat(), kind: fc.constantFrom(...ENTRY_KINDS), source: ascii, subject: ascii, body });
   const entries = fc.tuple(required, fc.option(origin), fc.option(sealed)).map(([fields, from, text]): Entry => ({ ...fields, ...(from && { origin: from }), ...(text && { sealed: text }) }));
   fc.assert(fc.property(entries, (value) => {

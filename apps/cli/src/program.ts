@@ -129,6 +129,17 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .option('--json', 'print one object')
     .action(async (flags: VerifyFlags) => finish(await (await import('./audit-command.ts')).verify(flags)));
   audit
+    .command('unseal <entry>')
+    .summary('open what an entry seals; that it was opened is recorded')
+    .option('--dir <dir>', 'the log to read; default: of this instance')
+    .action(async (entry: string, flags: { readonly dir?: string }) => finish(await (await import('./key-commands.ts')).unseal(entry, flags)));
+  audit
+    .command('erase')
+    .summary('erase keys for good: what they sealed opens for nobody, and the log verifies as before')
+    .option('--tenant <caller>', 'all that one caller has, as audit tail names callers')
+    .option('--before <date>', 'of all callers, the keys of the days before this one, in UTC, such as 2026-01-31')
+    .action(async (flags: { readonly tenant?: string; readonly before?: string }) => finish(await (await import('./key-commands.ts')).erase(flags)));
+  audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')
     .option('--dir <dir>', 'the log to read; default: of this instance')

@@ -23,8 +23,8 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   const resolver = openResolver({ nowMs });
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
-    record: async (subject, body) => {
-      await evidence.append({ kind: 'egress', source: 'gate', subject, body });
+    record: async (subject, body, secret) => {
+      await evidence.append({ kind: 'egress', source: 'gate', subject, body, ...(secret !== undefined && { secret }) });
       tally.count(body);
     },
     resolve: resolver.resolve,

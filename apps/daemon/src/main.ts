@@ -1,6 +1,8 @@
+import { constants, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CaissonError, problemOf, statePaths } from '@caisson/contract';
 import { logSigner } from '@caisson/evidence';
+import { fileWrap } from '@caisson/sealing';
 import { watchAlarms } from './alarms.ts';
 import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
@@ -22,23 +24,32 @@ process.umask(process.umask() | 0o022); // whatever the umask of who starts Cais
 const LAST_WORDS_MS = 1_000;
 
 /**
- * The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. The key of the log
- * is read before rights are dropped: under root nobody but root can read its file, the scribe only has it in memory.
+ * The scribe's uid need not be able to pass through the folders above the evidence: it works from inside. The key of the log and
+ * the one that wraps those of the ring are read before rights are dropped: under root nobody but root can read their files, the
+ * scribe only has them in memory.
  */
 async function openScribe(): Promise<AsyncDisposable> {
   const signer = await logSigner(paths.evidence);
+  const wrap = await fileWrap(paths.ringWrap);
+  const ring = fromInside(paths.ring);
   const archive = readArchive(paths);
   const isFollowed = archive !== null || readFeed(paths) !== null;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
   dropTo(scribe, isFollowed ? [archiver.gid] : []);
-  return runScribe({ ...paths, evidence: '.' }, {
+  return runScribe({ ...paths, evidence: '.', ring }, {
     peerGroup: scribe.gid,
     signer,
+    wrap,
     groupReads: isFollowed,
     mayAppend: archive === null ? undefined : boundOf(archive),
     own: isFollowed ? watchAlarms : undefined,
   });
+}
+
+/** A path to a folder by a descriptor, which is open as long as the process lives: a way past the folders above it (proc_pid_fd(5)). */
+function fromInside(path: string): string {
+  return `/proc/self/fd/${openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)}/.`;
 }
 
 async function supervise(): Promise<void> {

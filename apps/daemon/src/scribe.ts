@@ -1,15 +1,27 @@
 import type { StatePaths } from '@caisson/contract';
-import { openScribe, type ScribeOptions } from '@caisson/evidence';
-import { log } from './lifetime.ts';
+import { openScribe, remoteLog, type ScribeOptions } from '@caisson/evidence';
+import { BY_DAY, openKeyring, sealDrafts, type KeyWrap } from '@caisson/sealing';
+import { answer, Channel, listenUnix } from '@caisson/wire';
+import { keyVerbs } from './key-verbs.ts';
+import { HEARTBEAT_MS, log } from './lifetime.ts';
 
 /**
- * The only process that writes evidence. Resolves when it answers on its socket; members of `peerGroup` may connect
- * besides its own user.
+ * The only process that writes evidence, and the only one that has the keys by which it is sealed. Resolves when it answers on
+ * its sockets; members of `peerGroup` may connect to the first besides its own user, nobody but root to the other.
  *
- * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
+ * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED, STATE_DIR_INVALID
  */
-export function runScribe(paths: StatePaths, options: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend' | 'own'> = {}): Promise<AsyncDisposable> {
-  return openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, onPastChecked: sayChecked, ...options });
+export async function runScribe(paths: StatePaths, { wrap, ...options }: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend' | 'own'> & { readonly wrap: KeyWrap }): Promise<AsyncDisposable> {
+  await using opened = new AsyncDisposableStack();
+  const ring = opened.use(await openKeyring(paths.ring, { wrap, now: Date.now }));
+  opened.use(await openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, onPastChecked: sayChecked, seal: sealDrafts(ring, { nowMs: Date.now, rule: BY_DAY }), ...options }));
+  // What it does itself it records as every other process does, by its own door: numbered, so that what is missing shows.
+  const evidence = opened.use(remoteLog(paths.scribeSocket, { heartbeat: { source: 'scribe', everyMs: HEARTBEAT_MS } }));
+  const verbs = keyVerbs({ ring, evidence, nowMs: Date.now });
+  opened.use(await listenUnix(paths.scribeKeysSocket, {}, (socket) => {
+    const channel: Channel = new Channel(socket, { onMessage: (message) => void answer(verbs, message, channel).catch(() => channel[Symbol.dispose]()) });
+  }));
+  return opened.move();
 }
 
 /** What the check of the entries before the signed state has found: damage is an alarm, and from then on nothing is recorded. */

@@ -154,6 +154,7 @@ export class Supervisor implements AsyncDisposable {
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
       folder(`${dir}/log`, 0o700, self());
       folder(`${dir}/evidence`, 0o700, scribe);
+      folder(this.#paths.ring, 0o700, scribe);
       this.#letFollowersIn();
       folder(`${dir}/control`, 0o700, control);
       folder(`${run}/control`, 0o700, control);

@@ -50,6 +50,7 @@ const OutcomeBody = z.looseObject({
 const LifecycleBody = z.discriminatedUnion('event', [
   z.looseObject({ event: z.enum(['pause', 'resume', 'fork', 'files']), caller: Text }),
   z.looseObject({ event: z.enum(['renew', 'remove-workspace', 'remove-snapshot', 'make-token', 'revoke-token', 'import-image', 'remove-image', 'secret-rotated']), caller: Text }),
+  z.looseObject({ event: z.enum(['unseal', 'erase-keys', 'keys-erased']), caller: Text }),
   z.looseObject({ event: z.literal('prepare'), level: Text }),
   z.looseObject({ event: z.literal('go-on'), goingOn: Names }),
   z.looseObject({ event: z.literal('dial'), caller: Text, port: Count }),

@@ -39,6 +39,8 @@ const TABLE = {
   ATTESTATION_FAILED: { status: 500, what: 'the sandbox is weaker than its spec: {findings}', fix: 'run ./caisson doctor; nothing was run in it' },
   EVIDENCE_UNAVAILABLE: { status: 503, what: 'the evidence log cannot be written: {detail}', fix: 'free space or restore access to the evidence directory; nothing runs without a record' },
   EVIDENCE_DAMAGED: { status: 503, what: 'the evidence log is damaged at entry {index}: {detail}', fix: 'keep the file as it is and restore a good copy; Caisson does not write after damage' },
+  EVIDENCE_KEY_ERASED: { status: 410, what: 'what entry {index} seals opens for nobody any more: its key was erased at {when}', fix: 'the entry itself stays and verifies; nothing brings the key back' },
+  EVIDENCE_KEY_MISSING: { status: 404, what: 'what entry {index} seals cannot be opened: key {key} is not in the ring, and was not erased', fix: 'ask where the ring of this log is; an auditor opens it with escrowed keys' },
   DAEMON_UNREACHABLE: { status: 503, what: 'nothing answers at {socket}', fix: 'start it with ./caisson up' },
   DAEMON_START_FAILED: { status: 500, what: 'Caisson did not start: {detail}', fix: 'read {log}' },
   DAEMON_RUNNING: { status: 409, what: 'Caisson is already up in {dir}', fix: 'use it, stop it with ./caisson down, or name another CAISSON_DIR' },

@@ -15,7 +15,16 @@ export interface EntryDraft {
   /** Where the entry stands among all that this run of the source reports. A heartbeat that names a higher number shows what is missing. */
   readonly origin?: Origin;
   /** What only holders of a key may read. The scribe seals it; the log never holds it open. */
-  readonly secret?: { readonly tenant: string; readonly value: Json };
+  readonly secret?: Secret;
+}
+
+export interface Secret {
+  /** Whose it is: its keys are erased together. */
+  readonly tenant: string;
+  /** Its canonical text is at most 32,764 bytes; `sealable` shortens what may be longer. */
+  readonly value: Json;
+  /** What stands in the open as a keyed digest, so that equal values of one tenant are seen to be equal and nobody can try values. Default: nothing. */
+  readonly alike?: Json;
 }
 
 export interface Origin {
@@ -25,12 +34,14 @@ export interface Origin {
   readonly seq: number;
 }
 
-/** AES-256-GCM text of a canonical JSON value, by a key of one tenant and one segment of the log; all fields base64 but the name of the key. */
+/** AES-256-GCM text of a canonical JSON value, by a key of one tenant and one segment of the log; all fields base64 but the name of the key and the digest. */
 export interface Sealed {
   readonly key: string;
   readonly nonce: string;
   /** Cipher text and tag. */
   readonly text: string;
+  /** HMAC-SHA-256 of what `alike` of the draft was, by a key of the tenant; hex. */
+  readonly digest?: string;
 }
 
 /** An entry as it stands in the log. */
@@ -86,7 +97,11 @@ export const EntryDraft: z.ZodType<EntryDraft> = z.strictObject({
   subject: z.string().min(1).max(128),
   body: z.custom<Json>((body) => body !== undefined, { error: 'is missing' }),
   origin: Run.optional(),
-  secret: z.strictObject({ tenant: z.string().min(1).max(256), value: z.custom<Json>((value) => value !== undefined, { error: 'is missing' }) }).optional(),
+  secret: z.strictObject({
+    tenant: z.string().min(1).max(256),
+    value: z.custom<Json>((value) => value !== undefined, { error: 'is missing' }),
+    alike: z.custom<Json>((value) => value !== undefined, { error: 'is missing' }).optional(),
+  }).optional(),
 }) as z.ZodType<EntryDraft>;
 
 export const Alert: z.ZodType<Alert> = z.strictObject({

@@ -7,7 +7,8 @@ export {
   type ErrorCode, type ErrorContext, type Problem,
 } from './errors.ts';
 export { EgressTold, readEntryBody, type EntryBody } from './entry-bodies.ts';
-export { Alert, ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed } from './evidence.ts';
+export { Alert, ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed, type Secret } from './evidence.ts';
+export { BODY_AND_SEALED_BYTES, sealable, SEALED_TEXT_BYTES } from './sealable.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';
 export { isOver, nextState, SANDBOX_EVENTS, SANDBOX_STATES, SandboxState, TRANSITIONS, type SandboxEvent } from './life.ts';
 export { isBelow, Level, LEVELS } from './level.ts';

@@ -10,6 +10,10 @@ export interface StatePaths {
   readonly ownFolders: readonly string[];
   readonly policy: string;
   readonly evidence: string;
+  /** The keys by which the log is sealed; not below the log, so that who copies the log does not copy them. */
+  readonly ring: string;
+  /** The key that wraps those of the ring, beside the key of the log. */
+  readonly ringWrap: string;
   /** Says where the evidence log is archived, where that is wanted. */
   readonly archiveConfig: string;
   /** What the archiver keeps and says of itself; below the evidence, which it reads from inside. */
@@ -26,6 +30,8 @@ export interface StatePaths {
   /** The launcher's keeper of sandboxes that stay. */
   readonly keeperSocket: string;
   readonly scribeSocket: string;
+  /** The scribe's second door, for its own user and root alone: to open what is sealed, and to erase keys. */
+  readonly scribeKeysSocket: string;
   readonly supervisorSocket: string;
   /** The gate, by which sandboxes reach the network. */
   readonly gateSocket: string;
@@ -79,6 +85,8 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     ownFolders,
     policy: `${dir}/policy.json`,
     evidence: `${dir}/evidence`,
+    ring: `${dir}/evidence-ring`,
+    ringWrap: `${dir}/evidence-key/ring.key`,
     archiveConfig: `${dir}/archive.json`,
     archive: `${dir}/evidence/archive`,
     witnessesConfig: `${dir}/witnesses.json`,
@@ -89,6 +97,7 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     launcherSocket: `${run}/launcher/launcher.sock`,
     keeperSocket: `${run}/launcher/keeper.sock`,
     scribeSocket: `${run}/scribe/scribe.sock`,
+    scribeKeysSocket: `${run}/scribe/keys.sock`,
     supervisorSocket: `${run}/supervisor.sock`,
     gateSocket: `${run}/gate/gate.sock`,
     vaultSocket: `${run}/vault/vault.sock`,

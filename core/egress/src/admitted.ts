@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { readsRequests, type CertificateAuthority, type EgressDecision, type EgressProtocol, type Json, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState, type Refusal, type SecretUse } from '@caisson/contract';
+import { readsRequests, sealable, type CertificateAuthority, type EgressDecision, type EgressProtocol, type Json, type Lease, type NetworkPolicy, type NetworkRequest, type NetworkState, type Refusal, type Secret, type SecretUse } from '@caisson/contract';
 import { Approvals } from './approvals.ts';
 import { Certificates } from './authority.ts';
 import { DenialsFile } from './denials-file.ts';
@@ -20,6 +20,8 @@ export interface AdmissionMessage {
   readonly address: string;
   readonly network: NetworkRequest;
   readonly policy: NetworkPolicy;
+  /** Whose it is. Default, of one that nobody is known of: what would be sealed is not recorded. */
+  readonly caller?: string | undefined;
   /** By which the gate stands for hosts whose requests it reads; null: it reads none by TLS. */
   readonly authority: CertificateAuthority | null;
   readonly leases: readonly Lease[];
@@ -50,7 +52,7 @@ export interface OpenConnection extends Destination {
 }
 
 /** Puts something on record. Resolves when it is durable. */
-export type PutOnRecord = (sandbox: string, body: Json) => Promise<void>;
+export type PutOnRecord = (sandbox: string, body: Json, secret?: Secret) => Promise<void>;
 
 /** Names whose decision is remembered until the rules change. */
 const NAMES_DECIDED = 1_024;
@@ -65,6 +67,7 @@ const QUERIES_PER_SECOND = 500;
 /** A sandbox that may speak, as the gate knows it. */
 export class Admitted {
   readonly sandbox: string;
+  readonly caller: string | undefined;
   readonly address: string;
   readonly names = new Names();
   readonly meter = new Meter();
@@ -90,8 +93,9 @@ export class Admitted {
   readonly #nowMs: () => number;
   readonly #wallMs: () => number;
 
-  constructor({ sandbox, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours, denials }: { readonly denials: string; readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
+  constructor({ sandbox, caller, address, network, policy, authority, held }: Admission, { record, nowMs, wallMs, neighbours, denials }: { readonly denials: string; readonly record: PutOnRecord; readonly nowMs: () => number; readonly wallMs: () => number; readonly neighbours: Neighbours }) {
     this.sandbox = sandbox;
+    this.caller = caller;
     this.address = address;
     this.policy = policy;
     this.layers = layersOf(policy, network);
@@ -188,8 +192,11 @@ export class Admitted {
     void this.record({ event: 'refused', what, to, rule, reason, wouldAllow }).catch(() => undefined);
   }
 
-  async record(body: Json): Promise<void> {
-    await this.#record(this.sandbox, body);
+  /** @param secret what only holders of a key of the caller may read */
+  async record(body: Json, secret?: { readonly [name: string]: Json }): Promise<void> {
+    const { caller } = this;
+    const sealed = secret === undefined || caller === undefined ? undefined : { tenant: caller, value: sealable(secret, body), alike: secret };
+    await this.#record(this.sandbox, body, sealed);
     this.#tally.count(body);
   }
 

@@ -134,7 +134,7 @@ async function decideRead({ target, asked, context, read }: Read, rooms: Rooms):
   const { host, port, path } = target;
   const wouldBeDenied = allowed.connection.audit ?? allowed.request.audit ?? audit;
   const body: Json = { event: 'request', connection: connection.id, host, port, method, path: pathOnly(path), ...facts(allowed.request, to[0], wouldBeDenied), protocol: connection.protocol, ...mcpFacts(asked.mcp), secrets: injected.used.map(({ lease: { id, secret, digest } }) => ({ secret, lease: id, digest })), approval: allowed.approval };
-  await admitted.record(body);
+  await admitted.record(body, path === pathOnly(path) ? undefined : { target: path });
   return { context, target, request: allowed.request, injected, to, read };
 }
 

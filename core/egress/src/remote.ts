@@ -7,6 +7,8 @@ import { makeAuthority } from './authority.ts';
 /** Who may speak to whom, and with which secrets. */
 export interface ToAdmit {
   readonly sandbox: string;
+  /** Default: not known, and nothing is sealed of its requests. */
+  readonly caller?: string;
   readonly address: string;
   readonly network: NetworkRequest;
   /** Default: none, and no request is read by TLS. */

@@ -5,7 +5,7 @@ import { answer, Channel, type Verbs } from '@caisson/wire';
 import type { AdmissionMessage } from './admitted.ts';
 import type { Gate } from './gate.ts';
 
-const Admission: z.ZodType<AdmissionMessage> = z.strictObject({ sandbox: SandboxId, address: z.ipv4(), network: NetworkRequest, policy: NetworkPolicy, authority: CertificateAuthority.nullable(), leases: z.array(Lease).max(32) });
+const Admission: z.ZodType<AdmissionMessage> = z.strictObject({ sandbox: SandboxId, caller: z.string().min(1).max(256).exactOptional(), address: z.ipv4(), network: NetworkRequest, policy: NetworkPolicy, authority: CertificateAuthority.nullable(), leases: z.array(Lease).max(32) });
 const Decision = z.strictObject({ sandbox: SandboxId, approval: ApprovalId, answer: ApprovalAnswer });
 const Of = z.strictObject({ sandbox: SandboxId });
 

@@ -49,6 +49,6 @@ function isCount(value: unknown, most: number): value is number {
 }
 
 function isSealed(value: unknown): value is NonNullable<Entry['sealed']> {
-  if (typeof value !== 'object' || value === null || Object.keys(value).sort().join() !== 'key,nonce,text') return false;
-  return Object.values(value).every((field) => typeof field === 'string' && /^[A-Za-z0-9+/=_-]{1,65535}$/.test(field));
+  if (typeof value !== 'object' || value === null || !/^(digest,)?key,nonce,text$/.test(Object.keys(value).sort().join())) return false;
+  return Object.entries(value).every(([name, field]) => typeof field === 'string' && (name === 'key' ? /^[A-Za-z0-9._-]{1,128}$/ : /^[A-Za-z0-9+/=]{1,65535}$/).test(field));
 }

@@ -64,7 +64,7 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
-    if ((scan.journal?.tail.length ?? 0) > 0) await setTailAside(file, scan.journal as NonNullable<typeof scan.journal>, { dir, directory, timeMs: now() });
+    await setTailAside(file, scan.journal, { dir, directory, timeMs: now() });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
     const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0, close: () => file.close() };
     await journal.disk.sync();
@@ -162,7 +162,9 @@ interface Aside {
 }
 
 /** The bytes are durable in their own file before the log is cut, so that a crash between the two loses nothing. */
-async function setTailAside(file: FileHandle, { tail, wholeBytes }: { readonly tail: Buffer; readonly wholeBytes: number }, { dir, directory, timeMs }: Aside): Promise<void> {
+async function setTailAside(file: FileHandle, journal: Scan['journal'], { dir, directory, timeMs }: Aside): Promise<void> {
+  if (journal === null || journal.tail.length === 0) return;
+  const { tail, wholeBytes } = journal;
   await using torn = await createUnused((attempt) => `${dir}/torn-${Math.trunc(timeMs) + attempt}.bin`);
   await torn.writeFile(tail);
   await torn.sync();

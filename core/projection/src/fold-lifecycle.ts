@@ -19,6 +19,9 @@ export function foldLifecycle(draft: Draft, at: At, body: Lifecycle): void {
     case 'secret-rotated':
       return changeSecret(draft, at.subject.startsWith(SECRET_SUBJECT) ? at.subject.slice(SECRET_SUBJECT.length) : at.subject, 'rotations');
     case 'go-on':
+    case 'unseal':
+    case 'erase-keys':
+    case 'keys-erased':
     case 'make-token':
     case 'revoke-token':
     case 'import-image':

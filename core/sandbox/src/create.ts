@@ -163,7 +163,7 @@ export async function start(box: Box, rooms: StayRooms, timings: Timings, checkp
 export async function admit(box: Box, { address }: Pick<KeptInfo, 'address'>, rooms: StayRooms): Promise<void> {
   box.address = address;
   const { network, credentials: { authority, leases } } = box;
-  if (network !== null && address !== null) await rooms.gate.admit({ sandbox: box.facts.id, address, network: effective(network, leases), authority, leases });
+  if (network !== null && address !== null) await rooms.gate.admit({ sandbox: box.facts.id, caller: box.facts.caller, address, network: effective(network, leases), authority, leases });
 }
 
 /** Compares what pid 1 saw with the spec. @throws CaissonError ATTESTATION_FAILED; the sandbox is closed then */

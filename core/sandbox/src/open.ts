@@ -67,7 +67,7 @@ export async function open(asked: RunRequest, client: Client, rooms: Rooms): Pro
     output: output.counts(conclusion.written),
     network: conclusion.network,
   };
-  const entry = outcomeEntry(result, counts);
+  const entry = outcomeEntry(result, { caller: client.name, input: request.stdin === true ? output.input() : null, counts });
   const outcome = 'problem' in intent ? intent : await appendOrProblem(rooms, entry);
   timings.mark('outcome');
   if ('problem' in outcome) rooms.doubts.add(entry);
@@ -145,8 +145,8 @@ async function compileFor({ id, decision, request }: Call, credentials: Credenti
 }
 
 /** A sandbox speaks from here on, and to nobody before. */
-async function admit({ id, request: { network } }: Call, { address }: Machine, { authority, leases }: Credentials, rooms: Rooms): Promise<void> {
-  if (network !== undefined && address !== null) await rooms.gate.admit({ sandbox: id, address, network: effective(network, leases), authority, leases });
+async function admit({ id, client, request: { network } }: Call, { address }: Machine, { authority, leases }: Credentials, rooms: Rooms): Promise<void> {
+  if (network !== undefined && address !== null) await rooms.gate.admit({ sandbox: id, caller: client.name, address, network: effective(network, leases), authority, leases });
 }
 
 function cancelled(): Ending {

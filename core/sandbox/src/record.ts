@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, ruleName, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Usage,
+  canonicalJson, exitStatus, ruleName, sealable, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Secret, type Usage,
 } from '@caisson/contract';
+import type { InputCount } from './output.ts';
 import type { Rooms } from './rooms.ts';
 
 export const SOURCE = 'control';
@@ -20,28 +21,34 @@ export function commitment(salt: string, value: Json): string {
   return sha256('caisson-commitment-v1\n', salt, '\n', canonicalJson(value));
 }
 
-/** What is about to be done, or refused. Arguments and values of variables may be secrets: only commitments are recorded. */
+/** What is about to be done, or refused. Arguments and values of variables may be secrets: in the open there are only commitments. */
 export function intentEntry(id: string, caller: string, request: RunRequest, decision: Decision, digests: RunResult['digests']): EntryDraft {
   const { effect, rule, reason } = decision;
-  return {
-    kind: 'intent',
-    source: SOURCE,
-    subject: id,
-    body: {
-      caller,
-      program: programName(request),
-      arguments: request.argv.length - 1,
-      variables: Object.keys(request.env ?? {}).length,
-      request: digests.request,
-      policy: digests.policy,
-      decision: { effect, rule, reason },
-      level: decision.effect === 'allow' ? decision.level : null,
-      limits: decision.effect === 'allow' ? { ...decision.limits } : null,
-      network: rulesOf(request),
-      secrets: request.secrets ?? [],
-      notEnforced: decision.effect === 'allow' ? decision.notEnforced : [],
-    },
+  const body: Json = {
+    caller,
+    program: programName(request),
+    arguments: request.argv.length - 1,
+    variables: Object.keys(request.env ?? {}).length,
+    request: digests.request,
+    policy: digests.policy,
+    decision: { effect, rule, reason },
+    level: decision.effect === 'allow' ? decision.level : null,
+    limits: decision.effect === 'allow' ? { ...decision.limits } : null,
+    network: rulesOf(request),
+    secrets: request.secrets ?? [],
+    notEnforced: decision.effect === 'allow' ? decision.notEnforced : [],
   };
+  return { kind: 'intent', source: SOURCE, subject: id, body, secret: secretOf(caller, { salt: digests.salt, request: request as unknown as Json }, { body, alike: commandOf(request) }) };
+}
+
+/** What only holders of a key read: what commitments of the body are of, and their salt. The tenant is whose sandbox it is. */
+export function secretOf(tenant: string, value: { readonly [name: string]: Json }, { body, alike }: { readonly body: Json; readonly alike?: Json }): Secret {
+  return { tenant, value: sealable(value, body), ...(alike !== undefined && { alike }) };
+}
+
+/** What makes two commands the same, whatever they are run in. */
+export function commandOf({ argv, env = {}, cwd = null }: Pick<RunRequest, 'argv' | 'env'> & { readonly cwd?: string | null | undefined }): Json {
+  return [argv, env, cwd];
 }
 
 /** Names of the rules that are asked for; null: no network is. */
@@ -59,27 +66,27 @@ export function programName(request: Pick<RunRequest, 'argv'>): string {
   return (request.argv[0] ?? '').slice(0, 256).toWellFormed();
 }
 
-export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>, counts?: Counts): EntryDraft {
+/** @param about who called, what was counted, and what of its input was handed to the command; null: it was given none */
+export function outcomeEntry(result: Omit<RunResult, 'evidence' | 'timings'>, { caller, input, counts }: { readonly caller: string; readonly input: InputCount | null; readonly counts: Counts | undefined }): EntryDraft {
   const { id, ending, level, digests, usage, output } = result;
+  const { salt } = digests;
   const count = (stream: OutputCount): Json => ({
     written: stream.written,
     returned: stream.returned,
-    commitment: commitment(digests.salt, stream.sha256),
+    commitment: commitment(salt, stream.sha256),
   });
-  return {
-    kind: 'outcome',
-    source: SOURCE,
-    subject: id,
-    body: {
-      ending: wellFormed({ ...ending }),
-      exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
-      level: { ...level },
-      spec: digests.spec,
-      usage: usageBody(counts === undefined ? usage : { ...usage, counts }),
-      stdout: count(output.stdout),
-      stderr: count(output.stderr),
-    },
+  const body: Json = {
+    ending: wellFormed({ ...ending }),
+    exit: ending.kind === 'unknown' ? 'unknown' : exitStatus(ending),
+    level: { ...level },
+    spec: digests.spec,
+    usage: usageBody(counts === undefined ? usage : { ...usage, counts }),
+    stdin: input === null ? null : { taken: input.taken, commitment: commitment(salt, input.sha256) },
+    stdout: count(output.stdout),
+    stderr: count(output.stderr),
   };
+  const secret = { salt, stdin: input?.sha256 ?? null, stdout: output.stdout.sha256, stderr: output.stderr.sha256 };
+  return { kind: 'outcome', source: SOURCE, subject: id, body, secret: secretOf(caller, secret, { body }) };
 }
 
 /** What a sandbox used, and what was counted of it. */

@@ -23,6 +23,8 @@ export interface Rooms {
 /** A sandbox that may speak. */
 export interface Admission {
   readonly sandbox: string;
+  /** Whose it is: what is sealed of its requests is sealed by a key of theirs. */
+  readonly caller: string;
   /** IPv4 address of its link. */
   readonly address: string;
   readonly network: NetworkRequest;

@@ -28,15 +28,15 @@ const HOLD_MS = 5;
  * little later for who follows one that takes no input; what comes of it is put on record whether anybody waits for it or not.
  */
 export async function startExec(box: Box, request: ExecRequest, { caller, key, follows }: Starter, rooms: StayRooms): Promise<ExecInfo> {
-  const { limits } = box.facts.decision;
+  const { caller: tenant, decision: { limits } } = box.facts;
   const id = freshId('exe', rooms.randomBytes);
   const salt = rooms.randomBytes(32).toString('hex');
   const digest = commitment(salt, request as unknown as Json);
 
   const decision = decideExec(request, limits);
-  const notStarted = (ending: Ending): EntryDraft => execOutcome(id, { ending, output: null, salt });
+  const notStarted = (ending: Ending): EntryDraft => execOutcome(id, { tenant, ending, output: null, salt });
   const unrecorded = notStarted({ kind: 'refused', code: 'EVIDENCE_UNAVAILABLE', detail: 'its intent was not on record' });
-  const intent = await recordIntent(execIntent(id, { sandbox: box.facts.id, caller, request, decision, digest }), unrecorded, rooms);
+  const intent = await recordIntent(execIntent(id, { sandbox: box.facts.id, tenant, caller, request, decision, digest, salt }), unrecorded, rooms);
   if (decision.effect === 'deny') {
     const refused = new CaissonError(decision.code, decision.context);
     await recordOutcome(notStarted({ kind: 'refused', code: refused.code, detail: refused.message }), rooms);
@@ -88,7 +88,7 @@ async function finish(box: Box, exec: BoxExec, end: Promise<KeptEnd>, rooms: Sta
   else exec.whole.resolve(null);
   const ending = typeof report === 'string' ? lost(box, report) : endingFor(box, exec, report);
   const output = typeof report === 'string' ? null : counts(report);
-  const draft = execOutcome(exec.id, { ending, output, salt: exec.salt, ...(typeof report === 'string' ? {} : { recording: report.recording }) });
+  const draft = execOutcome(exec.id, { tenant: box.facts.caller, ending, output, salt: exec.salt, ...(typeof report === 'string' ? {} : { recording: report.recording }) });
   const outcome = await recordOutcome(draft, rooms);
   box.use(rooms.wallMs());
   const endedMs = typeof report === 'string' ? rooms.wallMs() : report.endedMs;

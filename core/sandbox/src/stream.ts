@@ -29,15 +29,18 @@ export async function stream({ request, env, limits, client, output }: Streamed,
   client.signal.addEventListener('abort', close, { once: true });
   if (client.signal.aborted) close();
   try {
-    if (stdin) void feed(client, exec);
+    if (stdin) void feed(client, exec, output);
     return await exec.done;
   } finally {
     client.signal.removeEventListener('abort', close);
   }
 }
 
-async function feed(client: Client, exec: Exec): Promise<void> {
-  for await (const bytes of client.stdin) await exec.writeStdin(bytes);
+async function feed(client: Client, exec: Exec, output: Output): Promise<void> {
+  for await (const bytes of client.stdin) {
+    output.take(bytes);
+    await exec.writeStdin(bytes);
+  }
   await exec.endStdin();
 }
 

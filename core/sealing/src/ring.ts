@@ -56,6 +56,9 @@ export class Keyring implements Disposable {
   readonly #now: () => number;
   readonly #sealing: OpenedKeys<SealingKey>;
   readonly #others: OpenedKeys<KeyObject | null>;
+  readonly #openMost: number;
+  /** Names of tenants as they are now; an erasure gives another, so it empties this. */
+  readonly #namesNow = new Map<string, string>();
   #erased: Erased;
   #erasing: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -67,6 +70,7 @@ export class Keyring implements Disposable {
     this.#now = now;
     this.#sealing = new OpenedKeys(openMost);
     this.#others = new OpenedKeys(openMost);
+    this.#openMost = openMost;
   }
 
   /** Keys that are held open. */
@@ -76,9 +80,14 @@ export class Keyring implements Disposable {
 
   /** The name that key ids have for a tenant now. */
   nameOf(tenant: string): string {
+    const known = this.#namesNow.get(tenant);
+    if (known !== undefined) return known;
     let erasures = 0;
     while (this.#erased.names.has(tenantName(this.#names, tenant, erasures))) erasures += 1;
-    return tenantName(this.#names, tenant, erasures);
+    const name = tenantName(this.#names, tenant, erasures);
+    if (this.#namesNow.size >= this.#openMost) this.#namesNow.clear();
+    this.#namesNow.set(tenant, name);
+    return name;
   }
 
   /**
@@ -162,6 +171,7 @@ export class Keyring implements Disposable {
     const stone = 'tenant' in what ? { name: this.nameOf(what.tenant), ...at } : { before: what.before, ...at };
     if ('before' in stone && !Number.isSafeInteger(stone.before)) throw new CaissonError('REQUEST_INVALID', { detail: 'before: is not a segment' });
     this.#erased = await addTombstone(dir, stone, sync);
+    this.#namesNow.clear();
     this.#sealing.clear();
     this.#others.clear();
     return destroyErased(this.#ground, this.#erased);
