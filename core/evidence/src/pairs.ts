@@ -1,8 +1,8 @@
 import { readEntryBody, type Entry } from '@caisson/contract';
 import { find, type Findings } from './findings.ts';
 
-/** A run has told by its second heartbeat what it has taken over. */
-const BEATS_TO_TAKE_OVER = 2;
+/** So long after its first heartbeat a run has told what it has taken over. */
+const TAKE_OVER_MS = 60_000;
 
 interface OpenIntent {
   readonly index: number;
@@ -15,8 +15,8 @@ interface OpenIntent {
 export interface Pairs {
   readonly findings: Findings;
   readonly open: Map<string, OpenIntent>;
-  /** The last run of each source, and its heartbeats so far. */
-  readonly latest: Map<string, { readonly run: string; beats: number }>;
+  /** The last run of each source, and the time of its first heartbeat. */
+  readonly latest: Map<string, { readonly run: string; readonly firstMs: number }>;
 }
 
 export function emptyPairs(findings: Findings): Pairs {
@@ -36,11 +36,11 @@ export function passPair(pairs: Pairs, entry: Entry): void {
   if (kind === 'heartbeat') beat(pairs, entry, origin.run);
 }
 
-function beat(pairs: Pairs, { source, index }: Entry, run: string): void {
+function beat(pairs: Pairs, { source, index, timeMs }: Entry, run: string): void {
   const latest = pairs.latest.get(source);
-  const beats = latest?.run === run ? latest.beats + 1 : 1;
-  pairs.latest.set(source, { run, beats });
-  if (beats !== BEATS_TO_TAKE_OVER) return;
+  const firstMs = latest?.run === run ? latest.firstMs : timeMs;
+  pairs.latest.set(source, { run, firstMs });
+  if (timeMs - firstMs < TAKE_OVER_MS) return;
   const left = [...pairs.open].filter(([, intent]) => intent.source === source && intent.run !== run);
   for (const [subject, intent] of left) {
     find(pairs.findings, intent.index, `is the intent of ${subject}, of which nothing was said when ${source} began anew: by entry ${index} it should have had an outcome, or been said to go on`);
