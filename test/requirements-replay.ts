@@ -60,4 +60,14 @@ export const REPLAY: readonly Requirement[] = [
     ],
     later: 'there is no universe yet whose draws would be on record',
   },
+  {
+    id: 'EN-10',
+    promise: 'Decide, record, do, record: no effect without an intent before it, none is lost or doubled, and each has one outcome, whatever is killed in between.',
+    proofs: [
+      ['test/kills/short.test.ts', 'kill -9 of scribe, control or launcher between intent, effect and outcome: no effect without an intent, none lost or doubled, and one state however the log is folded'],
+      ['test/sandbox/stay.test.ts', 'a snapshot that is asked for again with its key, because control died before it answered, is the same one'],
+      ['test/sandbox/stay.test.ts', 'no evidence, no sandbox: nothing is started that could not be put on record'],
+    ],
+    later: 'a thousand kills in one run are not shown yet: of 537 one heartbeat speaks of 48 entries that the log does not have',
+  },
 ];

@@ -16,6 +16,8 @@ const HELP = `Usage: ./dev COMMAND
   pack             build the SDK as a package for npm, in build/pack/
   soak [OPTION…]   random operations and kills beside a model of what must be true, or with --cycles N sandboxes one after
                    the other; --operations 10000 --sandboxes 50 --kills 0.02 --levels container,gvisor --seed N; what came of it goes to bench/results/
+  kills [OPTION…]  kill -9 of scribe, control and launcher at random moments while commands run, and the record judged by what they
+                   did; --kills 1000 --instances 2 --seed N --minutes N; what came of it goes to bench/results/
   setup            look again at everything that the first start sets up
 `;
 
@@ -33,6 +35,7 @@ async function dev(root: string, command: string | undefined, rest: readonly str
       return 0;
     case 'bench': return program(root, 'bench/main.ts', rest);
     case 'soak': return program(root, 'test/soak/main.ts', rest);
+    case 'kills': return program(root, 'test/kills/main.ts', rest);
     case 'setup': return 0;
     case undefined:
     case 'help':

@@ -128,6 +128,18 @@ test('a command that goes on while control is replaced is found, read from its f
   await second.close(box.id, ASKING);
 });
 
+test('a snapshot that is asked for again with its key, because control died before it answered, is the same one', async () => {
+  await using on = await stage({});
+  const box = await on.sandboxes.create({}, ASKING);
+  const asking = { ...ASKING, key: 's' };
+  const { id } = await on.sandboxes.snapshot(box.id, { label: 'l' }, asking);
+  const second = await on.restarted();
+  assert.equal((await second.snapshot(box.id, { label: 'l' }, asking)).id, id);
+  assert.deepEqual([...on.workspaces.layers], [id]);
+  const others = await Promise.all([{ ...asking, key: 't' }, ASKING, ASKING].map((one) => second.snapshot(box.id, { label: 'l' }, one)));
+  assert.equal(new Set([id, ...others.map((one) => one.id)]).size, 4);
+});
+
 test('a sandbox whose close control did not live to see is closed, for the reason it was asked for, not lost', async () => {
   await using on = await stage({ hang: true });
   const ended = await on.sandboxes.create({}, ASKING);

@@ -10,7 +10,7 @@ import { closeBox, watchBox } from './close.ts';
 import { create, type Creation } from './create.ts';
 import { Expiry } from './expiry.ts';
 import { digestOf, forkOf, made as madeOf } from './fork-request.ts';
-import { freshId } from './ids.ts';
+import { freshId, keyedId } from './ids.ts';
 import { changeNetwork, networkOf } from './network.ts';
 import { revokeSecret, rotateSecret, secretsIn } from './secrets.ts';
 import { noteOf } from './note.ts';
@@ -337,16 +337,15 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     const known = key === undefined ? undefined : box.snapshotKeys.get(key);
     if (known !== undefined && known.request !== request) throw mismatch(asking);
     if (known !== undefined) return known.snapshot;
-    const snapshot = this.#snapshot(box, options, caller);
+    const snapshot = this.#snapshot(box, options, caller, key === undefined ? undefined : keyedId('lay', [box.facts.id, key, request]));
     if (key !== undefined) box.keepSnapshot(key, { request, snapshot });
     return snapshot;
   }
 
-  async #snapshot(box: Box, { label, memory = false }: SnapshotOptions, caller: string): Promise<SnapshotInfo> {
+  async #snapshot(box: Box, { label, memory = false }: SnapshotOptions, caller: string, layer = freshId('lay', this.#rooms.randomBytes)): Promise<SnapshotInfo> {
     if (box.state !== 'paused' || memory) box.mustBe('running', memory ? 'a snapshot of its memory' : 'a snapshot');
     if (memory && box.network !== null) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: box.facts.decision.level, why: 'a sandbox that has a network has connections, which no other can go on with' });
     if (memory && box.credentials.hadFiles === true) throw new CaissonError('CHECKPOINT_UNAVAILABLE', { level: box.facts.decision.level, why: 'processes of a sandbox that has had files of secrets may hold what they read' });
-    const layer = freshId('lay', this.#rooms.randomBytes);
     await this.#rooms.evidence.append(lifecycle(box.facts.id, 'snapshot', { caller, layer, memory }));
     return takeSnapshot(box, { layer, memory, ...(label === undefined ? {} : { label }) }, this.#rooms);
   }
