@@ -251,7 +251,7 @@ export class Journal implements AsyncDisposable {
 
   /** The recording as it is now: what is in the file as the file has it, and then what is in memory. */
   async *recording(): AsyncGenerator<Buffer> {
-    yield this.#recorder.line;
+    yield Buffer.from(this.#recorder.line);
     const [end, memory] = [this.#position, [...this.#memory]];
     if (end > 0) {
       await using file = await open(this.#path, 'r');

@@ -7,8 +7,8 @@ const SEGMENTS_MOST = 128;
 
 /** Digests of what an exec writes, taken as it comes: what is changed in the file later does not match them. */
 export class Recorder {
-  /** The first line of the recording, with its newline. */
-  readonly line: Buffer;
+  /** The first line of the recording, with its newline; as text, because a small buffer holds all of the larger one that it is a slice of. */
+  readonly line: string;
   readonly #now: () => number;
   readonly #startedMs: number;
   readonly #segments: RecordedSegment[] = [];
@@ -21,7 +21,7 @@ export class Recorder {
     this.#now = now;
     this.#startedMs = now();
     const header: RecordingHeader = { version: 1, salt: randomBytes(32).toString('hex'), startedMs: Math.trunc(this.#startedMs), tty };
-    this.line = Buffer.from(`${JSON.stringify(header)}\n`);
+    this.line = `${JSON.stringify(header)}\n`;
   }
 
   /** Takes a record, and gives its head. */
