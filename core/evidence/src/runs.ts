@@ -6,6 +6,8 @@ import { fill, missingIn, type Gap } from './gaps.ts';
 const LONGEST_STEP_MS = 60_000;
 /** A run that says where it stands each minute is overdue after this much time of the log. */
 const OVERDUE_MS = 10 * 60_000;
+/** A run that went on for longer than this after a number was passed over has had a heartbeat to say why; one that was killed before has not. */
+const SAID_WITHIN_MS = 2 * 60_000;
 /** Gaps of one run that are kept apart; more than that is no order of numbers. */
 const MAX_GAPS = 10_000;
 /** Runs that are kept; the oldest that another has followed is judged first. */
@@ -24,6 +26,8 @@ interface Run {
   beatSeq: number;
   beatMs: number;
   lastIndex: number;
+  /** Time of the log at its last entry. */
+  lastMs: number;
   /** Whether a later run of the same source is there. */
   followed: boolean;
   isOverdueTold: boolean;
@@ -54,13 +58,14 @@ export function passRun(runs: Runs, entry: Entry): void {
   if (run.source !== entry.source) find(runs.findings, index, `is of ${entry.source}, and ${nameOf(run)} is of ${run.source}`);
   place(runs, run, { seq: origin.seq, index });
   run.lastIndex = index;
+  run.lastMs = runs.passedMs;
   judgeBeat(runs, run, index);
   if (entry.kind === 'heartbeat') hear(runs, run, entry);
 }
 
 function begin(runs: Runs, { source, index }: Entry, name: string): Run {
   for (const other of runs.byName.values()) other.followed ||= other.source === source;
-  const run: Run = { name, source, highest: 0, gaps: [], settledUpTo: 0, beats: 0, beatSeq: 0, beatMs: runs.passedMs, lastIndex: index, followed: false, isOverdueTold: false };
+  const run: Run = { name, source, highest: 0, gaps: [], settledUpTo: 0, beats: 0, beatSeq: 0, beatMs: runs.passedMs, lastIndex: index, lastMs: runs.passedMs, followed: false, isOverdueTold: false };
   runs.byName.set(name, run);
   runs.lastStart = index;
   if (runs.byName.size > MAX_RUNS) {
@@ -128,9 +133,12 @@ export function endRuns(runs: Runs, lastIndex: number): void {
   }
 }
 
-/** Numbers that no heartbeat speaks of: those of a run that is over will not come any more, nor will what is late by far. */
+/**
+ * Numbers that no heartbeat speaks of will not come any more where the run is over, or late by far. What a run that was killed
+ * has passed over since its last heartbeat may be what was refused, or was on record already, and it had no time to say so.
+ */
 function judgeEnd(runs: Runs, run: Run): void {
-  const late = run.followed ? run.gaps : run.gaps.filter(({ atMs }) => runs.passedMs - atMs > OVERDUE_MS);
+  const late = run.gaps.filter(({ atMs }) => (run.followed ? run.lastMs - atMs > SAID_WITHIN_MS : runs.passedMs - atMs > OVERDUE_MS));
   const missing = missingIn(late, { after: run.settledUpTo });
   if (missing === null) return;
   tell(run, missing.gaps);
