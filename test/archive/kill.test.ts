@@ -35,7 +35,8 @@ test(`an archiver that is killed ${KILLS} times at random points and then runs o
   const store = await openS3(s3.endpoint, { prefix });
   await using archiver = await Archiver.open({ store, local: fetchFromDirectory(log.dir), dir: log.archive, everyMs: 50, nowMs: Date.now, random: Math.random });
   const untilMs = Date.now() + 15_000;
-  while (archiver.status.storedEntries !== size + 1 && Date.now() < untilMs) await delay(20);
+  const isWhole = (): boolean => archiver.status.state === 'current' && archiver.status.storedEntries === size + 1;
+  while (!isWhole() && Date.now() < untilMs) await delay(20);
   assert.deepEqual([archiver.status.state, archiver.status.storedEntries], ['current', size + 1]);
   await assertWhole(store, log);
 });
