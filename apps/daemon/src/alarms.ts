@@ -17,13 +17,21 @@ interface Alarm {
  * witness was shown another log of its name. They cannot write in the log, so the scribe, which reads what they say, does.
  */
 export function watchAlarms(log: EvidenceLog): Disposable {
-  const told = new Map<string, Alarm>();
+  let told: Map<string, Alarm> | undefined;
   let telling: Promise<void> | undefined;
+  const lookNow = async (): Promise<void> => look(log, (told ??= await toldBefore(log)));
   const timer = setInterval(() => {
-    telling ??= look(log, told).catch(() => undefined).finally(() => { telling = undefined; }); // tried again at the next look
+    telling ??= lookNow().catch(() => undefined).finally(() => { telling = undefined; }); // tried again at the next look
   }, LOOK_MS);
   timer.unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** What the log has been told already, by a scribe before this one, and nothing has cleared. */
+async function toldBefore(log: EvidenceLog): Promise<Map<string, Alarm>> {
+  const alerts = (await log.alerts?.()) ?? [];
+  const own = alerts.filter(({ alert, about }) => about.some((part) => alert.startsWith(`${part}-`) && (part === 'archive' || part === 'witness')));
+  return new Map(own.map(({ alert, about: [about = ''], reason }) => [alert, { alert, about, reason }]));
 }
 
 async function look(log: EvidenceLog, told: Map<string, Alarm>): Promise<void> {
