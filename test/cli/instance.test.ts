@@ -129,8 +129,8 @@ for (const [line, expected] of [
   [['caisson', 'ru'], ['run']],
   [['caisson', 'run', '--mem'], ['--memory']],
   [['caisson', 'run', '--memory', '1Gi', '--js'], ['--json']],
-  [['caisson', 'audit', ''], ['tail', 'verify', 'prove', 'check-proof', '--help']],
-  [['caisson', 'audit', 'tail', '--f'], ['--follow']],
+  [['caisson', 'audit', ''], ['tail', 'verify', 'unseal', 'erase', 'prove', 'check-proof', 'report', 'export', '--help']],
+  [['caisson', 'audit', 'tail', '--fo'], ['--follow']],
   [['caisson', 'run', '--', '--mem'], []],
   [['./caisson', 'status', '--j'], ['--json']],
 ] as const) {
