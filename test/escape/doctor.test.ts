@@ -17,6 +17,7 @@ const WORKS_NOWHERE: Probe = { ...FINDS_VARIABLE, id: 'host-kernel', argv: ['hos
 const UNKNOWN: Probe = { ...FINDS_VARIABLE, id: 'no-such-probe', argv: ['no-such-probe'] };
 
 const STATUS = {
+  alerts: [],
   host: {
     kernel: 'no-kernel', arch: 'x64', rootless: false, cgroup: { mode: 'v2', writable: true, controllers: [], swapAccounting: true },
     swapBytes: 0, userNamespaces: 1, seccomp: true, landlockAbi: 1, runtimes: [],

@@ -64,7 +64,7 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     await writePublicKey(dir, signer.publicKey, readers);
     const first = scan.journal?.first ?? 0;
     const file = opened.use(await openFile(`${dir}/${journalName(first)}`, directory));
-    await setTailAside(file, scan.journal, { dir, directory, timeMs: now() });
+    await setTailAside(file, scan.journal, { dir, directory, now });
     // What a killed writer wrote and did not sync is acknowledged from here on, so it must be durable first.
     const journal: Journal = { disk: disk(file), first, wholeBytes: scan.journal?.wholeBytes ?? 0, close: () => file.close() };
     await journal.disk.sync();
@@ -158,12 +158,14 @@ async function closeToOthers(file: FileHandle, mode: number): Promise<void> {
 interface Aside {
   readonly dir: string;
   readonly directory: FileHandle;
-  readonly timeMs: number;
+  /** Asked only when there is something to set aside. */
+  readonly now: () => number;
 }
 
 /** The bytes are durable in their own file before the log is cut, so that a crash between the two loses nothing. */
-async function setTailAside(file: FileHandle, journal: Scan['journal'], { dir, directory, timeMs }: Aside): Promise<void> {
+async function setTailAside(file: FileHandle, journal: Scan['journal'], { dir, directory, now }: Aside): Promise<void> {
   if (journal === null || journal.tail.length === 0) return;
+  const timeMs = now();
   const { tail, wholeBytes } = journal;
   await using torn = await createUnused((attempt) => `${dir}/torn-${Math.trunc(timeMs) + attempt}.bin`);
   await torn.writeFile(tail);
