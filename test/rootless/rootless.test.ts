@@ -74,7 +74,7 @@ else {
     test('no other user can speak to it', (t) => {
       if (why !== null) return t.skip(why);
       const sockets = globSync(`${person.base}/run/**/*.sock`);
-      assert.deepEqual(sockets.map((path) => basename(path, '.sock')).toSorted(), ['api', 'control', 'keeper', 'launcher', 'scribe', 'supervisor']);
+      assert.deepEqual(sockets.map((path) => basename(path, '.sock')).toSorted(), ['api', 'control', 'keeper', 'keys', 'launcher', 'scribe', 'supervisor']);
       for (const path of sockets) assert.equal(statSync(path).mode & 0o777, path.endsWith('scribe.sock') ? 0o660 : 0o600, path);
       if (process.getuid?.() !== 0) return;
       for (const path of sockets) {

@@ -236,7 +236,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
-    const { bytes, leaves, edges, edge, checkpoint } = await this.#encode(batch);
+    const { bytes, leaves, times, edges, edge, checkpoint } = await this.#encode(batch);
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
     if (written.state !== 'durable') throw written.cause;
@@ -247,7 +247,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       this.#waitingBytes -= counted;
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
-      if (draft.kind === 'alert') this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: this.#now() });
+      if (draft.kind === 'alert') this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: times[at] as number });
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
@@ -260,9 +260,10 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#saveLedger();
   }
 
-  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
+  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; times: readonly number[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
     let edge = this.#edge;
     const leaves: Leaf[] = [];
+    const times: number[] = [];
     const edges: Edge[] = [];
     for (const { draft, bodyText, sealed } of batch) {
       const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
@@ -270,12 +271,13 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       const hash = leafHash(entry);
       edge = grow(edge, hash);
       leaves.push({ entry, hash });
+      times.push(written.timeMs);
       edges.push(edge);
     }
     const text = formatCheckpoint({ origin: this.#signer.publicKey.name, size: edge.size, root: rootOf(edge) });
     const checkpoint = await signNote(text, [this.#signer]);
     const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-    return { bytes, leaves, edges, edge, checkpoint };
+    return { bytes, leaves, times, edges, edge, checkpoint };
   }
 
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */
