@@ -63,7 +63,7 @@ async function runMany(caisson: Caisson, count: number): Promise<void> {
 
 test('200 runs leave memory, descriptors, mounts, cgroups and folders where they were', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
   const caisson = await instance();
-  await runMany(caisson, 40);
+  await runMany(caisson, 240); // until compilers and collectors of the processes have settled
   const pids = await pidsOf(caisson);
   const rss = (): readonly number[] => DAEMONS.map((name) => memoryKib(pids[name] ?? 0, 'VmRSS'));
   const [before, memoryBefore] = [await held(caisson), rss()];
