@@ -181,7 +181,6 @@ async function pidOneOf(caisson: Caisson): Promise<number> {
 test('a scribe that is stopped, not dead, makes calls end refused, and their outcomes are recorded when it goes on', async (t) => {
   if (!IS_ROOT) return t.skip(NEEDS_ROOT);
   await using caisson = await startCaisson();
-  await caisson.run({ argv: ['true'] }); // the first entry of a run asks where the log ends, and is not told to a scribe that does not answer
   const scribe = (await caisson.status()).processes.find(({ name }) => name === 'scribe')?.pid ?? 0;
   process.kill(scribe, 'SIGSTOP');
   try {
@@ -194,7 +193,7 @@ test('a scribe that is stopped, not dead, makes calls end refused, and their out
   }
   for (let attempt = 0; attempt < 40; attempt++) {
     const { openIntents, entries } = await verifyLog(caisson.paths.evidence, {});
-    if (entries >= 4 && openIntents.length === 0) return;
+    if (entries >= 2 && openIntents.length === 0) return;
     await delay(100);
   }
   assert.fail('the outcome never came');

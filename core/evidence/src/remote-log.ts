@@ -60,8 +60,10 @@ export function remoteLog(socketPath: string, { giveUpAfterMs = 5_000, silentMs 
   async function append(draft: EntryDraft): Promise<Receipt> {
     const numbered = number(draft);
     try {
-      const before = heartbeat === undefined ? -1 : await indexBefore();
+      // Asked on the same connection just before, and not waited for: a scribe that is only stopped records what waits for it.
+      const asked = heartbeat === undefined ? undefined : indexBefore();
       const receipt = parseReceipt(await ask('append', numbered));
+      const before = (await asked?.catch(() => undefined)) ?? -1;
       // What an earlier run has put on record is not there a second time: no entry has this number.
       settle(numbered.origin, receipt.index > before);
       if (receipt.index <= before) owesWord = true;
