@@ -13,7 +13,7 @@ const instance = sharedInstance();
 const DAEMONS = ['supervisor', 'scribe', 'launcher', 'gate', 'control'];
 
 /** Most that the resident memory of one daemon may grow over 200 calls, in KiB: what a collector leaves lying, no leak of a buffer per call. */
-const GROWTH_KIB = 24 * 1024;
+const GROWTH_KIB = 16 * 1024;
 
 /** What connections take to close on the other side. */
 const QUIET_MS = 300;
