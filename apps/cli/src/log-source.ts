@@ -76,7 +76,7 @@ function textIn(path: string): string | null {
 }
 
 /** The keys of a text or a file, one on each line, that a log can sign by; other lines are passed over. @throws CaissonError USAGE where there is none */
-function keysOf(key: string): readonly PublicKey[] {
+export function keysOf(key: string): readonly PublicKey[] {
   const text = parseVerifierKey(key) === null ? textIn(key) : key;
   const keys = (text ?? '').split('\n').map(parseVerifierKey).filter((one) => one?.type === SIGNATURE_TYPE.ed25519);
   if (keys.length === 0) throw new CaissonError('USAGE', { detail: `--key ${key} is neither a verifier key nor a file of them` });

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { CaissonError, type Entry } from '@caisson/contract';
 import { readEntries, verifyLog } from '@caisson/evidence';
 import { emptyState, foldAll, type State } from '@caisson/projection';
-import { EMPTY_EDGE, grow, parseVerifierKey, rootOf, type Edge, type PublicKey } from '@caisson/tlog';
+import { EMPTY_EDGE, grow, rootOf, type Edge, type PublicKey } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
+import { keysOf } from './log-source.ts';
 import { parseCount } from './quantity.ts';
 import { jsonText, print, told } from './say.ts';
 
@@ -27,22 +27,7 @@ export const logDir = ({ dir }: LogFlags): string => dir ?? instancePaths().evid
 
 /** The keys that a reader trusts; undefined: those beside the log. @throws CaissonError USAGE for a text that is no key and no file of keys */
 export function trustedKeys({ key }: TrustFlags): readonly PublicKey[] | undefined {
-  return key?.flatMap(keysIn);
-}
-
-function keysIn(given: string): readonly PublicKey[] {
-  const text = parseVerifierKey(given) === null ? textOf(given) : given;
-  const keys = text.split('\n').map(parseVerifierKey).filter((key) => key !== null);
-  if (keys.length === 0) throw new CaissonError('USAGE', { detail: `--key ${given} is neither a verifier key, as NAME+ID+BASE64, nor a file of them` });
-  return keys;
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
+  return key?.flatMap(keysOf);
 }
 
 export interface Replayed {
