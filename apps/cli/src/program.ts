@@ -140,6 +140,10 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .option('--before <date>', 'of all callers, the keys of the days before this one, in UTC, such as 2026-01-31')
     .action(async (flags: { readonly tenant?: string; readonly before?: string }) => finish(await (await import('./key-commands.ts')).erase(flags)));
   audit
+    .command('rotate-key')
+    .summary('give the log another key, and destroy the one it had; while Caisson is down')
+    .action(async () => finish(await (await import('./rotate-command.ts')).rotate()));
+  audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')
     .option('--dir <dir>', 'the log to read; default: of this instance')

@@ -1,6 +1,6 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
-import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
+import { canonicalJson, CaissonError, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type PublicKey, type Signer } from '@caisson/tlog';
 import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
@@ -8,6 +8,7 @@ import { withAlert } from './alerts.ts';
 import type { Leaf } from './growth.ts';
 import { enter, recall, type Ledger, type Mark, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
+import { isRotation, rotationDraft } from './rotation.ts';
 import { ledgerText } from './saved-ledger.ts';
 import { headOf, type BadEntry } from './scan.ts';
 
@@ -27,6 +28,8 @@ interface Pending {
   readonly draft: Omit<EntryDraft, 'secret'>;
   readonly bodyText: string;
   readonly sealed: Sealed | undefined;
+  /** Takes over as the signer with this entry, which is made when its place is known. */
+  readonly next?: Signer;
   /** About how many it will be in the file. */
   readonly bytes: number;
   readonly settle: PromiseWithResolvers<Receipt>;
@@ -55,7 +58,7 @@ export interface Opened {
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
   /** The receipt of the last of so many entries, from the tiles. */
-  readonly receiptOf: (size: number) => Promise<Receipt>;
+  readonly receiptOf: (size: number, keys: readonly PublicKey[]) => Promise<Receipt>;
   /** Keeps the text of the ledger at an edge, to start from. */
   readonly save: (edge: Edge, text: string, signer: Signer) => Promise<void>;
   /** How many entries were taken as signed and not read. */
@@ -77,7 +80,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly unread: number;
   readonly #ledger: Ledger;
   readonly #now: () => number;
-  readonly #signer: Signer;
+  #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
   readonly #mayAppend: Opened['mayAppend'];
@@ -132,6 +135,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const checked = checkDraft(value);
     if ('bad' in checked) throw new CaissonError('REQUEST_INVALID', { detail: checked.bad });
     const { draft } = checked;
+    if (isRotation(draft)) throw new CaissonError('REQUEST_INVALID', { detail: `subject: only the scribe itself records ${draft.subject}` });
     const closed = this.#whyClosed();
     if (closed !== undefined) throw closed;
     const key = keyOf(draft);
@@ -150,7 +154,21 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #receipt({ size, hashes }: Mark): Promise<Receipt> {
     if (hashes !== undefined) return headOf({ size, hashes }) as Receipt;
     await this.#publisher.publish();
-    return this.#receiptOf(size);
+    return this.#receiptOf(size, [this.#signer.publicKey]);
+  }
+
+  /**
+   * Records that `next`, of the same name, signs from this entry on, and lets it: the entry is the last that the signer until now
+   * takes part in. Others that are under way are before it or after it.
+   *
+   * @throws CaissonError REQUEST_INVALID for a key of another name, or the one in use; EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
+   */
+  async rotate(next: Signer): Promise<Receipt> {
+    const { name, id } = this.#signer.publicKey;
+    if (next.publicKey.name !== name || next.publicKey.id === id) throw new CaissonError('REQUEST_INVALID', { detail: `key: one of ${name} that is not in use yet is needed` });
+    const settle = Promise.withResolvers<Receipt>();
+    this.#push({ draft: { kind: 'alert', source: 'scribe', subject: 'key', body: null }, bodyText: '', sealed: undefined, next, settle, refuse: settle.reject });
+    return settle.promise;
   }
 
   #whyClosed(): CaissonError | undefined {
@@ -226,7 +244,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     let bytes = 0;
     let count = 0;
     for (const pending of this.#queue) {
-      if (count > 0 && bytes + pending.bytes > BATCH_BYTES) break;
+      const isAlone = pending.next !== undefined || this.#queue[0]?.next !== undefined;
+      if (count > 0 && (isAlone || bytes + pending.bytes > BATCH_BYTES)) break;
       bytes += pending.bytes;
       count += 1;
     }
@@ -236,18 +255,19 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
-    const { bytes, leaves, times, edges, edge, checkpoint } = await this.#encode(batch);
+    const { bytes, leaves, entries, edges, edge, checkpoint } = await this.#encode(batch);
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
     if (written.state !== 'durable') throw written.cause;
     this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
     this.#edge = edge;
+    this.#signer = batch[0]?.next ?? this.#signer;
     for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
       const upTo = edges[at] as Edge;
       this.#waitingBytes -= counted;
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
-      if (draft.kind === 'alert') this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: times[at] as number });
+      this.#ledger.alerts = withAlert(this.#ledger.alerts, entries[at] as Entry);
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
@@ -260,24 +280,26 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#saveLedger();
   }
 
-  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; times: readonly number[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
+  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; entries: readonly Entry[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
     let edge = this.#edge;
     const leaves: Leaf[] = [];
-    const times: number[] = [];
+    const entries: Entry[] = [];
     const edges: Edge[] = [];
-    for (const { draft, bodyText, sealed } of batch) {
+    for (const { draft: asked, bodyText, sealed, next } of batch) {
+      const draft = next === undefined ? asked : await rotationDraft(edge, this.#signer, next);
       const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
-      const entry = Buffer.from(encodeEntry(written, bodyText));
+      const entry = Buffer.from(encodeEntry(written, next === undefined ? bodyText : canonicalJson(draft.body)));
       const hash = leafHash(entry);
       edge = grow(edge, hash);
       leaves.push({ entry, hash });
-      times.push(written.timeMs);
+      entries.push(written);
       edges.push(edge);
     }
-    const text = formatCheckpoint({ origin: this.#signer.publicKey.name, size: edge.size, root: rootOf(edge) });
-    const checkpoint = await signNote(text, [this.#signer]);
+    const signer = batch[0]?.next ?? this.#signer;
+    const text = formatCheckpoint({ origin: signer.publicKey.name, size: edge.size, root: rootOf(edge) });
+    const checkpoint = await signNote(text, [signer]);
     const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-    return { bytes, leaves, times, edges, edge, checkpoint };
+    return { bytes, leaves, entries, edges, edge, checkpoint };
   }
 
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */

@@ -13,6 +13,7 @@ import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
 import { checkPast, quickScan, receiptFromTiles, type PastCheck } from './quick-start.ts';
 import { LEDGER_FILE, savedLedger, saveLedger } from './saved-ledger.ts';
+import { isSame } from './rotation.ts';
 import { scanLog, type Scan } from './scan.ts';
 
 /** Tiles and checkpoint follow what is durable by no more than about this. */
@@ -75,7 +76,7 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
     const past = opened.use(pastOf(dir, keys));
-    const receiptOf = (size: number): Promise<Receipt> => receiptFromTiles(dir, keys, size);
+    const receiptOf = (size: number, by: readonly PublicKey[]): Promise<Receipt> => receiptFromTiles(dir, by, size);
     const save = (edge: Edge, text: string, by: Signer): Promise<void> => saveLedger(dir, { edge, text, signer: by });
     const { seal, mayAppend } = options;
     const log = new FileLog({ ...scan, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
@@ -91,10 +92,17 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
 async function startOf(dir: string, keys: readonly PublicKey[], readWholeEntries = READ_WHOLE_ENTRIES): Promise<{ readonly scan: Scan; readonly unread: number }> {
   const known = (await savedLedger(dir, keys)) ?? undefined;
   const quick = known === undefined || known.size <= readWholeEntries ? null : await quickScan(dir, keys, known);
-  if (quick !== null) return { scan: quick, unread: known?.size ?? 0 };
+  if (quick !== null) return { scan: signedBy(quick, keys), unread: known?.size ?? 0 };
   const scan = await scanLog(dir, keys, { known });
   if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
-  return { scan, unread: 0 };
+  return { scan: signedBy(scan, keys), unread: 0 };
+}
+
+/** A key that has handed on to another signs no more. @throws CaissonError EVIDENCE_UNAVAILABLE */
+function signedBy(scan: Scan, keys: readonly PublicKey[]): Scan {
+  const { heir } = scan.trust;
+  if (heir === undefined || keys.some((key) => isSame(key, heir))) return scan;
+  throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `the key that is here was replaced: ${heir.name}+${heir.id} signs the log` });
 }
 
 interface Past extends AsyncDisposable {
