@@ -42,8 +42,8 @@ def key_of(text):
     name, _, rest = text.strip().partition('+'); data = unbase64(rest[9:])
     key_id = sha256(name.encode() + b'\n' + data)[:4]
     return (name, key_id, data[1:]) if len(data) == 33 and data[0] == 1 and rest[:9] == key_id.hex() + '+' else None
-def open_checkpoint(data, keys, what):
-    """(size, root, key) of a checkpoint that one of the keys has signed; keys is None: of whatever it is."""
+def open_checkpoint(data, keys, what, must=True):
+    """(size, root, key) of a checkpoint that one of the keys has signed, or, where that need not be, nobody that is known."""
     text, _, lines = data.decode(errors='replace').rpartition('\n\n')
     text, signers = text + '\n', []
     if not lines.endswith('\n') or re.search('[\x00-\x09\x0b-\x1f\ufffd]', text + lines): raise Bad(f'{what}: is no signed note')
@@ -51,10 +51,10 @@ def open_checkpoint(data, keys, what):
         found = re.fullmatch('— ([^\\s+]+) (\\S+)', line)
         signature = unbase64(found[2]) if found else b''
         if len(signature) < 5: raise Bad(f'{what}: has a line that is no signature')
-        for key in [key for key in keys or () if key[:2] == (found[1], signature[:4])]:
+        for key in [key for key in keys if key[:2] == (found[1], signature[:4])]:
             if not ed25519_verifies(key[2], text.encode(), signature[4:]): raise Bad(f'{what}: its signature is not of the key {key[0]}')
             signers.append(key)
-    if not signers and keys is not None: raise Bad(f'{what}: has no signature of a key of the log')
+    if not signers and must: raise Bad(f'{what}: has no signature of a key of the log')
     origin, size, root, *more = [*text[:-1].split('\n'), '', ''][:max(3, text.count('\n'))]
     if not re.fullmatch('0|[1-9][0-9]{0,15}', size) or len(unbase64(root)) != 32 or '' in more: raise Bad(f'{what}: is no checkpoint')
     if signers and origin != signers[0][0]: raise Bad(f'{what}: is of the log {origin!r}, and its key of {signers[0][0]!r}')
@@ -169,8 +169,8 @@ class Walk:
 def check(folder, keys, kept):
     """Everything that is wrong, the first entry first, and what to say of a good log."""
     head, was = read(f'{folder}/checkpoint') or b'', {path: read(path) for path in kept}
-    walk, roots, stop = Walk(folder, open_checkpoint(head, None, 'file checkpoint')[0], keys), {}, []
-    try: roots = walk.roots({walk.size, *(open_checkpoint(data, None, f'file {path}')[0] for path, data in was.items())})
+    walk, roots, stop = Walk(folder, open_checkpoint(head, keys, 'file checkpoint', False)[0], keys), {}, []
+    try: roots = walk.roots({walk.size, *(open_checkpoint(data, keys, f'file {path}', False)[0] for path, data in was.items())})
     except Bad as bad: stop = [str(bad)]
     try: size, root, key = open_checkpoint(head, [key for key in walk.keys if walk.last in (None, key)], 'file checkpoint')
     except Bad as bad: return [text for _, text in sorted(walk.found, key=lambda found: found[0])] + stop + [str(bad)], ''

@@ -141,8 +141,8 @@ async function usageOr<T>(open: () => Promise<T>, err: (text: string) => void): 
   }
 }
 
-function asJson({ head, bad, findings, unread, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, findings: findings.map((finding) => ({ ...finding })), unread: { ...unread }, head: head && { ...head }, bad: bad && { ...bad } };
+function asJson({ head, bad, findings, unread, keys, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, keys: [...keys], findings: findings.map((finding) => ({ ...finding })), unread: { ...unread }, head: head && { ...head }, bad: bad && { ...bad } };
 }
 
 function verificationText(where: string, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
@@ -150,6 +150,7 @@ function verificationText(where: string, result: Verification, { good, seen }: {
   const rows = [
     ['log', printable(where)],
     ['origin', origin ?? 'none'],
+    ['key', keyText(result)],
     ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
@@ -163,6 +164,12 @@ function verificationText(where: string, result: Verification, { good, seen }: {
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   return `${table}\nThis does not show:\n${NOT_SHOWN.map((text) => `- ${text}\n`).join('')}`;
+}
+
+/** The key that signs the end of the log, as --key takes it. */
+function keyText({ keys: [now, ...earlier] }: Verification): string {
+  if (now === undefined) return 'none that can be named, because the log is bad';
+  return `${terminalWord(now)}${earlier.length === 0 ? '' : `, after ${earlier.map((key) => terminalWord(key.split('+').slice(0, 2).join('+'))).join(', ')}`}`;
 }
 
 /** Findings that are shown, of those that --json has. */

@@ -154,7 +154,8 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .summary('check such a proof, without log and daemon, and print the entry')
     .option('--key <vkey|file>', 'verifier keys of the log; default: of this instance')
     .option('--witness <vkey...>', 'who must have seen the head as well')
-    .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
+    .option('--rotation <file...>', 'proofs of the entries that lead from the keys that you have to the one that has signed, in their order')
+    .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[]; readonly rotation?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
   return audit;
 }
 

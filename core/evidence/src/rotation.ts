@@ -39,13 +39,23 @@ export interface Rotation {
  * @param edge of all entries before it
  */
 export function readRotation(entry: Pick<Entry, 'kind' | 'subject' | 'body'>, edge: Edge): Rotation | Refusal | null {
+  return isRotation(entry) ? rotationBy(entry, { size: edge.size, root: rootOf(edge) }) : null;
+}
+
+/** A tree: all entries before one. */
+interface Tree {
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+function rotationBy(entry: Pick<Entry, 'kind' | 'subject' | 'body'>, tree: Tree): Rotation | Refusal | null {
   if (!isRotation(entry)) return null;
   const { from: fromText, to: toText, head } = (entry.body ?? {}) as Readonly<Record<string, Json | undefined>>;
   const [from, to] = [keyOf(fromText), keyOf(toText)];
   if (from === null || to === null || typeof head !== 'string') return { bad: 'hands on to another key without naming both' };
   if (from.id === to.id || from.name !== to.name) return { bad: 'hands on to the same key, or to one of another log' };
   for (const key of [from, to]) {
-    const reason = unsignedBy(key, head, { edge, extension: `key ${toText as string}` });
+    const reason = unsignedBy(key, head, { tree, extension: `key ${toText as string}` });
     if (reason !== null) return { bad: `hands on to another key by a checkpoint that ${reason}` };
   }
   return { from, to };
@@ -56,11 +66,11 @@ function keyOf(text: Json | undefined): PublicKey | null {
   return key?.type === SIGNATURE_TYPE.ed25519 && formatVerifierKey(key) === text ? key : null;
 }
 
-function unsignedBy(key: PublicKey, head: string, { edge, extension }: { readonly edge: Edge; readonly extension: string }): string | null {
+function unsignedBy(key: PublicKey, head: string, { tree, extension }: { readonly tree: Tree; readonly extension: string }): string | null {
   const opened = openCheckpoint(Buffer.from(head), { logKeys: [key] });
   if ('bad' in opened) return opened.bad;
   const { origin, size, root, extensions = [] } = opened;
-  if (origin !== key.name || size !== edge.size || !root.equals(rootOf(edge))) return 'is not of all entries before it';
+  if (origin !== key.name || size !== tree.size || !root.equals(tree.root)) return 'is not of all entries before it';
   return extensions.join('\n') === extension ? null : 'names another key';
 }
 
@@ -96,4 +106,19 @@ export function handOn(trust: Trust, { from, to }: Rotation, edge: Edge): Trust 
 /** Whether a rotation leads from keys that are not trusted to one that is: it has signed all entries before. */
 export function isVouchedFor({ keys }: Trust, { to }: Rotation): boolean {
   return has(keys, to);
+}
+
+/**
+ * The key that an entry hands on to from one of these, by itself: its head is signed by both. Nothing is said of the log before it.
+ * Who has the entry alone needs no proof that it is in the log: the old key has said who signs after it.
+ */
+export function heirOf(entry: Pick<Entry, 'index' | 'kind' | 'subject' | 'body'>, keys: readonly PublicKey[]): Rotation | Refusal {
+  const { head } = (entry.body ?? {}) as Readonly<Record<string, Json | undefined>>;
+  const said = typeof head === 'string' ? openCheckpoint(Buffer.from(head), { logKeys: keys }) : { bad: 'is no rotation' };
+  if ('bad' in said) return { bad: isRotation(entry) && typeof head === 'string' ? `hands on by a head that ${said.bad}` : 'is no rotation' };
+  const { size, root } = said;
+  if (size !== entry.index) return { bad: 'hands on by a head that is not of all entries before it' };
+  const rotation = rotationBy(entry, { size, root });
+  if (rotation === null) return { bad: 'is no rotation' };
+  return 'bad' in rotation || has(keys, rotation.from) ? rotation : { bad: 'hands on from a key that is not trusted' };
 }
