@@ -366,6 +366,8 @@ export const REQUIREMENTS: readonly Requirement[] = [
       ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
       ['test/verify/attacks.test.ts', 'that is asked with the key from elsewhere refuses the log of whoever has another'],
       ['test/verify/fsck.test.ts', 'accepts a log of ${size} entries as it is'],
+      ['test/evidence/forged-rotation.test.ts', '${name} is the first bad entry to both verifiers, whoever signs the head'],
+      ['test/evidence/rotate-live.test.ts', 'the key of an instance of root is replaced while it is down, not while it is up; what the scribe and the archiver may read stays so'],
       ['test/witness/attacks.test.ts', 'refuses ${what}'],
       ['test/witness/kill.test.ts', 'a witness that is killed ${KILLS} times at random points never signs two roots of one size, nor what it has not kept'],
       ['test/witness/ask.test.ts', 'is told of a roll-back and of a fork by alarms'],
