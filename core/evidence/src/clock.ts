@@ -1,8 +1,8 @@
-import { readEntryBody, type Entry, type EntryDraft } from '@caisson/contract';
+import { readEntryBody, type AlertName, type Entry, type EntryDraft } from '@caisson/contract';
 import { find, type Findings } from './findings.ts';
 
 /** The alert that says that the clock was set. */
-const STEPPED_ALERT = 'clock-stepped';
+const STEPPED_ALERT: AlertName = 'clock-stepped';
 /** From here on a clock was set; what is less is how a clock is kept right. */
 const STEP_MS = 1_000;
 /** Most by which a clock is made faster or slower to keep it right (adjtimex(2): 500 parts in a million), and as much again. */

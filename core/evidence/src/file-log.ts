@@ -1,5 +1,5 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, canonicalJson, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { CaissonError, canonicalJson, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
 import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
 import { stepAlert, type ClockStep, type ClockWatch } from './clock.ts';
 import { writeDurably, type Disk } from './disk.ts';
@@ -20,7 +20,7 @@ const LINE_BYTES = 512;
 const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-const TILES_ALERT = 'tiles-not-written';
+const TILES_ALERT: AlertName = 'tiles-not-written';
 /** Steps of the clock that are remembered while nothing can be recorded. */
 const STEPS_KEPT = 8;
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
