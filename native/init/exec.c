@@ -107,12 +107,18 @@ static ssize_t pump_output(struct exec *e, int s) {
   return n;
 }
 
-/* Programs that this pid 1 has executed; one that comes out of saved memory counts from nothing. */
+/* Programs that this pid 1 has executed. One that comes out of saved memory counts from nothing: a program that was under
+ * way then counts in the sandbox that asked for it, even if its start is seen only here. */
 static uint64_t programs;
 
-void exec_count_program(void) { programs += 1; }
+void exec_count_program(const struct exec *e) {
+  if (!e->is_old) programs += 1;
+}
 
-void exec_forget_programs(void) { programs = 0; }
+void exec_forget_programs(void) {
+  programs = 0;
+  for (size_t i = 0; i < LANE_EXECS_MAX; i++) table[i].is_old = 1;
+}
 
 static void send_exit(const struct exec *e) {
   uint8_t payload[56];

@@ -34,6 +34,7 @@ struct exec {
   uint16_t port;
   int family;         /* of the connection being made */
   int64_t deadline_ms;
+  int is_old;         /* asked for before the memory was saved that this pid 1 comes out of */
   int exited;
   int status;
   struct rusage usage;
@@ -62,7 +63,7 @@ size_t exec_slot(const struct exec *e);
 void exec_send_failed(uint32_t id, uint32_t stage, uint32_t error);
 void exec_send_started(const struct exec *e);
 /* What every exit tells: how many programs were executed so far. */
-void exec_count_program(void);
+void exec_count_program(const struct exec *e);
 void exec_forget_programs(void);
 /* Polls what the exec now waits for. */
 void exec_update(struct exec *e);

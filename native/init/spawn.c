@@ -125,7 +125,7 @@ static void take_report(struct exec *e) {
   while (n < 0 && errno == EINTR);
   if (n < 0 && errno == EAGAIN) return;
   let_go(&e->report, &polled);
-  if (n != sizeof failure) return exec_count_program();
+  if (n != sizeof failure) return exec_count_program(e);
   uint32_t id = e->id;
   exec_release(e);
   exec_send_failed(id, failure[0], failure[1]);

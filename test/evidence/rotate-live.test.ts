@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { directoryStore, fetchFrom } from '@caisson/archive';
 import { readStatus } from '@caisson/archive/status';
 import { instanceId } from '@caisson/contract';
 import { verifyLog, verifyPublished } from '@caisson/evidence';
 import { processUids } from '@caisson/runtime';
 import { formatVerifierKey, generateKey, parseVerifierKey, SIGNATURE_TYPE, signerOf, type PublicKey } from '@caisson/tlog';
-import { setTimeout as delay } from 'node:timers/promises';
 import { folder } from '../archive/given.ts';
 import { cli, emptyPlace, type Place } from '../cli/given.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
@@ -74,7 +73,7 @@ test('the key of an instance of root is replaced while it is down, not while it 
   const rotated = await cli(place.env, ['audit', 'rotate-key']);
   assert.equal(rotated.status, 0, rotated.stderr);
   const next = keyIn(place);
-  assert.equal(rotated.stdout, `${formatVerifierKey(next)}\n`);
+  assert.equal(String(rotated.stdout), `${formatVerifierKey(next)}\n`);
   assert.notEqual(next.id, old.id);
   const { 'earlier.vkey': earlier, ...after } = owners(place.paths.evidence, names);
   assert.deepEqual(after, before);
@@ -91,7 +90,7 @@ test('the key of an instance of root is replaced while it is down, not while it 
     assert.ok(Date.now() < untilMs, JSON.stringify(status));
   }
   const told = await cli(place.env, ['status']);
-  assert.match(told.stdout, /info {2}key-rotated/);
+  assert.match(String(told.stdout), /info {2}key-rotated/);
   await down(place);
   await assertKeys(place, [old, next]);
   for (const trusted of [old, next]) {

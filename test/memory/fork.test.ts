@@ -235,6 +235,18 @@ while True:
       shell.exec.kill();
     }));
 
+    test('a command that is saved before its start is seen goes on in a fork, where it counts as begun by nobody', () => withSandbox(async (original, fork) => {
+      const early = start(original, 'early', ['cat'], { stdin: true });
+      const folder = memory.place();
+      await checkpoint(original, folder); // asked for on the lane on which the command is: pid 1 sees the silence before the start
+      const restored = await fork(folder);
+      const copy = of(restored, 'early');
+      await Promise.all([early.exec.endStdin(), copy.exec.endStdin()]);
+      assert.deepEqual((await copy.exec.done).end, { kind: 'exited', code: 0 });
+      assert.deepEqual((await early.exec.done).end, { kind: 'exited', code: 0 });
+      assert.deepEqual((await start(restored.machine, 'after', ['true']).exec.done).end, { kind: 'exited', code: 0 });
+    }));
+
     test('what an exec had left of its time is what it has left in a fork, and the fork itself stays', () => withSandbox(async (original, fork) => {
       const limited = start(original, 'limited', ['sleep', '60'], { ownLimits: { wallMs: 12_000, cpuMs: 60_000 } });
       const busy = start(original, 'busy', ['sh', '-c', 'while :; do :; done'], { ownLimits: { wallMs: 60_000, cpuMs: 2_500 } });

@@ -1,6 +1,7 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { canonicalJson, CaissonError, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { canonicalJson, CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
 import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type PublicKey, type Signer } from '@caisson/tlog';
+import { stepAlert, type ClockStep, type ClockWatch } from './clock.ts';
 import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
 import { encodeEntry } from './entry.ts';
@@ -20,7 +21,9 @@ const LINE_BYTES = 512;
 const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-const TILES_ALERT = 'tiles-not-written';
+const TILES_ALERT: AlertName = 'tiles-not-written';
+/** Steps of the clock that are remembered while nothing can be recorded. */
+const STEPS_KEPT = 8;
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
 const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
 
@@ -48,6 +51,8 @@ export interface Opened {
   readonly edge: Edge;
   readonly ledger: Ledger;
   readonly now: () => number;
+  /** Default: nobody watches the clock. */
+  readonly clock: ClockWatch | undefined;
   readonly signer: Signer;
   readonly journal: Journal;
   readonly publisher: Publisher;
@@ -80,6 +85,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly unread: number;
   readonly #ledger: Ledger;
   readonly #now: () => number;
+  readonly #clock: ClockWatch | undefined;
   #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
@@ -99,14 +105,17 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
   #damage: BadEntry | undefined;
+  /** Steps of the clock that are not on record yet. */
+  #steps: readonly ClockStep[] = [];
   /** One after the other; what fails leaves the one before in place, from which a start only takes longer. */
   #saving: Promise<void> = Promise.resolve();
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
+  constructor({ edge, ledger, now, clock, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
     this.unread = unread;
     this.#edge = edge;
     this.#ledger = ledger;
     this.#now = now;
+    this.#clock = clock;
     this.#signer = signer;
     this.#journal = journal;
     this.#publisher = publisher;
@@ -230,14 +239,23 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #flush(): Promise<void> {
     await arrived();
     while (this.#queue.length > 0) {
-      const batch = this.#takeBatch();
+      const steps = this.#clockSteps();
+      const batch = [...steps.map(pendingAlert), ...this.#takeBatch()];
       try {
         await this.#commit(batch);
+        this.#steps = this.#steps.slice(steps.length);
       } catch (error) {
         this.#reject(batch, unavailable((error as Error).message, error));
       }
     }
     this.#flushing = undefined;
+  }
+
+  /** What the log is dated by was set: that stands before whatever is dated by it. */
+  #clockSteps(): readonly ClockStep[] {
+    const step = this.#clock?.look() ?? null;
+    if (step !== null) this.#steps = [...this.#steps, step].slice(-STEPS_KEPT);
+    return this.#steps;
   }
 
   #takeBatch(): readonly Pending[] {
@@ -261,7 +279,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     if (written.state !== 'durable') throw written.cause;
     this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
     this.#edge = edge;
-    this.#signer = batch[0]?.next ?? this.#signer;
+    this.#signer = signerAfter(batch, this.#signer);
     for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
       const upTo = edges[at] as Edge;
       this.#waitingBytes -= counted;
@@ -295,7 +313,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       entries.push(written);
       edges.push(edge);
     }
-    const signer = batch[0]?.next ?? this.#signer;
+    const signer = signerAfter(batch, this.#signer);
     const text = formatCheckpoint({ origin: signer.publicKey.name, size: edge.size, root: rootOf(edge) });
     const checkpoint = await signNote(text, [signer]);
     const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
@@ -357,6 +375,18 @@ function isAftermath({ kind }: Told): boolean {
 
 function isUnique({ kind, origin }: Told): boolean {
   return kind === 'intent' || kind === 'outcome' || origin !== undefined;
+}
+
+/** One that takes over is the last of its batch. */
+function signerAfter(batch: readonly Pending[], signer: Signer): Signer {
+  return batch.at(-1)?.next ?? signer;
+}
+
+function pendingAlert(step: ClockStep): Pending {
+  const draft = stepAlert(step);
+  const settle = Promise.withResolvers<Receipt>();
+  settle.promise.catch(() => undefined); // it is told again
+  return { draft, bodyText: canonicalJson(draft.body), sealed: undefined, bytes: 0, settle };
 }
 
 function unavailable(detail: string, cause?: unknown): CaissonError {

@@ -3,6 +3,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CaissonError, type EntryDraft, type Receipt, type Sealed } from '@caisson/contract';
 import type { Edge, PublicKey, Signer } from '@caisson/tlog';
+import { ClockWatch, type HostClocks } from './clock.ts';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
@@ -13,6 +14,7 @@ import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
 import { checkPast, quickScan, receiptFromTiles, type PastCheck } from './quick-start.ts';
 import { LEDGER_FILE, savedLedger, saveLedger } from './saved-ledger.ts';
+import { readEntries } from './read.ts';
 import { isSame } from './rotation.ts';
 import { scanLog, type Scan } from './scan.ts';
 
@@ -30,6 +32,8 @@ export interface FileLogOptions {
   readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
+  /** Clocks that nobody sets, by which `now` is watched: an alert says that it was set. Default: it is not watched. */
+  readonly clocks?: Omit<HostClocks, 'wallMs'> | undefined;
   /** Signs heads. Default: a key in a file, in the folder beside `dir` whose name ends in `-key`. */
   readonly signer?: Signer | undefined;
   /** Seals what only holders of a key may read. Default: a draft with a secret is refused. */
@@ -79,13 +83,21 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
     const receiptOf = (size: number, by: readonly PublicKey[]): Promise<Receipt> => receiptFromTiles(dir, by, size);
     const save = (edge: Edge, text: string, by: Signer): Promise<void> => saveLedger(dir, { edge, text, signer: by });
     const { seal, mayAppend } = options;
-    const log = new FileLog({ ...scan, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
+    const clock = options.clocks && (await watchFrom(dir, { ...options.clocks, wallMs: now }));
+    const log = new FileLog({ ...scan, now, clock, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
     if (unread > 0) past.check(log, options.onPastChecked);
     return log;
   } catch (error) {
     if (error instanceof CaissonError) throw error;
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: (error as Error).message }, { cause: error });
   }
+}
+
+/** Watches the clock from the time of the last entry on. */
+async function watchFrom(dir: string, clocks: HostClocks): Promise<ClockWatch> {
+  let lastMs: number | null = null;
+  for await (const { entry } of readEntries(dir, { last: 1 })) lastMs = entry.timeMs;
+  return new ClockWatch(clocks, lastMs);
 }
 
 /** The state of the log, from what is signed about it where that is enough, else from every entry. @throws CaissonError EVIDENCE_DAMAGED */

@@ -1,11 +1,11 @@
-import type { Entry, EntryDraft, Json } from '@caisson/contract';
+import type { AlertName, Entry, EntryDraft, Json } from '@caisson/contract';
 import { formatCheckpoint, formatVerifierKey, openCheckpoint, parseVerifierKey, rootOf, SIGNATURE_TYPE, signNote, type Edge, type PublicKey, type Refusal, type Signer } from '@caisson/tlog';
 
 /** Kind and subject of the entry that says that another key signs from here on. */
 const KIND = 'alert';
 const SUBJECT = 'key.rotated';
 /** What it is called among alerts. */
-const ALERT = 'key-rotated';
+const ALERT: AlertName = 'key-rotated';
 
 /** Whether an entry has the place of a rotation, which only the scribe itself records. */
 export function isRotation({ kind, subject }: Pick<EntryDraft, 'kind' | 'subject'>): boolean {

@@ -1,0 +1,13 @@
+/** Every alert that Caisson raises. The name of a part, such as a witness, may follow after a space. docs/audit.md says what to do. */
+export const ALERTS = [
+  'orphan-intents',
+  'tiles-not-written',
+  'clock-stepped',
+  'key-rotated',
+  'archive-fenced',
+  'archive-forked',
+  'archive-damaged',
+  'witness-fork',
+  'witness-rollback',
+] as const;
+export type AlertName = (typeof ALERTS)[number];
