@@ -45,7 +45,7 @@ async function assertKeys(place: Place, good: readonly PublicKey[]): Promise<voi
     const status = key === stranger ? 1 : 0;
     const text = formatVerifierKey(key);
     const own = await cli(place.env, ['audit', 'verify', '--key', text]);
-    assert.equal(own.status, status, `${own.stdout}${own.stderr}`);
+    assert.equal(own.status, status, `${String(own.stdout)}${own.stderr}`);
     const python = await secondOpinion(place.paths.evidence, '--key', text);
     assert.equal(python.status, status, python.stdout);
   }
@@ -96,6 +96,6 @@ test('the key of an instance of root is replaced while it is down, not while it 
   for (const trusted of [old, next]) {
     assert.equal((await verifyPublished(fetchFrom(directoryStore(`${own.path}/store`)), { keys: [trusted] })).bad, null);
     const archived = await cli(place.env, ['audit', 'verify', '--archive', `${own.path}/store`, '--key', formatVerifierKey(trusted)]);
-    assert.equal(archived.status, 0, archived.stdout + archived.stderr);
+    assert.equal(archived.status, 0, `${String(archived.stdout)}${archived.stderr}`);
   }
 });

@@ -99,6 +99,21 @@ suite('a log whose key was replaced', () => {
     assert.deepEqual((await verifyLog(dir, { keys: [next.publicKey] })).unread, { count: 1, first: 0 }); // the one before it has no body of its kind
   });
 
+  test('tells a step of the clock before the rotation, in the same write, and both keys lead over it', async (t) => {
+    const dir = folder(t);
+    const old = (await logSigner(dir)).publicKey;
+    const clock = { wall: 1_700_000_000_000, monotonic: 0 };
+    const next = signerOf(generateKey(old.name, SIGNATURE_TYPE.ed25519));
+    {
+      await using log = await openFileLog({ dir, now: () => clock.wall, clocks: { monotonicMs: () => clock.monotonic, bootMs: () => clock.monotonic } });
+      await log.append(draft('lifecycle', 'sbx-1'));
+      clock.wall -= 3_600_000;
+      await log.rotate(next);
+      await log.append(draft('lifecycle', 'sbx-2'));
+    }
+    for (const key of [old, next.publicKey]) await assertGood(dir, key, 4);
+  });
+
   test('takes no rotation as an entry from anybody but the scribe itself', async (t) => {
     const dir = folder(t);
     await using log = await openFileLog({ dir, now: ticking() });

@@ -61,12 +61,11 @@ export interface Facts {
 
 export function reportOf({ tally, verification, keys }: Facts): Report {
   const { origin, entries, published, head, openIntents, keys: found, ...checked } = verification;
-  const shown = found.length === 0 ? keys.map(({ name, id }) => `${name}+${id}`) : found.map((key) => key.split('+').slice(0, 2).join('+'));
   const { bad } = checked;
   const { filter, span } = tally;
   const isGood = bad === null && checked.findingsCount === 0 && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
   return {
-    log: { origin, keys: shown, ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
+    log: { origin, keys: keysShown(keys, found), ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
     verification: { ...checked, verdict: isGood ? 'good' : 'bad', notShown: NOT_SHOWN },
     period: { sinceMs: filter.sinceMs ?? null, untilMs: filter.untilMs ?? null, agent: filter.agent ?? null, entries: tally.entries, first: span?.first ?? null, last: span?.last ?? null },
     kinds: tabled(tally.kinds, ({ name }) => name),
@@ -87,6 +86,11 @@ export function reportOf({ tally, verification, keys }: Facts): Report {
     unread: listOf(tally.unread),
     sealed: tally.sealed,
   };
+}
+
+/** The keys that the log has had, or those that were looked for in one that is bad. */
+function keysShown(trusted: readonly PublicKey[], found: readonly string[]): readonly string[] {
+  return found.length === 0 ? trusted.map(({ name, id }) => `${name}+${id}`) : found.map((key) => key.split('+').slice(0, 2).join('+'));
 }
 
 /** The report as JSON that canonicalJson takes: what is undefined is left out. */

@@ -1,11 +1,13 @@
 import { stat } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { CaissonError } from '@caisson/contract';
-import { rotateKey } from '@caisson/evidence';
+import { rotateKey, type RotateOptions } from '@caisson/evidence';
 import { formatVerifierKey } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
 import { note, print } from './say.ts';
 
 const SET_GROUP_ID = 0o2000;
+const CLOCKS: NonNullable<RotateOptions['clocks']> = { monotonicMs: () => performance.now(), bootMs: () => uptime() * 1000 };
 
 /** Gives the log of this instance another key, and prints it. @throws CaissonError STATE_DIR_INVALID, EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED */
 export async function rotate(): Promise<number> {
@@ -15,7 +17,7 @@ export async function rotate(): Promise<number> {
   });
   // The owner of the log need not be able to pass through the folders above it: the work is done from inside.
   process.chdir(dir);
-  const { from, to } = await rotateKey({ dir, logDir: '.', now: Date.now, groupReads: (mode & SET_GROUP_ID) !== 0, asOwner: (work) => as({ uid, gid }, work) });
+  const { from, to } = await rotateKey({ dir, logDir: '.', now: Date.now, clocks: CLOCKS, groupReads: (mode & SET_GROUP_ID) !== 0, asOwner: (work) => as({ uid, gid }, work) });
   note(`the key ${from.id} is destroyed; from now on this key signs. Give it to who verifies the log:`);
   print(`${formatVerifierKey(to)}\n`);
   return 0;

@@ -2,7 +2,7 @@ import type { PublicKey, Signer } from '@caisson/tlog';
 import { GROUP_TOO, OWNER_ONLY } from './folder.ts';
 import { signerIn, writePublicKey } from './keys.ts';
 import { dropNext, installNext, lockKeys, makeNext, settleRotation } from './next-key.ts';
-import { openFileLog } from './open.ts';
+import { openFileLog, type FileLogOptions } from './open.ts';
 
 export interface RotateOptions {
   /** The evidence directory; its key is in the folder beside it. */
@@ -13,6 +13,8 @@ export interface RotateOptions {
   readonly groupReads?: boolean | undefined;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
+  /** Clocks that nobody sets, as for `openFileLog`: where the clock was set back since the last entry, an alert says so first. Default: none. */
+  readonly clocks?: FileLogOptions['clocks'];
   /** Does what writes in the log as the user whose files they are. Default: as this one. */
   readonly asOwner?: (<T>(work: () => Promise<T>) => Promise<T>) | undefined;
   /** Told after each step. A test ends the process there. Default: nobody. */
@@ -53,8 +55,8 @@ interface Change {
   readonly at: { isOpen: boolean };
 }
 
-async function record({ dir, logDir = dir, groupReads = false, now }: RotateOptions, { from, to, onStep, at }: Change): Promise<void> {
-  await using log = await openFileLog({ dir: logDir, now, signer: from, groupReads });
+async function record({ dir, logDir = dir, groupReads = false, now, clocks }: RotateOptions, { from, to, onStep, at }: Change): Promise<void> {
+  await using log = await openFileLog({ dir: logDir, now, clocks, signer: from, groupReads });
   at.isOpen = true;
   await log.rotate(to);
   onStep('recorded');
