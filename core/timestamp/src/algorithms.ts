@@ -42,10 +42,9 @@ export function weaknessOf({ asymmetricKeyType: type, asymmetricKeyDetails: deta
   return type === 'ed25519' ? null : `a key of the kind ${type}`;
 }
 
-/** Whether certificates may be signed by this algorithm: one whose name says a hash that is strong, or PSS, which OpenSSL looks into. */
+/** Whether certificates may be signed by this algorithm: one whose name says which strong hash it takes. */
 export function isStrong(oid: string): boolean {
-  const scheme = SCHEMES[oid];
-  return scheme !== undefined && (scheme.hash !== undefined || scheme.pss === true);
+  return SCHEMES[oid]?.hash !== undefined;
 }
 
 export interface Signed {
