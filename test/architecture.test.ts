@@ -35,6 +35,12 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'path', 'timers/promises'],
     doors: ['.', './status'],
   },
+  '@caisson/timestamp': {
+    rooms: ['@caisson/contract', '@caisson/tlog'],
+    packages: ['asn1js', 'zod'],
+    builtins: ['crypto', 'fs', 'fs/promises', 'path', 'timers/promises'],
+    doors: ['.', './config', './status'],
+  },
   '@caisson/evidence': {
     rooms: ['@caisson/contract', '@caisson/tlog', '@caisson/wire'],
     packages: [],
@@ -87,7 +93,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/archive', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/witness'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/archive', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/timestamp', '@caisson/witness'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

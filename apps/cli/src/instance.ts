@@ -4,6 +4,7 @@ import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
 import { alertText } from './alert-text.ts';
 import { readStatus, type ArchiveStatus } from '@caisson/archive/status';
+import { readStampingStatus, type StampingStatus } from '@caisson/timestamp/status';
 import { readFeedStatus, type FeedStatus } from '@caisson/witness/status';
 import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
@@ -78,15 +79,24 @@ export async function status(flags: { readonly json?: boolean }): Promise<number
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
   const sandboxes = control === null ? null : await liveSummary();
   const archive = processes?.processes.some(({ name }) => name === 'archiver') === true ? readStatus(`${paths.archive}/status.json`) : null;
-  const witnesses = processes?.processes.some(({ name }) => name === 'feeder') === true ? readFeedStatus(`${paths.witness}/status.json`) : null;
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive, witnesses })}\n`);
-  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)) + (witnesses === null ? '' : witnessesText(witnesses)));
+  const isFed = processes?.processes.some(({ name }) => name === 'feeder') === true;
+  const witnesses = isFed ? readFeedStatus(`${paths.witness}/status.json`) : null;
+  const timestamps = isFed ? readStampingStatus(`${paths.timestamps}/status.json`) : null;
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive, witnesses, timestamps })}\n`);
+  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)) + (witnesses === null ? '' : witnessesText(witnesses)) + (timestamps === null ? '' : timestampsText(timestamps)));
   return processes !== null && control !== null ? 0 : 3;
 }
 
 function witnessesText({ witnesses, quorum, witnessedEntries, publishedEntries }: FeedStatus): string {
   const rows = witnesses.map(({ name, state, detail }) => `witness ${name}  ${state}${detail === undefined ? '' : `  ${detail}`}`);
   return [`witnessed ${witnessedEntries ?? 0} of ${publishedEntries} entries, by ${quorum} of ${witnesses.length}`, ...rows].map((row) => `${printable(row)}\n`).join('');
+}
+
+function timestampsText({ stampedEntries, publishedEntries, stampedMs, problem, alarms, authorities }: StampingStatus): string {
+  const rows = authorities.map(({ name, state, detail }) => `authority ${name}  ${state}${detail === undefined ? '' : `  ${detail}`}`);
+  const troubles = [...(problem === null ? [] : [`problem  ${problem}`]), ...alarms.map(({ alarm, detail }) => `${alarm}  ${detail}`)];
+  const when = stampedMs === null ? '' : `, at ${new Date(stampedMs).toISOString()}`;
+  return [`time-stamped ${stampedEntries ?? 0} of ${publishedEntries} entries${when}`, ...rows, ...troubles.map((text) => `time-stamps ${text}`)].map((row) => `${printable(row)}\n`).join('');
 }
 
 function archiveText({ store, state, detail, storedEntries, lagEntries, lagMs }: ArchiveStatus): string {
