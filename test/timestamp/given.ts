@@ -132,7 +132,7 @@ export function der(tag: number, ...parts: readonly Buffer[]): Buffer {
 }
 
 /** A TimeStampResp that grants a token. */
-export function granted(token: Buffer): Buffer {
+function granted(token: Buffer): Buffer {
   return der(0x30, der(0x30, der(0x02, Buffer.of(0))), token);
 }
 

@@ -123,14 +123,14 @@ for (const [name, alarm, other] of [
     const urls = [await serve(t, authority)];
     const first = await stamping(t, { local: log.local, urls });
     await until(first.dir, ({ stampedEntries }) => stampedEntries === 10);
-    const before = readFileSync(`${first.dir}/10/response.tsr`);
+    const token = readFileSync(`${first.dir}/10/response.tsr`);
     log.now = other(log.now);
     await until(first.dir, ({ alarms: [one] }) => one?.alarm === alarm);
     await first.close();
     await stamping(t, { local: log.local, urls, dir: first.dir });
     const status = await until(first.dir, ({ alarms: [one], publishedEntries }) => one?.alarm === alarm && publishedEntries === log.now.entries.length);
     assert.equal(status.stampedEntries, 10);
-    assert.deepEqual([await keptSizes(first.dir), readFileSync(`${first.dir}/10/response.tsr`)], [[10], before]);
+    assert.deepEqual([await keptSizes(first.dir), readFileSync(`${first.dir}/10/response.tsr`)], [[10], token]);
   });
 }
 

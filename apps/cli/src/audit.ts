@@ -85,15 +85,13 @@ const NOT_SHOWN = [
 export async function auditVerify(paths: StatePaths, { json, out, err = toStderr, ...flags }: VerifyOptions): Promise<number> {
   const opened = await usageOr(() => openQuestion(paths, flags), err);
   if (opened === null) return 2;
-  const { known, asked, stamps } = opened;
   using source = opened.source;
-  const seen = asked === null ? null : await witnessedHead(asked, source.keys);
-  if (seen !== null && 'bad' in seen) return notHeld('witnessed', seen, { json, out });
-  const heads = stamps === null ? null : await stampedHeads(stamps, source.keys);
-  if (heads !== null && 'bad' in heads) return notHeld('stamped', heads, { json, out });
+  const kept = await keptOf(opened);
+  if ('bad' in kept) return notHeld(kept, { json, out });
+  const { seen, heads } = kept;
   const search = heads === null ? null : searchFor(heads);
-  const result = await source.verify({ head: known ?? seen?.head, visit: search?.visit });
-  const stamped = heads === null ? null : { heads, missing: search?.missing() ?? null };
+  const result = await source.verify({ head: opened.known ?? seen?.head, visit: search?.visit });
+  const stamped = heads === null || search === null ? null : { heads, missing: search.missing() };
   const good = isGood(result) && (stamped === null || stamped.missing === null);
   out(json ? `${terminalJson(facts(result, { good, seen, stamped }))}\n` : verificationText(source.where, result, { good, seen, stamped }));
   return good ? 0 : 1;
@@ -130,8 +128,21 @@ async function openQuestion(paths: StatePaths, { head, key, elsewhere = {}, witn
   return { known, asked, stamps, source: await openSource(placeOf(paths, elsewhere, key)) };
 }
 
+interface NotHeld {
+  readonly what: 'witnessed' | 'stamped';
+  readonly bad: string;
+}
+
+/** The heads that others have signed, each null where it is not asked for. */
+async function keptOf({ asked, stamps, source: { keys } }: Question): Promise<{ readonly seen: WitnessedHead | null; readonly heads: readonly StampedHead[] | null } | NotHeld> {
+  const seen = asked === null ? null : await witnessedHead(asked, keys);
+  if (seen !== null && 'bad' in seen) return { what: 'witnessed', bad: seen.bad };
+  const heads = stamps === null ? null : await stampedHeads(stamps, keys);
+  return heads !== null && 'bad' in heads ? { what: 'stamped', bad: heads.bad } : { seen, heads };
+}
+
 /** What is kept of others does not hold: then the log is not looked at. */
-function notHeld(what: 'witnessed' | 'stamped', { bad }: { readonly bad: string }, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
+function notHeld({ what, bad }: NotHeld, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
   out(json ? `${terminalJson({ [what]: { bad }, verdict: 'bad' })}\n` : `${what.padEnd(12)}${terminalWord(bad)}\n${'verdict'.padEnd(12)}BAD\n`);
   return 1;
 }

@@ -94,7 +94,7 @@ export function searchFor(heads: readonly StampedHead[]): HeadSearch {
 }
 
 /** Before when the head was there at the latest: as late as the authority's clock may have been. */
-export function beforeOf({ timeMs, accuracyMs }: StampedHead): string {
+function beforeOf({ timeMs, accuracyMs }: StampedHead): string {
   return new Date(timeMs + (accuracyMs ?? 0)).toISOString();
 }
 

@@ -1,4 +1,4 @@
-import { fromBER, type BaseBlock } from 'asn1js';
+import { fromBER, ObjectIdentifier, type BaseBlock } from 'asn1js';
 
 /** Bytes that are not what a specification says stands there. Inside of this room only: who asks gets a refusal. */
 export class DerError extends Error {}
@@ -36,7 +36,7 @@ function viewOf(block: BaseBlock): Der {
   const inner = (valueBlock as { readonly value?: unknown }).value;
   const children = idBlock.isConstructed && Array.isArray(inner) ? (inner as readonly BaseBlock[]).map(viewOf) : null;
   const tag = `${CLASSES[idBlock.tagClass] ?? `x${idBlock.tagClass}-`}${idBlock.tagNumber}`;
-  return { tag, raw, content: raw.subarray(raw.length - lenBlock.length), children, oid: tag === TAG.oid ? valueBlock.toString() : null };
+  return { tag, raw, content: raw.subarray(raw.length - lenBlock.length), children, oid: block instanceof ObjectIdentifier ? block.getValue() : null };
 }
 
 /** The values inside of one, in their order. */

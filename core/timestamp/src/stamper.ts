@@ -67,7 +67,8 @@ export class Stamper implements AsyncDisposable {
     this.#options = options;
     this.#newest = newest;
     this.#stamps = stamps;
-    const sinceMs = newest?.timeMs == null ? options.everyMs : options.nowMs() - newest.timeMs;
+    const lastMs = newest?.timeMs ?? null;
+    const sinceMs = lastMs === null ? options.everyMs : options.nowMs() - lastMs;
     this.#dueMs = performance.now() + Math.min(Math.max(options.everyMs - Math.max(sinceMs, 0), 0), options.everyMs);
     this.#authorities = options.stampers.map(({ name }) => ({ name, state: 'idle', failures: 0 }));
     this.#heartbeat = setInterval(() => this.#say(), HEARTBEAT_MS);
