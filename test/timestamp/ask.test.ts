@@ -76,11 +76,14 @@ suite('who asks a time-stamping authority', () => {
       const other = await Authority.make(mkdtempSync(join(dir, 'other-')));
       response.writeHead(200, { 'content-type': ANSWER_TYPE }).end(await other.answer(question));
     }, /"bad":.*no certificate that is trusted/],
-    ['does not have the policy', async ({ response }) => void response.writeHead(200, { 'content-type': ANSWER_TYPE }).end(Buffer.from('30093007020102030204f0', 'hex')), /"(bad|refused)":/],
   ];
   for (const [what, between, reason] of cases) {
     test(`keeps nothing of one that ${what}`, async (t) => assert.match(JSON.stringify(await askAt(await serve(t, authority, () => between))), reason));
   }
+
+  test('keeps nothing of one that does not grant the policy that was asked for, and says what it has said', async (t) => {
+    assert.match(JSON.stringify(await askAt(await serve(t, authority), { policy: '1.2.3.9' })), /^\{"refused":"status 2: it does not have the policy: .+"\}$/);
+  });
 
   test('waits no longer than it wants for one that is silent, slow from byte to byte, or not there, and is gone when it is closed', async (t) => {
     const slow = await answering(t, (_request, response) => {

@@ -59,6 +59,24 @@ suite('a time-stamp of a real authority', () => {
     assert.equal(reasonOf(older), 'good');
   });
 
+  for (const [what, args, algorithm] of [
+    ['in the indefinite form that other makers write', ['-stream'], undefined],
+    ['whose signer is named by the identifier of its key', ['-keyid'], undefined],
+    ['with PSS', ['-keyopt', 'rsa_padding_mode:pss'], RSA],
+  ] as const) {
+    test(`holds ${what}`, async () => {
+      const signer = algorithm === undefined ? authority.signer : await authority.issue('signer-other', 'Other TSA', { algorithm });
+      assert.equal(reasonOf(await authority.signed(good, signer, ['-cades', ...args])), 'good');
+    });
+  }
+
+  test('holds under a root that has signed itself with SHA-1: it is trusted because somebody says so', async () => {
+    const root = await authority.issue('sha1-root', 'SHA-1 Root', { issuer: { cert: `${dir}/sha1-root.pem`, key: '' }, purposes: null, usage: 'critical,keyCertSign', constraints: 'critical,CA:TRUE', digest: 'sha1' });
+    const trust = readTrust(readFileSync(root.cert, 'utf8'));
+    assert.ok('anchors' in trust);
+    assert.equal(reasonOf(await authority.signed(good, await authority.issue('under-sha1', 'Under', { issuer: root })), { trust }), 'good');
+  });
+
   test('that somebody signs in the same form as openssl does is told by its certificate alone', async () => {
     assert.equal(reasonOf(await authority.signed(good, authority.signer)), 'good');
   });
@@ -141,6 +159,21 @@ suite('a time-stamp is bad', () => {
     const at = answer.indexOf(hash('sha256', DATA, 'buffer'));
     return Buffer.concat([answer.subarray(0, at), hash('sha256', 'other', 'buffer'), answer.subarray(at + 32)]);
   };
+});
+
+test('certificates that all seem to have issued each other cost no more than a few looks', async () => {
+  const evil = await authority.issue('evil', 'Evil', { issuer: { cert: `${dir}/evil.pem`, key: '' }, purposes: null, usage: 'critical,keyCertSign', constraints: 'critical,CA:TRUE' });
+  const signer = await authority.issue('evil-signer', 'Evil TSA', { issuer: evil });
+  const all: string[] = [];
+  for (let number = 1; number <= 14; number += 1) {
+    await openssl('x509', '-req', '-in', `${dir}/evil.csr`, '-signkey', evil.key, '-set_serial', String(number), '-days', '5', '-extfile', `${dir}/evil.ext`, '-out', `${dir}/evil-${number}.pem`);
+    all.push(readFileSync(`${dir}/evil-${number}.pem`, 'utf8'));
+  }
+  writeFileSync(`${dir}/evils.pem`, all.join(''));
+  const answer = await authority.signed(await authority.answer(QUESTION), signer, ['-cades', '-certfile', `${dir}/evils.pem`]);
+  const beganMs = performance.now();
+  assert.match(reasonOf(answer), /lead to too many others/);
+  assert.ok(performance.now() - beganMs < 1_000);
 });
 
 test('certificates that are trusted have signed themselves; a file of which none has, or that cannot be read, is none', () => {

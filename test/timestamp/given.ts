@@ -106,7 +106,7 @@ export class Authority {
   async wrapped(content: Buffer, by: Issued, args: readonly string[] = ['-cades'], kind = '1.2.840.113549.1.9.16.1.4'): Promise<Buffer> {
     const file = `${this.dir}/${(this.#count += 1)}`;
     writeFileSync(`${file}.content`, content);
-    await openssl('cms', '-sign', '-binary', '-nodetach', '-nosmimecap', '-md', 'sha256', ...args, '-econtent_type', kind, '-in', `${file}.content`, '-signer', by.cert, '-inkey', by.key, '-outform', 'DER', '-out', `${file}.cms`);
+    await openssl('cms', '-sign', '-binary', '-nodetach', '-nosmimecap', '-md', 'sha256', '-econtent_type', kind, '-in', `${file}.content`, '-signer', by.cert, '-inkey', by.key, ...args, '-outform', 'DER', '-out', `${file}.cms`);
     return granted(readFileSync(`${file}.cms`));
   }
 

@@ -48,8 +48,6 @@ test('a running instance has its heads stamped; offline they verify by two publi
   await using place = emptyPlace();
   const { paths, env } = place;
   let between: Between = ({ response }) => void response.writeHead(503).end();
-  await up(place);
-  await cli(env, ['down']);
   configure(place, [await serve(t, authority, () => between)]);
   await up(place);
   const { supervisor } = JSON.parse((await cli(env, ['status', '--json'])).stdout.toString()) as { supervisor: SupervisorStatus };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test, type TestContext } from 'node:test';
@@ -116,8 +117,18 @@ suite('audit verify with time-stamps', () => {
     const good = readFileSync(file);
     writeFileSync(file, good.toString().replace('\n4\n', '\n5\n'));
     await isBad(paths, /the head that is kept as stamped at 4 entries/);
+    const missing = /of the head of 4 entries the token or the head itself is missing, or no file/;
     rmSync(file);
-    await isBad(paths, /of the head of 4 entries the token or the head itself is missing/);
+    await isBad(paths, missing);
+    symlinkSync('/dev/zero', file);
+    await isBad(paths, missing);
+    rmSync(file);
+    execFileSync('mkfifo', [file]);
+    await isBad(paths, missing);
+    rmSync(file);
+    writeFileSync(file, Buffer.alloc(2 * 1024 * 1024));
+    await isBad(paths, missing);
+    rmSync(file);
     const other = tempPaths(t);
     await grow(other, ['a', 'b']);
     copyFileSync(`${other.evidence}/checkpoint`, file);

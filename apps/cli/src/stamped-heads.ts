@@ -59,7 +59,7 @@ export async function stampedHeads({ trust, dir }: AskedStamps, logKeys: readonl
   const heads: StampedHead[] = [];
   for (const entries of await readable(keptSizes(dir), [])) {
     const kept = await readable(readStamp(dir, entries), null);
-    if (kept === null) return { bad: `of the head of ${entries} entries the token or the head itself is missing` };
+    if (kept === null) return { bad: `of the head of ${entries} entries the token or the head itself is missing, or no file` };
     const head = openCheckpoint(kept.checkpoint, { logKeys });
     if ('bad' in head) return { bad: `the head that is kept as stamped at ${entries} entries ${head.bad}` };
     if (head.size !== entries || !logKeys.some(({ name }) => name === head.origin)) return { bad: `the head that is kept as stamped at ${entries} entries is of ${head.size} entries of ${head.origin}` };

@@ -13,9 +13,9 @@ export function hashOf(oid: string): HashName {
 }
 
 interface Scheme {
-  readonly key: 'rsa' | 'ec' | 'ed25519';
-  /** null: the scheme has its own; absent: that which the message was digested with. */
-  readonly hash?: HashName | null;
+  readonly key: 'rsa' | 'ec';
+  /** Default: that which the message was digested with. */
+  readonly hash?: HashName;
   readonly pss?: true;
 }
 
@@ -29,7 +29,6 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   '1.2.840.10045.4.3.2': { key: 'ec', hash: 'sha256' },
   '1.2.840.10045.4.3.3': { key: 'ec', hash: 'sha384' },
   '1.2.840.10045.4.3.4': { key: 'ec', hash: 'sha512' },
-  '1.3.101.112': { key: 'ed25519', hash: null },
 };
 
 const MIN_RSA_BITS = 2048;
@@ -39,7 +38,7 @@ const CURVES: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'sec
 export function weaknessOf({ asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): string | null {
   if (type === 'rsa' || type === 'rsa-pss') return (details?.modulusLength ?? 0) >= MIN_RSA_BITS ? null : `an RSA key of ${details?.modulusLength} bits`;
   if (type === 'ec') return CURVES.includes(details?.namedCurve) ? null : `a key on the curve ${details?.namedCurve}`;
-  return type === 'ed25519' ? null : `a key of the kind ${type}`;
+  return `a key of the kind ${type}`;
 }
 
 /** Whether certificates may be signed by this algorithm: one whose name says which strong hash it takes. */
@@ -61,9 +60,8 @@ export function hasSigned(key: KeyObject, { algorithm, digest, bytes, signature 
   const scheme = SCHEMES[algorithm] ?? weak(algorithm);
   const type = key.asymmetricKeyType === 'rsa-pss' ? 'rsa' : key.asymmetricKeyType;
   if (type !== scheme.key) return false;
-  const hash = scheme.hash === undefined ? digest : scheme.hash;
   const padding = scheme.pss === true ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO } : {};
-  return verify(hash, bytes, { key, dsaEncoding: 'der', ...padding }, signature);
+  return verify(scheme.hash ?? digest, bytes, { key, dsaEncoding: 'der', ...padding }, signature);
 }
 
 function weak(oid: string): never {

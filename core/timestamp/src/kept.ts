@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 
 /** A head of the log and the answer of an authority over it, each byte for byte. */
 export interface KeptStamp {
@@ -11,6 +11,8 @@ export interface KeptStamp {
 }
 
 export const STAMP_FILES = { checkpoint: 'checkpoint', answer: 'response.tsr' } as const;
+/** Longest answer that is read of an authority, and more than any head. */
+const MAX_FILE_BYTES = 1024 * 1024;
 const SIZE = /^[1-9][0-9]{0,15}$/;
 const UNFINISHED = /\.new$/;
 
@@ -19,15 +21,21 @@ export async function keptSizes(dir: string): Promise<readonly number[]> {
   return (await readdir(dir)).filter((name) => SIZE.test(name)).map(Number).sort((a, b) => a - b);
 }
 
-/** null: one of its files is not there. */
+/** null: one of its two files is not there, is no file, or is larger than any that was kept. */
 export async function readStamp(dir: string, size: number): Promise<KeptStamp | null> {
-  const files = [STAMP_FILES.checkpoint, STAMP_FILES.answer].map((name) => readFile(`${dir}/${size}/${name}`));
+  const checkpoint = await bytesOf(`${dir}/${size}/${STAMP_FILES.checkpoint}`);
+  const answer = await bytesOf(`${dir}/${size}/${STAMP_FILES.answer}`);
+  return checkpoint === null || answer === null ? null : { checkpoint, answer };
+}
+
+/** Who may have put something else there is who the stamps are kept against: no pipe, device or link elsewhere is followed. */
+async function bytesOf(path: string): Promise<Buffer | null> {
   try {
-    const [checkpoint, answer] = (await Promise.all(files)) as [Buffer, Buffer];
-    return { checkpoint, answer };
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const found = await file.stat();
+    return found.isFile() && found.size <= MAX_FILE_BYTES ? await file.readFile() : null;
   } catch (error) {
-    await Promise.allSettled(files);
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
     throw error;
   }
 }
