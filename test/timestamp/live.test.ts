@@ -8,10 +8,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { instanceId, type SupervisorStatus } from '@caisson/contract';
 import { readEntries, verifyLog } from '@caisson/evidence';
 import { processUids } from '@caisson/runtime';
+import { formatVerifierKey } from '@caisson/tlog';
 import { keptSizes } from '@caisson/timestamp';
 import { readStampingStatus, type StampingStatus } from '@caisson/timestamp/status';
 import { cli, emptyPlace, type Place } from '../cli/given.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
+import { makeWitness } from '../witness/given.ts';
 import { Authority, HONEST, openssl, serve, type Between } from './given.ts';
 
 let folder: string;
@@ -49,13 +51,15 @@ test('a running instance has its heads stamped; offline they verify by two publi
   const { paths, env } = place;
   let between: Between = ({ response }) => void response.writeHead(503).end();
   configure(place, [await serve(t, authority, () => between)]);
+  const { key } = await makeWitness(t, []);
+  writeFileSync(paths.witnessesConfig, JSON.stringify({ witnesses: [{ url: 'http://127.0.0.1:9', key: formatVerifierKey(key) }] }));
   await up(place);
   const { supervisor } = JSON.parse((await cli(env, ['status', '--json'])).stdout.toString()) as { supervisor: SupervisorStatus };
   const uid = processUids(instanceId(place.dir)).feeder;
   assert.equal(supervisor.processes.find(({ name }) => name === 'feeder')?.uid, uid);
   await runOnce(place);
   await until(place, ({ authorities: [one] }) => one?.state === 'away');
-  assert.match((await cli(env, ['status'])).stdout.toString(), /^time-stamped 0 of \d+ entries\nauthority http:\S+ {2}away {2}it answers with the status 503$/m);
+  assert.match((await cli(env, ['status'])).stdout.toString(), /^witnessed 0 of \d+ entries, by 1 of 1\nwitness \S+ {2}\w+.*\ntime-stamped 0 of \d+ entries\nauthority http:\S+ {2}away {2}it answers with the status 503$/m);
   assert.deepEqual(await keptSizes(paths.timestamps), []);
 
   between = HONEST;

@@ -187,6 +187,8 @@ test('TIMESTAMPS_INVALID: a file with an unknown field, no address, a policy tha
     [{ ...given, url: 'x' }, /url: is not a field/],
     [{ ...given, urls: [] }, /urls: /],
     [{ ...given, urls: ['file:///etc/passwd'] }, /urls\.0/],
+    [{ ...given, urls: ['https://me:secret@tsa.example/'] }, /urls\.0: has a name or a password in it/],
+    [{ ...given, urls: ['nowhere'] }, /urls\.0/],
     [{ ...given, policy: '1.02' }, /policy: is no object identifier/],
     [{ ...given, hash: 'sha1' }, /hash: /],
     [{ ...given, ca: 'none.pem' }, /ca: none\.pem is not there/],

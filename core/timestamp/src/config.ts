@@ -9,7 +9,7 @@ const MAX_CERTIFICATES_CHARS = 1024 * 1024;
 /** `${CAISSON_DIR}/timestamps.json`: who says when the heads of this log were there. */
 const StampingConfig = z.strictObject({
   /** Authorities that are asked by HTTP (RFC 3161 §3.4), in this order: the next one where one does not give a good answer. */
-  urls: z.array(z.url({ protocol: /^https?$/ })).min(1).max(MAX_AUTHORITIES),
+  urls: z.array(z.url({ protocol: /^https?$/ }).refine((url) => !/^[^/]*\/\/[^/?#]*@/.test(url), 'has a name or a password in it, which is not sent')).min(1).max(MAX_AUTHORITIES),
   /** PEM file, relative to this one: the certificates that are trusted have signed themselves, the others may be on the way to them. */
   ca: z.string().min(1),
   /** How often a head that is new is stamped, in milliseconds. Default 3,600,000: an hour. */
