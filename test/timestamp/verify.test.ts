@@ -9,6 +9,7 @@ import type { StatePaths } from '@caisson/contract';
 import { openFileLog } from '@caisson/evidence';
 import { parseCheckpoint, parseNote } from '@caisson/tlog';
 import { formatQuestion, keepStamp, newNonce } from '@caisson/timestamp';
+import { cli } from '../cli/given.ts';
 import { draft, tempPaths, ticking } from '../evidence/given.ts';
 import { Authority, DAY_MS } from './given.ts';
 
@@ -109,6 +110,22 @@ suite('audit verify with time-stamps', () => {
     await isBad(found.paths, /does not hold the head of 8 entries/);
     const { out } = await verify(found.paths, { json: true });
     assert.equal((JSON.parse(out) as { readonly stamped: { readonly missing: number } }).stamped.missing, 8);
+  });
+
+  test('is asked of the report too, which says the same in one page, and nothing of it where it is not asked for', async (t) => {
+    const found = await given(t);
+    const report = async (...args: readonly string[]): ReturnType<typeof cli> => cli(process.env, ['audit', 'report', '--dir', found.paths.evidence, ...args]);
+    const ca = ['--timestamps', authority.root.cert];
+    const good = await report(...ca);
+    assert.equal(good.status, 0, good.stdout.toString() + good.stderr);
+    assert.match(good.stdout.toString(), /stamped heads +2\n.*4 entries existed before +"?\d{4}-\S+Z, by CN=Test TSA"?\n.*8 entries existed before/);
+    assert.doesNotMatch((await report()).stdout.toString(), /stamped/i);
+    assert.equal((await report('--timestamps', authority.signer.cert)).status, 2);
+    rollBack(found);
+    const bad = await report(...ca, '--format', 'json');
+    const { verification, stamped } = JSON.parse(bad.stdout.toString()) as { readonly verification: { readonly verdict: string }; readonly stamped: { readonly bad: string } };
+    assert.deepEqual([bad.status, verification.verdict], [1, 'bad']);
+    assert.match(stamped.bad, /does not hold the head of 8 entries/);
   });
 
   test('is BAD for a head that is changed, missing, of another log, or not of its name', async (t) => {

@@ -105,8 +105,11 @@ export function stampedText(heads: readonly StampedHead[], missing: StampedHead 
   const shown = heads.length <= SHOWN_MOST ? heads : [...heads.slice(0, SHOWN_MOST / 2), ...heads.slice(-SHOWN_MOST / 2)];
   const rows = shown.map((head) => `${head.entries} entries existed before ${beforeOf(head)}${head.accuracyMs === null ? ', by a clock that does not say how exact it is' : ''}, by ${head.authority}`);
   const more = heads.length > shown.length ? [`and ${heads.length - shown.length} heads between`] : [];
-  const cut = missing === null ? [] : [`MISSING: the log does not hold the head of ${missing.entries} entries: it was cut, rolled back or rewritten since, or the head is of another log`];
-  return [...rows, ...more, ...cut];
+  return [...rows, ...more, ...(missing === null ? [] : [missingText(missing)])];
+}
+
+export function missingText({ entries }: StampedHead): string {
+  return `MISSING: the log does not hold the head of ${entries} entries: it was cut, rolled back or rewritten since, or the head is of another log`;
 }
 
 /** One of them for --json. */
