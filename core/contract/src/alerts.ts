@@ -8,5 +8,8 @@ export const ALERTS = [
   'archive-damaged',
   'witness-fork',
   'witness-rollback',
+  'timestamp-fork',
+  'timestamp-rollback',
+  'timestamp-clock',
 ] as const;
 export type AlertName = (typeof ALERTS)[number];
