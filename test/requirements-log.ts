@@ -98,6 +98,7 @@ export const LOG: readonly Requirement[] = [
       ['test/evidence/clock.test.ts', 'a clock that was set back while nobody looked is told by the next run'],
       ['test/evidence/clock.test.ts', 'a time that goes back in the log, and of which nothing tells, is found at its entry'],
       ['test/evidence/clock.test.ts', 'however a clock goes and is set, and wherever the log is shut, the log tells of each step and is complete'],
+      ['test/timestamp/stamper.test.ts', 'a clock here that is far from the authority’s is an alarm, on either side, for as long as it lasts, and the stamp is kept'],
     ],
   },
   {
@@ -226,6 +227,7 @@ export const LOG: readonly Requirement[] = [
       ['test/witness/kill.test.ts', 'a witness that is killed ${KILLS} times at random points never signs two roots of one size, nor what it has not kept'],
       ['test/witness/feed.test.ts', 'a running instance takes its heads to a witness; an old copy of the log that is put back and goes on is BAD against the witnessed head, and an alert says so'],
       ['test/verify/scribe.test.ts', 'is good to every reader that is not ours, at every size at which it was published'],
+      ['test/timestamp/live.test.ts', 'a running instance has its heads stamped; offline they verify by two public keys, also with openssl; an old copy that is put back and goes on is BAD, and an alert says so'],
     ],
   },
   {

@@ -10,6 +10,8 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const ARCHIVE = 'test/archive/alarm.test.ts';
 const WITNESS = 'test/witness/feed.test.ts';
 
+const STAMPED: Proof = ['test/timestamp/stamper.test.ts', 'a log that ${name} is not stamped, over a new start neither, what is kept stays, and the alarm is told'];
+
 /** The test that injects the fault of an alert and sees it raised. */
 const RAISED: Readonly<Record<AlertName, Proof>> = {
   'orphan-intents': ['test/faults/kill.test.ts', 'kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show'],
@@ -21,6 +23,9 @@ const RAISED: Readonly<Record<AlertName, Proof>> = {
   'archive-damaged': [ARCHIVE, 'archive-${state}: ${what} is an alert, and is cleared when it is over'],
   'witness-fork': [WITNESS, 'a log that ${name} is not countersigned, the witnessed head stays, over a new start of the feeder too, and the alarm is told'],
   'witness-rollback': [WITNESS, 'a running instance takes its heads to a witness; an old copy of the log that is put back and goes on is BAD against the witnessed head, and an alert says so'],
+  'timestamp-fork': STAMPED,
+  'timestamp-rollback': ['test/timestamp/live.test.ts', 'a running instance has its heads stamped; offline they verify by two public keys, also with openssl; an old copy that is put back and goes on is BAD, and an alert says so'],
+  'timestamp-clock': ['test/timestamp/stamper.test.ts', 'a clock here that is far from the authority’s is an alarm, on either side, for as long as it lasts, and the stamp is kept'],
 };
 
 test('every alert has a row that says what to do, and no row is of none', () => {

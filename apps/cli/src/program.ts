@@ -124,6 +124,8 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .option('--witness <vkey...>', 'also check that the log holds the head that is kept with the signatures of these witnesses')
     .option('--quorum <n>', 'how many of them have to have signed it; default: all')
     .option('--witnessed <file>', 'the head that they have signed; default: witness/checkpoint beside the log')
+    .option('--timestamps <ca.pem>', 'also check every time-stamped head that is kept, by authorities that these certificates have issued')
+    .option('--stamped <dir>', 'where these heads are kept; default: timestamps beside the log')
     .option('--dir <DIR>', 'the folder of a log; default: of this instance')
     .option('--archive <FILE|DIR>', 'what an archive of the log holds: archive.json, or the directory of the archive; with --key')
     .option('--json', 'print one object')

@@ -3,6 +3,7 @@ import type { Verification } from '@caisson/evidence';
 import type { PublicKey } from '@caisson/tlog';
 import { listOf, type Rows } from './report-rows.ts';
 import type { AgentRow, Tally } from './report-shape.ts';
+import type { stampedJson } from './stamped-heads.ts';
 
 /** Open intents and runs that are listed; all are counted. */
 const LISTED_MOST = 200;
@@ -20,6 +21,8 @@ export interface Report {
   readonly log: { readonly origin: string | null; readonly keys: readonly string[]; readonly size: number; readonly published: number; readonly root: string | null; readonly headTimeMs: number | null };
   /** `bad`: nothing after that entry was looked at, and what follows in the report is of the entries before it. */
   readonly verification: Omit<Verification, 'origin' | 'keys' | 'entries' | 'published' | 'head' | 'openIntents'> & { readonly verdict: 'good' | 'bad'; readonly notShown: readonly string[] };
+  /** Heads that are time-stamped, where that is asked for. `bad`: why one does not hold. */
+  readonly stamped?: { readonly heads: readonly ReturnType<typeof stampedJson>[]; readonly bad: string | null };
   readonly period: {
     readonly sinceMs: number | null; readonly untilMs: number | null; readonly agent: string | null; readonly entries: number;
     readonly first: { readonly index: number; readonly timeMs: number } | null; readonly last: { readonly index: number; readonly timeMs: number } | null;
@@ -91,6 +94,12 @@ export function reportOf({ tally, verification, keys }: Facts): Report {
 /** The keys that the log has had, or those that were looked for in one that is bad. */
 function keysShown(trusted: readonly PublicKey[], found: readonly string[]): readonly string[] {
   return found.length === 0 ? trusted.map(({ name, id }) => `${name}+${id}`) : found.map((key) => key.split('+').slice(0, 2).join('+'));
+}
+
+/** The same with what time-stamps say; where one does not hold the verdict is bad. */
+export function withStamps(report: Report, stamped: NonNullable<Report['stamped']>): Report {
+  const { verification } = report;
+  return { ...report, stamped, verification: { ...verification, verdict: stamped.bad === null ? verification.verdict : 'bad' } };
 }
 
 /** The report as JSON that canonicalJson takes: what is undefined is left out. */

@@ -6,7 +6,7 @@ import { fileWrap } from '@caisson/sealing';
 import { watchAlarms } from './alarms.ts';
 import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
-import { openFeeder, readFeed } from './feeder.ts';
+import { openFeeder, readFeeding } from './feeder.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
@@ -33,7 +33,7 @@ async function openScribe(): Promise<AsyncDisposable> {
   const wrap = await fileWrap(paths.ringWrap);
   const ring = fromInside(paths.ring);
   const archive = readArchive(paths);
-  const isFollowed = archive !== null || readFeed(paths) !== null;
+  const isFollowed = archive !== null || readFeeding(paths) !== null;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
   dropTo(scribe, isFollowed ? [archiver.gid] : []);

@@ -6,7 +6,7 @@ import { CaissonError, instanceId, type Policy, type StatePaths, type Supervisor
 import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
 import { archiveVariables, readArchive } from './archiver.ts';
-import { readFeed } from './feeder.ts';
+import { readFeeding } from './feeder.ts';
 import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
@@ -111,13 +111,13 @@ export class Supervisor implements AsyncDisposable {
     await this.#startRole('vault', 0);
   }
 
-  /** Who follows the log, where that is wanted: the archiver, and the feeder of its witnesses. What they cannot reach stops no start. */
+  /** Who follows the log, where that is wanted: the archiver, and the feeder of its witnesses and time-stamps. What they cannot reach stops no start. */
   async #startFollowers(): Promise<void> {
     const config = readArchive(this.#paths);
     if (config !== null) this.#archiveVariables = archiveVariables(config);
     await Promise.all([
       config === null ? undefined : this.#startRole('archiver', 0),
-      readFeed(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
+      readFeeding(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
     ]);
   }
 
@@ -173,10 +173,11 @@ export class Supervisor implements AsyncDisposable {
   /** Followers of the log pass through the evidence directory and read what is published to their group; what is made inside gets that group. */
   #letFollowersIn(): void {
     const { scribe, archiver, feeder } = this.#ids;
-    const [isArchived, isFed] = [readArchive(this.#paths) !== null, readFeed(this.#paths) !== null];
-    if (isArchived || isFed) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
+    const [isArchived, feeding] = [readArchive(this.#paths) !== null, readFeeding(this.#paths)];
+    if (isArchived || feeding !== null) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
     if (isArchived) folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
-    if (isFed) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
+    if (feeding !== null && feeding.feed !== null) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
+    if (feeding !== null && feeding.stamping !== null) folder(this.#paths.timestamps, 0o750, { uid: feeder.uid, gid: scribe.gid });
   }
 
   async #startRole(role: Role, restarts: number): Promise<void> {

@@ -9,5 +9,8 @@ export const ALERTS = [
   'archive-damaged',
   'witness-fork',
   'witness-rollback',
+  'timestamp-fork',
+  'timestamp-rollback',
+  'timestamp-clock',
 ] as const;
 export type AlertName = (typeof ALERTS)[number];

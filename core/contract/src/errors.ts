@@ -111,6 +111,7 @@ const TABLE = {
   IMAGE_TOOL_MISSING: { status: 501, what: '{tool} is not installed', fix: 'as root: apt-get install --no-install-recommends {package}' },
   IMAGE_IN_USE: { status: 409, what: 'the image {image} is in use by {count} sandboxes', fix: 'close them first' },
   WITNESS_INVALID: { status: 500, what: 'the witness cannot be used: {detail}', fix: 'correct what is named; a witness signs nothing when its key, its configuration or its record is in doubt' },
+  TIMESTAMPS_INVALID: { status: 500, what: 'the heads of the evidence cannot be time-stamped as {path} says: {detail}', fix: 'correct the named field, or remove timestamps.json to have no head time-stamped' },
   INTERNAL: { status: 500, what: 'internal error: {detail}', fix: 'this is a defect of Caisson: report it' },
 } as const satisfies Record<string, ErrorRow>;
 

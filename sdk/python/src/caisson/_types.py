@@ -103,6 +103,7 @@ ErrorCode = Literal[
     "IMAGE_TOOL_MISSING",
     "IMAGE_IN_USE",
     "WITNESS_INVALID",
+    "TIMESTAMPS_INVALID",
     "INTERNAL",
 ]
 
