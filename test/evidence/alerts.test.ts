@@ -16,6 +16,7 @@ const STAMPED: Proof = ['test/timestamp/stamper.test.ts', 'a log that ${name} is
 const RAISED: Readonly<Record<AlertName, Proof>> = {
   'orphan-intents': ['test/faults/kill.test.ts', 'kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show'],
   'tiles-not-written': ['test/evidence/tiles.test.ts', 'tiles that cannot be written raise an alert with the reason while appends go on, and it is cleared when they can'],
+  'evidence-not-written': ['test/faults/disk.test.ts', 'a full disk of the evidence refuses what is new before it happens, lets what runs go on, and has all of it once there is room'],
   'clock-stepped': ['test/evidence/clock.test.ts', 'a clock that is set is told before anything is dated by it, and the log is complete'],
   'key-rotated': ['test/evidence/rotate.test.ts', 'has the rotation among the alerts that somebody has to look at, now and after the next start'],
   'archive-fenced': [ARCHIVE, 'archive-${state}: ${what} is an alert, and is cleared when it is over'],

@@ -135,6 +135,6 @@ function describe(dir: string, processes: SupervisorStatus | null, control: Cont
     lines.push(`level ${level.padEnd(10)} ${missing === null ? runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') : `not here: ${missing.what} (${missing.how})`}`);
   }
   lines.push(`network  ${host.noGate === null ? 'by name, through the gate' : `not here: ${host.noGate.what} (${host.noGate.how})`}`);
-  lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? 'empty' : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
+  lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? (control.alerts.some(({ alert }) => alert === 'evidence-not-written') ? 'not open' : 'empty') : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
   return `${[...lines, ...control.alerts.map(alertText)].join('\n')}\n`;
 }

@@ -12,7 +12,7 @@ import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
 import { dropTo, live, log, type Word } from './lifetime.ts';
 import { runScribe } from './scribe.ts';
-import { Supervisor } from './supervisor.ts';
+import { AGAIN, Supervisor } from './supervisor.ts';
 import { openVault } from './vault.ts';
 
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
@@ -44,6 +44,7 @@ async function openScribe(): Promise<AsyncDisposable> {
     groupReads: isFollowed,
     mayAppend: archive === null ? undefined : boundOf(archive),
     own: isFollowed ? watchAlarms : undefined,
+    isPatient: process.argv[3] === AGAIN,
   });
 }
 

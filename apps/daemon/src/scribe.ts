@@ -12,7 +12,7 @@ import { HEARTBEAT_MS, log } from './lifetime.ts';
  *
  * @throws CaissonError EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED, STATE_DIR_INVALID
  */
-export async function runScribe(paths: StatePaths, { wrap, ...options }: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend' | 'own'> & { readonly wrap: KeyWrap }): Promise<AsyncDisposable> {
+export async function runScribe(paths: StatePaths, { wrap, ...options }: Pick<ScribeOptions, 'peerGroup' | 'signer' | 'groupReads' | 'mayAppend' | 'own' | 'isPatient'> & { readonly wrap: KeyWrap }): Promise<AsyncDisposable> {
   await using opened = new AsyncDisposableStack();
   const ring = opened.use(await openKeyring(paths.ring, { wrap, now: Date.now }));
   opened.use(await openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: Date.now, clocks: CLOCKS, onPastChecked: sayChecked, seal: sealDrafts(ring, { nowMs: Date.now, rule: BY_DAY }), ...options }));

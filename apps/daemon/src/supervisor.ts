@@ -16,6 +16,9 @@ import { readPolicy, secretVariables } from './policy.ts';
 const ROLES = ['scribe', 'archiver', 'feeder', 'launcher', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
+/** Tells a process that it is started again: the instance is up, and who asks it is to be told what is wrong. */
+export const AGAIN = 'again';
+
 /** Pause before a process that died is started again; doubles up to the longest. */
 const RESTART_MS = 50;
 const RESTART_LONGEST_MS = 1_000;
@@ -181,7 +184,7 @@ export class Supervisor implements AsyncDisposable {
   }
 
   async #startRole(role: Role, restarts: number): Promise<void> {
-    const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
+    const child = spawn(...this.#command(role, restarts > 0), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
     const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
     this.#supervised.set(role, supervised);
     child.on('exit', (code, signal) => void this.#onExit(supervised, `${signal ?? code}`));
@@ -192,8 +195,8 @@ export class Supervisor implements AsyncDisposable {
   }
 
   /** The launcher gets a mount namespace of its own, so that what it hides from its runtimes stays as it is on the host. */
-  #command(role: Role): [string, string[]] {
-    const own = [process.execPath, '--disable-warning=ExperimentalWarning', ...(role === 'vault' ? VAULT_OPTIONS : []), this.#main, role];
+  #command(role: Role, isAgain: boolean): [string, string[]] {
+    const own = [process.execPath, '--disable-warning=ExperimentalWarning', ...(role === 'vault' ? VAULT_OPTIONS : []), this.#main, role, ...(isAgain ? [AGAIN] : [])];
     const argv = [...this.#before(role), ...own];
     return [argv[0] ?? '', argv.slice(1)];
   }

@@ -2,6 +2,7 @@
 export const ALERTS = [
   'orphan-intents',
   'tiles-not-written',
+  'evidence-not-written',
   'clock-stepped',
   'key-rotated',
   'archive-fenced',

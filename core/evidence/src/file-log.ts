@@ -1,24 +1,23 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { canonicalJson, CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
-import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type PublicKey, type Signer } from '@caisson/tlog';
-import { stepAlert, type ClockStep, type ClockWatch } from './clock.ts';
+import { CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import type { Edge, PublicKey, Signer } from '@caisson/tlog';
+import { encodeBatch, pendingAlert, signerAfter, type Pending } from './batch.ts';
+import type { ClockStep, ClockWatch } from './clock.ts';
 import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
-import { encodeEntry } from './entry.ts';
 import { withAlert } from './alerts.ts';
-import type { Leaf } from './growth.ts';
 import { enter, recall, type Ledger, type Mark, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
-import { isRotation, rotationDraft } from './rotation.ts';
+import { isRotation } from './rotation.ts';
 import { ledgerText } from './saved-ledger.ts';
 import { headOf, type BadEntry } from './scan.ts';
+import { Unwritten } from './unwritten.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const WAITING_BYTES = 4 * BATCH_BYTES;
 /** About what a line has besides its body. */
 const LINE_BYTES = 512;
-const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
 const TILES_ALERT: AlertName = 'tiles-not-written';
@@ -26,17 +25,6 @@ const TILES_ALERT: AlertName = 'tiles-not-written';
 const STEPS_KEPT = 8;
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
 const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
-
-interface Pending {
-  readonly draft: Omit<EntryDraft, 'secret'>;
-  readonly bodyText: string;
-  readonly sealed: Sealed | undefined;
-  /** Takes over as the signer with this entry, which is made when its place is known. */
-  readonly next?: Signer;
-  /** About how many it will be in the file. */
-  readonly bytes: number;
-  readonly settle: PromiseWithResolvers<Receipt>;
-}
 
 /** The file that appends go to. */
 export interface Journal {
@@ -83,6 +71,8 @@ export interface Opened {
 export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Entries that the start took as signed, and that are checked after it; 0: it has read everything. */
   readonly unread: number;
+  /** Told once why nothing is written until the log is opened again. */
+  onStuck: (reason: string) => void = () => undefined;
   readonly #ledger: Ledger;
   readonly #now: () => number;
   readonly #clock: ClockWatch | undefined;
@@ -96,6 +86,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #resources: AsyncDisposableStack;
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
+  readonly #unwritten: Unwritten;
   #edge: Edge;
   #journal: Journal;
   #queue: Pending[] = [];
@@ -125,6 +116,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#receiptOf = receiptOf;
     this.#save = save;
     this.#resources = resources;
+    this.#unwritten = new Unwritten(now);
     publisher.onState = (failing) => this.#sayTiles(failing);
     if (ledger.alerts.some(({ alert }) => alert === TILES_ALERT)) publisher.goOnFailing();
   }
@@ -273,9 +265,9 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
-    const { bytes, leaves, entries, edges, edge, checkpoint } = await this.#encode(batch);
+    const { bytes, leaves, entries, edges, edge, checkpoint } = await encodeBatch(batch, { edge: this.#edge, signer: this.#signer, now: this.#now });
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
-    if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
+    if (written.state === 'unknown') this.#stick(`${written.cause.message}; nothing is written until the log is opened again`);
     if (written.state !== 'durable') throw written.cause;
     this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
     this.#edge = edge;
@@ -289,6 +281,14 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
+    const body = this.#unwritten.recovered();
+    if (body !== null) this.append({ kind: 'alert', source: 'scribe', subject: 'scribe', body }).catch(() => undefined);
+  }
+
+  #stick(reason: string): void {
+    if (this.#closedBecause !== undefined) return;
+    this.#closedBecause = reason;
+    queueMicrotask(() => this.onStuck(reason)); // who waits is told first
   }
 
   async #turnJournal(): Promise<void> {
@@ -298,31 +298,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#saveLedger();
   }
 
-  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; entries: readonly Entry[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
-    let edge = this.#edge;
-    const leaves: Leaf[] = [];
-    const entries: Entry[] = [];
-    const edges: Edge[] = [];
-    for (const { draft: asked, bodyText, sealed, next } of batch) {
-      const draft = next === undefined ? asked : await rotationDraft(edge, this.#signer, next);
-      const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
-      const entry = Buffer.from(encodeEntry(written, next === undefined ? bodyText : canonicalJson(draft.body)));
-      const hash = leafHash(entry);
-      edge = grow(edge, hash);
-      leaves.push({ entry, hash });
-      entries.push(written);
-      edges.push(edge);
-    }
-    const signer = signerAfter(batch, this.#signer);
-    const text = formatCheckpoint({ origin: signer.publicKey.name, size: edge.size, root: rootOf(edge) });
-    const checkpoint = await signNote(text, [signer]);
-    const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-    return { bytes, leaves, entries, edges, edge, checkpoint };
-  }
-
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */
   #reject(batch: readonly Pending[], error: CaissonError): void {
-    for (const { settle } of [...batch, ...this.#queue.splice(0)]) settle.reject(error);
+    const fallen = [...batch, ...this.#queue.splice(0)];
+    this.#unwritten.failed(fallen.length, (error.cause as Error).message);
+    for (const { settle } of fallen) settle.reject(error);
     this.#promised.clear();
     this.#waitingBytes = 0;
   }
@@ -343,7 +323,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async alerts(): Promise<readonly Alert[]> {
-    return this.#ledger.alerts;
+    return [...this.#ledger.alerts, ...this.#unwritten.alerts];
   }
 
   /** Resolves when all that is durable now is in tiles, under a checkpoint of its own. Rejects when they cannot be written. */
@@ -375,18 +355,6 @@ function isAftermath({ kind }: Told): boolean {
 
 function isUnique({ kind, origin }: Told): boolean {
   return kind === 'intent' || kind === 'outcome' || origin !== undefined;
-}
-
-/** One that takes over is the last of its batch. */
-function signerAfter(batch: readonly Pending[], signer: Signer): Signer {
-  return batch.at(-1)?.next ?? signer;
-}
-
-function pendingAlert(step: ClockStep): Pending {
-  const draft = stepAlert(step);
-  const settle = Promise.withResolvers<Receipt>();
-  settle.promise.catch(() => undefined); // it is told again
-  return { draft, bodyText: canonicalJson(draft.body), sealed: undefined, bytes: 0, settle };
 }
 
 function unavailable(detail: string, cause?: unknown): CaissonError {
