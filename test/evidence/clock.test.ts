@@ -141,7 +141,7 @@ test('a step that could not be recorded is told once there is room, before what 
     await tell(log, 'four');
     await tell(log, 'five');
   }
-  assert.deepEqual(await told(dir), ['one', 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:20.000Z', 'four', 'five']);
+  assert.deepEqual(await told(dir), ['one', 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:20.000Z', 'four', 'for 0 ms nothing could be recorded, and 2 appends were refused: no space left on device', 'five']);
 });
 
 test('a time that goes back in the log, and of which nothing tells, is found at its entry', async (t) => {

@@ -60,7 +60,5 @@ export function signerAfter(batch: readonly Pending[], signer: Signer): Signer {
 /** That the clock was set, to stand before what is dated by it. */
 export function pendingAlert(step: ClockStep): Pending {
   const draft = stepAlert(step);
-  const settle = Promise.withResolvers<Receipt>();
-  settle.promise.catch(() => undefined); // it is told again
-  return { draft, bodyText: canonicalJson(draft.body), sealed: undefined, bytes: 0, settle };
+  return { draft, bodyText: canonicalJson(draft.body), sealed: undefined, bytes: 0, settle: Promise.withResolvers<Receipt>() };
 }

@@ -237,7 +237,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
         await this.#commit(batch);
         this.#steps = this.#steps.slice(steps.length);
       } catch (error) {
-        this.#reject(batch, unavailable((error as Error).message, error));
+        this.#reject(batch.slice(steps.length), unavailable((error as Error).message, error));
       }
     }
     this.#flushing = undefined;
