@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { after, before, suite, test, type TestContext } from 'node:test';
 import { auditVerify } from '@caisson/cli';
 import type { StatePaths } from '@caisson/contract';
-import { openFileLog } from '@caisson/evidence';
-import { parseCheckpoint, parseNote } from '@caisson/tlog';
+import { openFileLog, rotateKey } from '@caisson/evidence';
+import { formatVerifierKey, parseCheckpoint, parseNote } from '@caisson/tlog';
 import { formatQuestion, keepStamp, newNonce } from '@caisson/timestamp';
 import { cli } from '../cli/given.ts';
 import { draft, tempPaths, ticking } from '../evidence/given.ts';
@@ -81,6 +81,18 @@ function rollBack({ paths, old }: Given): void {
   rmSync(paths.timestamps, { recursive: true });
   renameSync(`${paths.dir}/kept`, paths.timestamps);
 }
+
+test('heads that were stamped before the key of the log was replaced hold for who trusts the old key alone, and for who trusts the new one', async (t) => {
+  const { paths } = await given(t);
+  const { from, to } = await rotateKey({ dir: paths.evidence, now: ticking() });
+  await grow(paths, ['f']);
+  const size = await stampHead(paths);
+  for (const key of [from, to].map(formatVerifierKey)) {
+    const { status, out } = await verify(paths, { key });
+    assert.equal(status, 0, out);
+    for (const entries of [4, 8, size]) assert.match(out, new RegExp(`${entries} entries existed before`));
+  }
+});
 
 suite('audit verify with time-stamps', () => {
   test('says before when each head existed that is kept, by the certificate of the authority and the key of the log alone', async (t) => {
