@@ -129,7 +129,7 @@ for (const [line, expected] of [
   [['caisson', 'ru'], ['run']],
   [['caisson', 'run', '--mem'], ['--memory']],
   [['caisson', 'run', '--memory', '1Gi', '--js'], ['--json']],
-  [['caisson', 'audit', ''], ['tail', 'verify', 'unseal', 'erase', 'prove', 'check-proof', 'report', 'export', '--help']],
+  [['caisson', 'audit', ''], ['tail', 'verify', 'unseal', 'erase', 'rotate-key', 'prove', 'check-proof', 'report', 'export', '--help']],
   [['caisson', 'audit', 'tail', '--fo'], ['--follow']],
   [['caisson', 'run', '--', '--mem'], []],
   [['./caisson', 'status', '--j'], ['--json']],
