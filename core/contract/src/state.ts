@@ -53,6 +53,8 @@ export interface StatePaths {
   readonly runtimes: string;
   /** Holds one folder for each sandbox with a link to the gate: what the gate tells it of refusals. */
   readonly denials: string;
+  /** Holds one folder for each sandbox that sees the records of its own calls. */
+  readonly mirrors: string;
 }
 
 export interface Surroundings {
@@ -112,5 +114,6 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     images: `${run}/images`,
     runtimes: `${run}/runtimes`,
     denials: `${run}/denials`,
+    mirrors: `${run}/mirrors`,
   };
 }

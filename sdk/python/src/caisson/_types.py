@@ -46,6 +46,8 @@ ErrorCode = Literal[
     "SANDBOXES_EXCEED_POLICY",
     "LIMIT_EXCEEDS_SANDBOX",
     "WORKSPACE_SIZE",
+    "AUDIT_MIRROR_REFUSED",
+    "AUDIT_MIRROR_TAKEN",
     "WORKSPACE_EXISTS",
     "SNAPSHOT_DIFFERS",
     "IDEMPOTENCY_MISMATCH",
@@ -134,6 +136,7 @@ CreateRequest = TypedDict(
         "terminals": "NotRequired[bool]",
         "network": "NotRequired['NetworkRequest']",
         "secrets": "NotRequired[list[str]]",
+        "auditMirror": "NotRequired[bool]",
     },
 )
 
@@ -299,6 +302,7 @@ class ForkRequest(TypedDict):
     terminals: NotRequired[bool]
     network: NotRequired["NetworkRequest"]
     secrets: NotRequired[list[str]]
+    auditMirror: NotRequired[bool]
 
 
 class HeldAttempt(TypedDict):
@@ -493,6 +497,7 @@ class SandboxInfo(TypedDict):
     limits: "Limits"
     notEnforced: list[Literal["wallMs", "cpuMs", "memoryBytes", "pids", "cpuMillis", "outputBytes", "workspaceBytes", "tmpBytes", "inodes", "openFiles"]]
     terminals: bool
+    auditMirror: bool
     network: Union["NetworkRequest", None]
     secrets: list[str]
     workspace: "SandboxInfoWorkspace"
