@@ -91,7 +91,7 @@ describe('a mirror of records', { skip: IS_ROOT ? false : NEEDS_ROOT, concurrenc
     await assert.rejects(box.files.move(AT, '/workspace/away'), { code: 'FILE_DENIED' });
     await box.files.write('/workspace/mine', 'x');
     await assert.rejects(box.files.move('/workspace/mine', AT, { replace: true }), { code: 'FILE_DENIED' });
-    assert.deepEqual((await Array.fromAsync(await box.files.list('/workspace'))).map(({ path }) => path), ['/workspace/mine']);
+    assert.deepEqual((await Array.fromAsync(box.files.list('/workspace'))).map(({ path }) => path), ['/workspace/mine']);
     const { changes } = await box.changes();
     assert.deepEqual(changes.map(({ path }) => path), ['mine']);
     assert.deepEqual((await seenBy(box, 3)).slice(0, 3), await expected(box.id, 3));
@@ -130,11 +130,17 @@ describe('a mirror of records', { skip: IS_ROOT ? false : NEEDS_ROOT, concurrenc
     assert.deepEqual(await seenBy(box, 2), await expected(box.id, 2));
   });
 
-  atEach('of a call has that call', async (level) => {
-    const ran = await (await caisson()).run({ argv: ['sh', '-c', `until [ -s ${AT} ]; do sleep 0.05; done; cat ${AT}; echo x > ${AT} || echo held`], level, auditMirror: true });
+  test('of a call has that call', async () => {
+    const ran = await (await caisson()).run({ argv: ['sh', '-c', `until [ -s ${AT} ]; do sleep 0.05; done; cat ${AT}; echo x > ${AT} || echo held`], auditMirror: true });
     const [line, held] = ran.stdout.toString('utf8').trimEnd().split('\n');
     assert.deepEqual([line], await expected(ran.result.id, 1));
     assert.equal(held, 'held');
+  });
+
+  test('AUDIT_MIRROR_REFUSED: a call at level gvisor has no place for one, and does not run', async (t) => {
+    if (!(await (await caisson()).levels()).includes('gvisor')) return t.skip('level gvisor is not available here');
+    const { result } = await (await caisson()).run({ argv: ['true'], level: 'gvisor', auditMirror: true });
+    assert.equal('code' in result.ending ? result.ending.code : '', 'AUDIT_MIRROR_REFUSED');
   });
 
   /** Asks from inside until there are so many lines; each question is an exec, and so a line more. */

@@ -68,11 +68,11 @@ export class Mirrors implements AsyncDisposable {
   /** Takes in what there is now. @throws what the log or a mirror could not be read or written for */
   async look(): Promise<void> {
     await this.#find();
-    const open = [...this.#mirrors.values()].filter(({ full }) => !full);
-    if (open.length === 0) return;
-    for await (const { entry } of this.#options.read(Math.min(...open.map(({ next }) => next)))) {
+    const unfilled = [...this.#mirrors.values()].filter(({ full }) => !full);
+    if (unfilled.length === 0) return;
+    for await (const { entry } of this.#options.read(Math.min(...unfilled.map(({ next }) => next)))) {
       if (this.#closed) return;
-      for (const mirror of open) await take(mirror, entry);
+      for (const mirror of unfilled) await take(mirror, entry);
     }
   }
 

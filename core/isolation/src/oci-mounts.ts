@@ -32,6 +32,7 @@ interface Sources {
 
 /** The mounts of config.md, "Mounts", that one mount of the spec is. Only here does it get a source, and only two of them are the host's. */
 export function toOciMounts(mount: Mount, spec: Pick<IsolationSpec, 'user' | 'level'>, sources: Sources): readonly OciMount[] {
+  if (mount.kind === 'mirror') return [mirrorMount(sources)];
   return mount.kind === 'trust' ? trustMounts(sources) : [toOciMount(mount, spec, sources)];
 }
 
@@ -44,7 +45,12 @@ function trustMounts({ trust }: Sources): readonly OciMount[] {
   return [readOnlyBind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => readOnlyBind(source, at))];
 }
 
-function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials, secrets, mirror }: Sources): OciMount {
+function mirrorMount({ mirror }: Sources): OciMount {
+  if (mirror === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no mirror of its records' });
+  return { destination: MIRROR_PATH, type: 'bind', source: mirror, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
+}
+
+function toOciMount(mount: Exclude<Mount, { kind: 'trust' | 'mirror' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials, secrets }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {
@@ -68,9 +74,6 @@ function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: P
       if (secrets === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'the files of its secrets were not written' });
       // Of a tmpfs that is mounted noexec, which a user namespace cannot take off.
       return { destination: SECRETS_FOLDER, type: 'bind', source: secrets, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
-    case 'mirror':
-      if (mirror === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no mirror of its records' });
-      return { destination: MIRROR_PATH, type: 'bind', source: mirror, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
     case 'workspace':
       // A source that is empty is no refusal to every runtime: runc takes it for the folder of the bundle.
       if (workspace === undefined) throw new CaissonError('FLOOR_VIOLATED', { violations: 'it mounts a workspace where none is attached' });
