@@ -37,8 +37,8 @@ export const AUDIT: readonly Requirement[] = [
     id: 'H24',
     promise: 'The copy of the record in the workspace is written from outside alone, holds the records of its own sandbox, and can be neither changed nor filled by it.',
     proofs: [
-      ['test/escape/mirror.test.ts', 'can be neither written, removed, replaced, covered nor filled from inside'],
-      ['test/escape/mirror.test.ts', 'holds the records of its own sandbox alone, in order and once, and so after control and its writer were killed'],
+      ['test/escape/mirror.test.ts', 'can be neither written, removed, replaced, covered nor filled from inside (container)'],
+      ['test/escape/mirror.test.ts', 'holds the records of its own sandbox alone, in order and once, and so after control and its writer were killed (container)'],
       ['test/escape/mirror.test.ts', 'cannot be changed by the files of the tenant, and is in no list, difference or archive'],
       ['test/escape/mirror.test.ts', 'AUDIT_MIRROR_TAKEN: what has its name in a workspace stays as it is, a link that leads outside too'],
     ],
