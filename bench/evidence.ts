@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { proveEntry } from '@caisson/cli';
 import type { Secret } from '@caisson/contract';
-import { folderFetch, openFileLog, publishedKeys, type FileLog } from '@caisson/evidence';
+import { folderFetch, openFileLog, publishedKeys, scribeVerbs, type FileLog } from '@caisson/evidence';
 
 /** Appends measured one after another, and appends made to measure the rate. */
 const SEQUENTIAL = 1_000;
@@ -24,6 +24,8 @@ export interface EvidenceBench {
   readonly samples: number[];
   /** Time of a process that verifies a million entries. */
   readonly verifySeconds: number;
+  /** The most memory that this process had, all of it. */
+  readonly verifyMiB: number;
   /** Time in which the log of a million entries is open for appends, in a process of its own. */
   readonly startMs: number;
   /** Each proof of an entry of that log, in milliseconds. */
@@ -48,18 +50,18 @@ export async function benchEvidence({ dir }: { readonly dir: string }): Promise<
 async function fill(log: FileLog): Promise<void> {
   let next = ((await log.head())?.index ?? -1) + 1;
   const lane = async (): Promise<void> => {
-    while (next < MANY) await log.append({ kind: 'lifecycle', source: 'control', subject: `sbx-${next++}`, body: { event: 'paused', caller: 'uid:1000', digest: 'f'.repeat(64) } });
+    while (next < MANY) await log.append({ kind: 'lifecycle', source: 'control', subject: `sbx-${next++}`, body: { event: 'pause', caller: 'uid:1000', digest: 'f'.repeat(64) } });
   };
   await Promise.all(Array.from({ length: 4 * IN_FLIGHT }, lane));
 }
 
 /** In a process of its own, as who verifies has it. */
-async function measureVerify(folder: string): Promise<Pick<EvidenceBench, 'verifySeconds'>> {
+async function measureVerify(folder: string): Promise<Pick<EvidenceBench, 'verifySeconds' | 'verifyMiB'>> {
   const program = `const { verifyLog } = await import('@caisson/evidence'); const start = performance.now();
     const { entries, bad } = await verifyLog(process.argv[1]); if (bad !== null || entries < ${MANY}) process.exit(1);
-    console.log(JSON.stringify({ verifySeconds: (performance.now() - start) / 1000 }))`;
+    console.log(JSON.stringify({ verifySeconds: (performance.now() - start) / 1000, verifyMiB: process.resourceUsage().maxRSS / 1024 }))`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, folder], { cwd: import.meta.dirname });
-  return JSON.parse(stdout) as Pick<EvidenceBench, 'verifySeconds'>;
+  return JSON.parse(stdout) as Pick<EvidenceBench, 'verifySeconds' | 'verifyMiB'>;
 }
 
 async function measureStart(folder: string): Promise<Pick<EvidenceBench, 'startMs'>> {
@@ -106,14 +108,15 @@ export async function measureRate(log: FileLog, secret?: Secret): Promise<number
   return (next * 1000) / (performance.now() - startMs);
 }
 
-/** An entry of the size that a run leaves. */
+/** An entry of the size that a run leaves, as the scribe takes it: its body is checked first. */
 async function appendIntent(log: FileLog, subject: string, secret?: Secret): Promise<void> {
   const limits = { cpusMilli: 1000, memoryBytes: 536_870_912, pids: 128, outputBytes: 16_777_216, timeoutMs: 60_000 };
-  await log.append({
+  const decision = { effect: 'allow', rule: 'policy.default', reason: '' };
+  await scribeVerbs(log)['append']?.({
     kind: 'intent',
     source: 'control',
     subject,
-    body: { command: ['python3', '-c', 'print(sum(range(10)))'], cwd: '/workspace', level: 'container', limits, rule: 'policy.default', spec: 'f'.repeat(64) },
+    body: { caller: 'uid:1000', program: 'python3', request: 'f'.repeat(64), decision, level: 'container', limits, policy: 'f'.repeat(64), network: null, secrets: [] },
     ...(secret !== undefined && { secret }),
   });
 }

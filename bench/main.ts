@@ -49,7 +49,7 @@ const SOURCES: Readonly<Record<NonNullable<Row['source']>, () => Promise<Samples
     const dir = await mkdtemp(join(process.env['CAISSON_BENCH_DIR'] ?? tmpdir(), 'caisson-evidence-'));
     try {
       const { samples, appendsPerSecond, ...million } = await benchEvidence({ dir });
-      return { append: samples, 'append-rate': [appendsPerSecond], 'verify-million': [million.verifySeconds], 'start-million': [million.startMs], proof: million.proofsMs };
+      return { append: samples, 'append-rate': [appendsPerSecond], 'verify-million': [million.verifySeconds], 'verify-memory': [million.verifyMiB], 'start-million': [million.startMs], proof: million.proofsMs };
     } finally {
       await rm(dir, { recursive: true, force: true });
     }

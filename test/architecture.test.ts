@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'witness', 'archive', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'timestamp', 'witness', 'archive', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -34,6 +34,12 @@ const LAW: Law = {
     packages: ['zod'],
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'path', 'timers/promises'],
     doors: ['.', './status'],
+  },
+  '@caisson/timestamp': {
+    rooms: ['@caisson/contract', '@caisson/tlog'],
+    packages: ['asn1js', 'zod'],
+    builtins: ['crypto', 'fs', 'fs/promises', 'path', 'timers/promises'],
+    doors: ['.', './config', './status'],
   },
   '@caisson/evidence': {
     rooms: ['@caisson/contract', '@caisson/tlog', '@caisson/wire'],
@@ -87,7 +93,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'https', 'net', 'path', 'stream', 'stream/promises', 'string_decoder', 'timers/promises'],
   },
   '@caisson/cli': {
-    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/archive', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/witness'],
+    rooms: ['@caisson/contract', '@caisson/wire', '@caisson/egress', '@caisson/tlog', '@caisson/archive', '@caisson/evidence', '@caisson/projection', '@caisson/sdk', '@caisson/timestamp', '@caisson/witness'],
     packages: ['commander'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'os', 'path', 'stream', 'stream/promises', 'timers/promises', 'util'],
   },

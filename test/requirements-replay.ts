@@ -68,6 +68,5 @@ export const REPLAY: readonly Requirement[] = [
       ['test/sandbox/stay.test.ts', 'a snapshot that is asked for again with its key, because control died before it answered, is the same one'],
       ['test/sandbox/stay.test.ts', 'no evidence, no sandbox: nothing is started that could not be put on record'],
     ],
-    later: 'a thousand kills in one run are not shown yet: of 537 one heartbeat speaks of 48 entries that the log does not have',
   },
 ];

@@ -1,6 +1,7 @@
 import type { Proof, Requirement } from './requirement.ts';
 import { ARCHIVE } from './requirements-archive.ts';
 import { AUDIT } from './requirements-audit.ts';
+import { LOG } from './requirements-log.ts';
 import { NETWORK } from './requirements-network.ts';
 import { REPLAY } from './requirements-replay.ts';
 import { SECRECY } from './requirements-secrecy.ts';
@@ -358,43 +359,10 @@ export const REQUIREMENTS: readonly Requirement[] = [
     ],
     later: 'signatures of images are not checked yet',
   },
-  // The record, verified without us.
-  {
-    id: 'H25',
-    promise: 'Whoever can write the log cannot rewrite it: its head is signed, and a head that was kept elsewhere shows a cut end, a fork and a roll-back.',
-    proofs: [
-      ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
-      ['test/verify/attacks.test.ts', 'that is asked with the key from elsewhere refuses the log of whoever has another'],
-      ['test/verify/fsck.test.ts', 'accepts a log of ${size} entries as it is'],
-      ['test/witness/attacks.test.ts', 'refuses ${what}'],
-      ['test/witness/kill.test.ts', 'a witness that is killed ${KILLS} times at random points never signs two roots of one size, nor what it has not kept'],
-      ['test/witness/ask.test.ts', 'is told of a roll-back and of a fork by alarms'],
-    ],
-    later: 'these are proven of the format, on logs that the tests publish; the scribe does not ask a witness yet',
-  },
-  {
-    id: 'H27',
-    promise: 'The intent is on record before the effect and the outcome after it; what a crash left open gets the outcome unknown; and an entry that is left out by who has the key is missed.',
-    proofs: [
-      ['test/evidence/complete.test.ts', 'a call that is left out by who has the key is missed by its numbers, and the first entry after it is named'],
-      ['test/evidence/complete.test.ts', 'whatever one entry is left out of any run with heartbeats is missed, and nothing is when none is'],
-      ['test/faults/kill.test.ts', 'kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show'],
-      ['test/stay/record.test.ts', 'at the end of a sandbox stands what its pid 1 and the launcher have counted, and it fits the commands in the log'],
-      ['test/evidence/complete.test.ts', 'an intent whose outcome is left out is found once the next run has said what it took over'],
-    ],
-  },
-  {
-    id: 'H33',
-    promise: 'A verifier reads every file of the log, from the first entry to the signed head; one that is missing is bad evidence.',
-    proofs: [
-      ['test/verify/good.test.ts', 'of ${size} entries is good in a second opinion, against every head that was kept'],
-      ['test/verify/attacks.test.ts', 'names the first that is bad after ${name}'],
-    ],
-    later: 'these are proven of the format, on logs that the tests publish',
-  },
   ...NETWORK,
   ...ARCHIVE,
   ...REPLAY,
   ...AUDIT,
   ...SECRECY,
+  ...LOG,
 ];

@@ -29,6 +29,12 @@ interface Cycles {
   readonly after: Readonly<Record<string, unknown>>;
 }
 
+interface Kills {
+  readonly kills: number;
+  readonly wrong: number;
+  readonly runs: readonly { readonly kills: Readonly<Record<string, number>>; readonly entries: number; readonly checkpoints: number; readonly counted: Readonly<Record<string, number>> }[];
+}
+
 /** The newest file of a kind that is kept, or nothing. */
 function newest(root: string, pattern: string): Found<unknown> {
   const name = globSync(`bench/results/${pattern}.json`, { cwd: root }).toSorted().at(-1);
@@ -62,6 +68,7 @@ export function numbersTable(root: string): string {
     ...curveText(newest(root, 'curve-*') as Found<Curve>),
     ...soakText(newest(root, 'soak-*') as Found<Soak>),
     ...cyclesText(newest(root, 'cycles-*') as Found<Cycles>),
+    ...killsText(newest(root, 'kills-*') as Found<Kills>),
   ].join('\n');
 }
 
@@ -85,4 +92,14 @@ function cyclesText(found: Found<Cycles>): readonly string[] {
   if (found === undefined) return ['- Create, exec, close, a thousand times (`./dev soak --cycles 1000`): *pending*.'];
   const { cycles, durationMs, before, after } = found.kept;
   return [`- ${cycles} times create, exec, close in ${Math.round(durationMs / 1000)} s ([${found.name}](${found.name}), \`./dev soak --cycles ${cycles}\`): before \`${JSON.stringify(before)}\`, after \`${JSON.stringify(after)}\`.`];
+}
+
+function killsText(found: Found<Kills>): readonly string[] {
+  if (found === undefined) return ['- Kills at random points between intent, effect and outcome (`./dev kills`): *pending*.'];
+  const { name, kept: { kills, wrong, runs } } = found;
+  const sumOf = (pick: (run: Kills['runs'][number]) => number): number => runs.reduce((total, run) => total + pick(run), 0);
+  const roles = Object.keys(runs[0]?.kills ?? {}).map((role) => `${sumOf((run) => run.kills[role] ?? 0)} of ${role}`).join(', ');
+  const effects = sumOf(({ counted }) => Object.entries(counted).reduce((sum, [end, count]) => (end.includes('effect') || end.includes('again') ? sum + count : sum), 0));
+  const end = wrong === 0 ? 'nothing was without its intent, lost or doubled' : `**${wrong} were wrong**`;
+  return [`- ${kills} times \`kill -9\` (${roles}) at random points of ${effects} commands: ${end}, and ${sumOf(({ checkpoints }) => checkpoints)} checkpoints over ${sumOf(({ entries }) => entries)} entries led to the state of a clean replay ([${name}](${name}), \`./dev kills\`).`];
 }

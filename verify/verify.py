@@ -8,10 +8,8 @@ this log that was kept elsewhere. Exit status: 0 good, 1 bad evidence, 2 wrong u
 import argparse, base64, hashlib, json, os, re, sys, unicodedata
 class Bad(Exception): """What is wrong with the evidence, where nothing after it can be checked."""
 def sha256(data): return hashlib.sha256(data).digest()
-
 # Ed25519. A point is (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z (RFC 8032 §5.1.4).
-P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, P - 2, P) % P
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493; D = -121665 * pow(121666, P - 2, P) % P
 def add(p, q):
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
@@ -21,41 +19,34 @@ def times(k, p):
     while k: q, p, k = add(q, p) if k & 1 else q, add(p, p), k >> 1
     return q
 def point(data):
-    """Decodes a point; None: it is none (RFC 8032 §5.1.3)."""
-    sign, y = divmod(int.from_bytes(data, 'little'), 2**255)
+    sign, y = divmod(int.from_bytes(data, 'little'), 2**255) # RFC 8032 §5.1.3; None: it is no point
     xx = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
     x = pow(xx, (P + 3) // 8, P)
     if x * x % P != xx: x = x * pow(2, (P - 1) // 4, P) % P
     if y >= P or x * x % P != xx or (x == 0 and sign): return None
-    x = x if x & 1 == sign else P - x
-    return x, y, 1, x * y % P
+    x = x if x & 1 == sign else P - x; return x, y, 1, x * y % P
 BASE = point((4 * pow(5, P - 2, P) % P).to_bytes(32, 'little'))
 def ed25519_verifies(key, message, signature):
-    """RFC 8032 §5.1.7, without the cofactor."""
-    if len(key) != 32 or len(signature) != 64: return False
+    if len(key) != 32 or len(signature) != 64: return False # RFC 8032 §5.1.7, without the cofactor
     a, r, s = point(key), point(signature[:32]), int.from_bytes(signature[32:], 'little')
     if a is None or r is None or s >= L: return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), 'little') % L
     p, q = times(s, BASE), add(r, times(k, a))
     return (p[0] * q[2] - q[0] * p[2]) % P == 0 and (p[1] * q[2] - q[1] * p[2]) % P == 0
-
 # Keys, signed notes and checkpoints (C2SP signed-note, tlog-checkpoint).
-def unbase64(text):
-    """The bytes of the one base64 text for them, or nothing."""
+def unbase64(text): # the bytes of the one base64 text for them, or nothing
     data = base64.b64decode(text) if re.fullmatch('([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?', text) else b''
     return data if base64.b64encode(data).decode() == text else b''
 def key_of(text):
     """(name, id, key) of NAME+ID+BASE64; None: it is none, or not of Ed25519."""
-    name, _, rest = text.strip().partition('+')
-    data = unbase64(rest[9:])
+    name, _, rest = text.strip().partition('+'); data = unbase64(rest[9:])
     key_id = sha256(name.encode() + b'\n' + data)[:4]
     return (name, key_id, data[1:]) if len(data) == 33 and data[0] == 1 and rest[:9] == key_id.hex() + '+' else None
-def open_checkpoint(data, keys, what):
-    """(size, root, key) of a checkpoint that one of the keys has signed."""
+def open_checkpoint(data, keys, what, must=True):
+    """(size, root, key) of a checkpoint that one of the keys has signed, or, where that need not be, nobody that is known."""
     text, _, lines = data.decode(errors='replace').rpartition('\n\n')
-    text += '\n'
+    text, signers = text + '\n', []
     if not lines.endswith('\n') or re.search('[\x00-\x09\x0b-\x1f\ufffd]', text + lines): raise Bad(f'{what}: is no signed note')
-    signers = []
     for line in lines[:-1].split('\n'):
         found = re.fullmatch('— ([^\\s+]+) (\\S+)', line)
         signature = unbase64(found[2]) if found else b''
@@ -63,12 +54,11 @@ def open_checkpoint(data, keys, what):
         for key in [key for key in keys if key[:2] == (found[1], signature[:4])]:
             if not ed25519_verifies(key[2], text.encode(), signature[4:]): raise Bad(f'{what}: its signature is not of the key {key[0]}')
             signers.append(key)
-    if not signers: raise Bad(f'{what}: has no signature of a key of the log')
+    if not signers and must: raise Bad(f'{what}: has no signature of a key of the log')
     origin, size, root, *more = [*text[:-1].split('\n'), '', ''][:max(3, text.count('\n'))]
     if not re.fullmatch('0|[1-9][0-9]{0,15}', size) or len(unbase64(root)) != 32 or '' in more: raise Bad(f'{what}: is no checkpoint')
-    if origin != signers[0][0]: raise Bad(f'{what}: is of the log {origin!r}, and its key of {signers[0][0]!r}')
-    return int(size), unbase64(root), signers[0]
-
+    if signers and origin != signers[0][0]: raise Bad(f'{what}: is of the log {origin!r}, and its key of {signers[0][0]!r}')
+    return int(size), unbase64(root), signers and signers[0]
 # The tree (RFC 6962 §2.1) and its files (C2SP tlog-tiles).
 def node(left, right): return sha256(b'\x01' + left + right)
 def perfect(hashes):
@@ -106,7 +96,6 @@ def entries_of(bundle, width, path):
         yield bundle[at + 2:end]
         at = end
     if at < len(bundle): raise Bad(f'file {path}: {len(bundle) - at} bytes follow its last entry')
-
 # What an entry has to be.
 FIELDS = {'body', 'index', 'kind', 'source', 'subject', 'timeMs'}
 def refuse(text): raise ValueError(f'holds {text[:40]}, which is no whole number below 2^53')
@@ -130,12 +119,22 @@ def objection(data, index, seen):
     if subject in seen[kind]: return f'is a second {kind} of {subject!r}'
     if kind == 'outcome' and subject not in seen['intent']: return f'is an outcome of {subject!r}, which has no intent'
     seen[kind].add(subject)
-
 # The walk over all entries and tiles.
 class Walk:
-    """found: (entry, or last of the entries, where something is wrong, what). differing: tiles that are not of the entries below them."""
-    def __init__(self, folder, size):
-        self.folder, self.size, self.found, self.differing, self.seen = folder, size, [], [], {'intent': set(), 'outcome': set()}
+    """found: (entry, or last of the entries, where something is wrong, what). differing: tiles that are not of the entries below them; keys: who may sign a head now."""
+    def __init__(self, folder, size, keys):
+        self.folder, self.size, self.keys, self.past, self.last, self.found, self.differing, self.seen = folder, size, keys, [], None, [], [], {'intent': set(), 'outcome': set()}
+    def follow(self, data, place):
+        """Why an entry that hands on to another key does not: it, and the one that signs until then, have signed a head of all entries before it that names it."""
+        try:
+            entry = json.loads(data); body = entry['body']
+            if (entry['kind'], entry['subject']) != ('alert', 'key.rotated'): return
+            (old, new), text = [key_of(body[name]) for name in ('from', 'to')], body['head'].rpartition('\n\n')[0].split('\n')
+            signed = [open_checkpoint(body['head'].encode(), [key], 'head')[:2] for key in (old, new)]
+            if signed != [place] * 2 or text[3:] != ['key ' + body['to']]: raise Bad('its head is not of all entries before it')
+            if old[:2] == new[:2] or self.last not in (None, old): raise Bad('the key before it does not sign here any more, or never did')
+            self.past, self.keys, self.last = [*self.past, old], [new] if old in self.keys or new in self.keys else self.keys, new
+        except (Bad, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error: yield f'hands on to no other key: {error}'
     def entries(self):
         good = True
         for first in range(0, self.size, 256):
@@ -156,8 +155,8 @@ class Walk:
         """Root at each of the wanted sizes, once every entry and tile has been looked at."""
         levels, done, roots = [[]], [0], {0: sha256(b'')}
         for size, entry in enumerate(self.entries(), 1):
-            level = 0
-            levels[0].append(sha256(b'\0' + entry))
+            if b'key.rotated' in entry: self.found += [(size - 1, f'entry {size - 1}: {why}') for why in self.follow(entry, (size - 1, root_of(levels)))]
+            levels[0].append(sha256(b'\0' + entry)); level = 0
             if size in wanted: roots[size] = root_of(levels)
             while len(levels[level]) == 256:
                 self.compare(level, done[level], levels[level])
@@ -169,11 +168,13 @@ class Walk:
         return roots
 def check(folder, keys, kept):
     """Everything that is wrong, the first entry first, and what to say of a good log."""
-    size, root, key = open_checkpoint(read(f'{folder}/checkpoint') or b'', keys, 'file checkpoint')
-    heads = [(path, *open_checkpoint(read(path), keys, f'file {path}')[:2]) for path in kept]
-    walk, roots, stop = Walk(folder, size), {}, []
-    try: roots = walk.roots({size, *(old for _, old, _ in heads)})
+    head, was = read(f'{folder}/checkpoint') or b'', {path: read(path) for path in kept}
+    walk, roots, stop = Walk(folder, open_checkpoint(head, keys, 'file checkpoint', False)[0], keys), {}, []
+    try: roots = walk.roots({walk.size, *(open_checkpoint(data, keys, f'file {path}', False)[0] for path, data in was.items())})
     except Bad as bad: stop = [str(bad)]
+    try: size, root, key = open_checkpoint(head, [key for key in walk.keys if walk.last in (None, key)], 'file checkpoint')
+    except Bad as bad: return [text for _, text in sorted(walk.found, key=lambda found: found[0])] + stop + [str(bad)], ''
+    heads = [(path, *open_checkpoint(data, keys + walk.past + walk.keys, f'file {path}')[:2]) for path, data in was.items()]
     for first, level, path in walk.differing:
         of = f'entry {first}' if level == 0 else f'entries {first} to {first + 256**level - 1}'
         walk.found.append((first + 256**level - 1, f'file {path}: its hash of {of} is another' if roots.get(size) == root else f'{of}: not what {path} was made of'))
@@ -190,8 +191,7 @@ def main():
     for name in ('--key', '--checkpoint'): parser.add_argument(name, action='append', default=[])
     args = parser.parse_args()
     texts = [line for given in args.key or [f'{args.folder}/log.vkey'] for line in (given if key_of(given) else (read(given) or b'').decode('utf-8', 'replace')).splitlines()]
-    keys = [key_of(text) for text in texts]
-    missing = [path for path in args.checkpoint if read(path) is None]
+    keys, missing = [key_of(text) for text in texts], [path for path in args.checkpoint if read(path) is None]
     if not keys or None in keys or missing or not os.path.isdir(args.folder): parser.error(f'cannot read {(missing or ["the folder or the key"])[0]}')
     try: wrong, good = check(args.folder, keys, args.checkpoint)
     except Bad as bad: wrong, good = [str(bad)], ''

@@ -30,7 +30,7 @@ function runOn({ host, driver }: Ground): Doctor['run'] {
         policy: { value: shippedPolicy, sha256: 'a'.repeat(64) },
         seccomp: shippedSeccomp,
         evidence: new MemoryLog(),
-        doubts: { add: () => undefined },
+        doubts: { add: () => undefined, addNotBegun: () => undefined },
         gate: new NotedGate(), vault: new NotedVault(), wallMs: Date.now,
         host: async () => host,
         launch: (spec, options) => driver.launch(spec, options),

@@ -96,9 +96,10 @@ test('verify ends with 1 when who has the key has left an entry out, and names t
 test('verify --json gives one object with the same facts', async (t) => {
   const { paths, head } = await given(t);
   const { out } = await verify(paths, { json: true });
-  const { notShown, origin, ...facts } = JSON.parse(out) as Record<string, unknown>;
-  assert.deepEqual(facts, { verdict: 'good', entries: 4, published: 4, head, openIntents: [], bad: null, findings: [], findingsCount: 0, unread: { count: 4, first: 0 }, unfinishedBytes: 0, knownHead: 'not given', witnessed: null });
+  const { notShown, origin, keys, ...facts } = JSON.parse(out) as Record<string, unknown>;
+  assert.deepEqual(facts, { verdict: 'good', entries: 4, published: 4, head, openIntents: [], bad: null, findings: [], findingsCount: 0, unread: { count: 4, first: 0 }, unfinishedBytes: 0, knownHead: 'not given', witnessed: null, stamped: null });
   assert.match(origin as string, /^caisson\.local\/[0-9a-f]{32}$/);
+  assert.deepEqual(keys, [readFileSync(join(paths.evidence, 'log.vkey'), 'utf8').trim()]);
   assert.equal((notShown as string[]).length, 3);
   unpublish(paths.evidence);
   putLines(paths.evidence, logLines(paths.evidence).slice(2));

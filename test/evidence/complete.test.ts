@@ -69,7 +69,7 @@ test('an entry that the source itself has reported as failed is not missing, and
   assert.deepEqual((await verified(t, failed)).findings, []);
   const unnamed = failed.map((told) => (told.kind === 'heartbeat' ? { ...told, body: standing((told.origin?.seq ?? 0) - 1, [], 2) } : told));
   assert.deepEqual((await verified(t, unnamed)).findings, []);
-  const late = [...callsWithBeats().toSpliced(2, 2), ...callsWithBeats().slice(2, 4)];
+  const late = [...callsWithBeats().toSpliced(2, 2), ...callsWithBeats().slice(2, 4).map((told) => ({ ...told, atMs: 2 * MINUTE_MS }))];
   const beats = (told: Told): Told => (told.kind === 'heartbeat' ? { ...told, body: standing((told.origin?.seq ?? 0) - 1, [3, 4]) } : told);
   assert.deepEqual((await verified(t, late.map(beats))).findings, []);
 });

@@ -1,9 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { statePaths, type CaissonError, type EntryDraft, type EntryKind, type Json, type Receipt, type StatePaths } from '@caisson/contract';
-import { openFileLog } from '@caisson/evidence';
+import { openFileLog, type Disk } from '@caisson/evidence';
 
 /** An empty directory that goes away with the test. */
 export function tempDir(t: TestContext): string {
@@ -20,6 +21,37 @@ export function tempPaths(t: TestContext): StatePaths {
 
 export function draft(kind: EntryKind, subject: string, body: Json = { command: ['true'] }): EntryDraft {
   return { kind, source: 'control', subject, body };
+}
+
+const DIGEST = '0'.repeat(64);
+
+/** An intent as control reports it. */
+export function intentOf(subject: string): EntryDraft {
+  const decision = { effect: 'allow', rule: 'default', reason: '' };
+  return draft('intent', subject, { caller: 'operator', program: 'true', request: DIGEST, decision, level: 'container', policy: DIGEST, network: null, secrets: [] });
+}
+
+export function outcomeOf(subject: string): EntryDraft {
+  return draft('outcome', subject, { ending: { kind: 'exited', code: 0 }, exit: 0 });
+}
+
+/** A draft that a scribe takes: its body is one of its kind. */
+export function fitting(kind: 'intent' | 'outcome' | 'lifecycle', subject: string, more: { readonly [name: string]: Json } = {}): EntryDraft {
+  const made = kind === 'intent' ? intentOf(subject) : kind === 'outcome' ? outcomeOf(subject) : draft('lifecycle', subject, { event: 'pause', caller: 'operator' });
+  return { ...made, body: { ...(made.body as object), ...more } };
+}
+
+/** The file itself, whose syncs fail with a code for as long as one is given. */
+export function diskFailing(file: FileHandle, codeNow: () => string | null): Disk {
+  return {
+    write: async (bytes, position) => (await file.write(bytes, 0, bytes.length, position)).bytesWritten,
+    sync: async () => {
+      const code = codeNow();
+      if (code !== null) throw Object.assign(new Error(`${code}: simulated`), { code });
+      await file.datasync();
+    },
+    truncate: async (bytes) => file.truncate(bytes),
+  };
 }
 
 /** A clock that starts at a fixed time and gives one millisecond more each time. */

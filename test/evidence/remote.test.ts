@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, statSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import type { StatePaths } from '@caisson/contract';
-import { openFileLog, openScribe, readEntries, remoteLog, scribeVerbs, verifyLog } from '@caisson/evidence';
+import { openFileLog, openScribe, readEntries, remoteLog, scribeVerbs, verifyLog, type Disk } from '@caisson/evidence';
 import { Caller, listenUnix } from '@caisson/wire';
-import { draft, problem, tempDir, tempPaths, ticking } from './given.ts';
+import { diskFailing, fitting, problem, tempDir, tempPaths, ticking } from './given.ts';
 
 function runScribe({ evidence, scribeSocket }: StatePaths, { peerGroup }: { readonly peerGroup?: number } = {}): Promise<AsyncDisposable> {
   return openScribe({ dir: evidence, socketPath: scribeSocket, now: ticking(), peerGroup });
@@ -18,11 +19,11 @@ test('a remote log appends, lists open intents and gives the head of the scribe'
   await using _ = await runScribe(paths);
   using log = remoteLog(paths.scribeSocket);
   assert.equal(await log.head(), null);
-  const intent = await log.append(draft('intent', 'sbx-0'));
+  const intent = await log.append(fitting('intent', 'sbx-0'));
   assert.equal(intent.index, 0);
   assert.deepEqual(await log.openIntents(), ['sbx-0']);
-  assert.deepEqual(await log.append(draft('intent', 'sbx-0')), intent);
-  const outcome = await log.append(draft('outcome', 'sbx-0'));
+  assert.deepEqual(await log.append(fitting('intent', 'sbx-0')), intent);
+  const outcome = await log.append(fitting('outcome', 'sbx-0'));
   assert.deepEqual(await log.head(), outcome);
   assert.deepEqual(await log.openIntents(), []);
 });
@@ -44,9 +45,9 @@ test('what the scribe refuses reaches the caller with its code and the field at 
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   using log = remoteLog(paths.scribeSocket);
-  await assert.rejects(log.append(draft('outcome', 'sbx-0')), problem('REQUEST_INVALID', /sbx-0 has no intent/));
-  await assert.rejects(log.append({ ...draft('intent', 'sbx-0'), extra: 1 } as never), problem('REQUEST_INVALID', /extra/));
-  await assert.rejects(log.append(draft('intent', 'sbx-0', { cpus: 0.5 })), problem('REQUEST_INVALID', /integers only/));
+  await assert.rejects(log.append(fitting('outcome', 'sbx-0')), problem('REQUEST_INVALID', /sbx-0 has no intent/));
+  await assert.rejects(log.append({ ...fitting('intent', 'sbx-0'), extra: 1 } as never), problem('REQUEST_INVALID', /extra/));
+  await assert.rejects(log.append(fitting('intent', 'sbx-0', { cpus: 0.5 })), problem('REQUEST_INVALID', /integers only/));
 });
 
 test('the scribe has no verb but append, openIntents, head and alerts, and refuses parameters it does not know', async (t) => {
@@ -70,13 +71,13 @@ test('a peer that sends what is not a call loses its connection, and the others 
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   using log = remoteLog(paths.scribeSocket);
-  await log.append(draft('intent', 'sbx-0'));
+  await log.append(fitting('intent', 'sbx-0'));
   for (const bytes of [Buffer.alloc(64, 0xff), frame('[]'), frame('null'), frame('{'), frame('{"call":"x","verb":"head"}')]) {
     const peer = connect(paths.scribeSocket);
     peer.write(bytes);
     await new Promise((resolve) => peer.on('close', resolve).resume());
   }
-  assert.equal((await log.append(draft('outcome', 'sbx-0'))).index, 1);
+  assert.equal((await log.append(fitting('outcome', 'sbx-0'))).index, 1);
 });
 
 function frame(text: string): Buffer {
@@ -90,7 +91,7 @@ test('a second scribe on the same directory is refused, and the first goes on an
   await using _ = await runScribe(paths);
   await assert.rejects(runScribe(paths), problem('EVIDENCE_UNAVAILABLE', /another scribe/));
   using log = remoteLog(paths.scribeSocket);
-  assert.equal((await log.append(draft('intent', 'sbx-0'))).index, 0);
+  assert.equal((await log.append(fitting('intent', 'sbx-0'))).index, 0);
 });
 
 test('a scribe that cannot listen gives up the log again', async (t) => {
@@ -106,8 +107,8 @@ test('calls go on over restarts of the scribe, and no intent or outcome is recor
   let scribe = await runScribe(paths);
   const calls = Array.from({ length: 300 }, async (_, call) => {
     await new Promise((resolve) => setTimeout(resolve, call));
-    await log.append(draft('intent', `sbx-${call}`));
-    await log.append(draft('outcome', `sbx-${call}`));
+    await log.append(fitting('intent', `sbx-${call}`));
+    await log.append(fitting('outcome', `sbx-${call}`));
   });
   for (let restart = 0; restart < 4; restart++) {
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -123,7 +124,7 @@ test('calls go on over restarts of the scribe, and no intent or outcome is recor
 test('without a scribe every call fails with EVIDENCE_UNAVAILABLE, after the time it was given and not much later', async (t) => {
   const { scribeSocket } = tempPaths(t);
   using log = remoteLog(scribeSocket, { giveUpAfterMs: 200 });
-  for (const call of [() => log.append(draft('intent', 'sbx-0')), () => log.head(), () => log.openIntents()]) {
+  for (const call of [() => log.append(fitting('intent', 'sbx-0')), () => log.head(), () => log.openIntents()]) {
     const startMs = performance.now();
     await assert.rejects(call(), problem('EVIDENCE_UNAVAILABLE', /no scribe answers at/));
     const tookMs = performance.now() - startMs;
@@ -134,7 +135,7 @@ test('without a scribe every call fails with EVIDENCE_UNAVAILABLE, after the tim
 test('a remote log that is disposed ends its calls at once', async (t) => {
   const { scribeSocket } = tempPaths(t);
   const log = remoteLog(scribeSocket, { giveUpAfterMs: 60_000 });
-  const append = log.append(draft('intent', 'sbx-0'));
+  const append = log.append(fitting('intent', 'sbx-0'));
   setTimeout(() => log[Symbol.dispose](), 50);
   await assert.rejects(append, problem('EVIDENCE_UNAVAILABLE', /closed/));
   await assert.rejects(log.head(), problem('EVIDENCE_UNAVAILABLE', /closed/));
@@ -148,7 +149,7 @@ test('an answer that is not a receipt is refused', async (t) => {
     socket.on('data', () => socket.write(frame(JSON.stringify({ call: call++, ok: { index: 0, hash: 'yes' } }))));
   });
   using log = remoteLog(scribeSocket);
-  await assert.rejects(log.append(draft('intent', 'sbx-0')), problem('FRAME_INVALID', /not a receipt/));
+  await assert.rejects(log.append(fitting('intent', 'sbx-0')), problem('FRAME_INVALID', /not a receipt/));
   await assert.rejects(log.head(), problem('FRAME_INVALID', /not a receipt/));
   await assert.rejects(log.openIntents(), problem('FRAME_INVALID', /not a list/));
 });
@@ -157,7 +158,7 @@ test('an entry that is told again, because its answer was lost, is in the log on
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   using caller = new Caller(paths.scribeSocket);
-  const told = { ...draft('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 1 } };
+  const told = { ...fitting('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 1 } };
   const [first, again] = await Promise.all([caller.call('append', told), caller.call('append', told)]);
   assert.deepEqual(again, first);
   assert.deepEqual(await caller.call('append', told), first);
@@ -166,7 +167,7 @@ test('an entry that is told again, because its answer was lost, is in the log on
 
 test('an entry that is told again to a scribe that was started anew is in the log once', async (t) => {
   const paths = tempPaths(t);
-  const told = { ...draft('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 7 } };
+  const told = { ...fitting('lifecycle', 'sbx-0'), origin: { run: 'a'.repeat(32), seq: 7 } };
   const append = async (): Promise<unknown> => {
     await using _ = await runScribe(paths);
     using caller = new Caller(paths.scribeSocket);
@@ -179,10 +180,10 @@ test('a heartbeat says up to where all is settled, and what was refused', async 
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   using log = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: 1_000 } });
-  await log.append(draft('intent', 'sbx-0')); // all are told before the first heartbeat, which has a number too
-  await log.append(draft('intent', 'sbx-0'));
-  await assert.rejects(log.append(draft('outcome', 'sbx-1')));
-  await log.append(draft('outcome', 'sbx-0'));
+  await log.append(fitting('intent', 'sbx-0')); // all are told before the first heartbeat, which has a number too
+  await log.append(fitting('intent', 'sbx-0'));
+  await assert.rejects(log.append(fitting('outcome', 'sbx-1')));
+  await log.append(fitting('outcome', 'sbx-0'));
   for (let waits = 0; ; waits++) {
     const entries = (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry);
     const beat = entries.findLast(({ kind }) => kind === 'heartbeat');
@@ -202,8 +203,8 @@ test('what has failed is said at once, when the scribe answers again, so that an
   const paths = tempPaths(t);
   await using _ = await runScribe(paths);
   using log = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: 600_000 } });
-  await assert.rejects(log.append(draft('outcome', 'sbx-1')));
-  await log.append(draft('intent', 'sbx-0'));
+  await assert.rejects(log.append(fitting('outcome', 'sbx-1')));
+  await log.append(fitting('intent', 'sbx-0'));
   for (let waits = 0; (await Array.fromAsync(readEntries(paths.evidence))).length < 2; waits++) {
     assert.ok(waits < 300, 'a heartbeat comes');
     await delay(10);
@@ -218,15 +219,38 @@ test('entries that wait for a scribe come in the order in which they were told, 
   using log = remoteLog(paths.scribeSocket);
   const told: Promise<unknown>[] = [];
   for (let at = 0; at < 40; at++) {
-    told.push(log.append(draft('lifecycle', `sbx-${at}`)));
+    told.push(log.append(fitting('lifecycle', `sbx-${at}`)));
     await delay(5);
   }
   await using _ = await runScribe(paths);
   for (let at = 40; at < 80; at++) {
-    told.push(log.append(draft('lifecycle', `sbx-${at}`)));
+    told.push(log.append(fitting('lifecycle', `sbx-${at}`)));
     await delay(2);
   }
   await Promise.all(told);
   const seqs = (await Array.fromAsync(readEntries(paths.evidence))).map(({ entry }) => entry.origin?.seq);
   assert.deepEqual(seqs, told.map((_each, at) => at + 1));
+});
+
+test('what could not be recorded and is offered again as it was has its number, and is in the log once', async (t) => {
+  const paths = tempPaths(t);
+  let isFull = true;
+  const disk = (file: FileHandle): Disk => {
+    const real = diskFailing(file, () => null);
+    return { ...real, write: async (bytes, position) => (isFull ? Promise.reject(Object.assign(new Error('ENOSPC: simulated'), { code: 'ENOSPC' })) : real.write(bytes, position)) };
+  };
+  await using _ = await openScribe({ dir: paths.evidence, socketPath: paths.scribeSocket, now: ticking(), disk });
+  using log = remoteLog(paths.scribeSocket, { heartbeat: { source: 'control', everyMs: 60_000 } });
+  const over = fitting('lifecycle', 'sbx-0');
+  for (let at = 0; at < 3; at++) await assert.rejects(log.append(over), problem('EVIDENCE_UNAVAILABLE', /ENOSPC/));
+  isFull = false;
+  const first = await log.append(over);
+  assert.deepEqual(await log.append(over), first, 'its answer may have been lost');
+  const another = await log.append({ ...over });
+  assert.notEqual(another.index, first.index, 'what is told as another is another');
+  const told = (await Array.fromAsync(readEntries(paths.evidence))).filter(({ entry }) => entry.subject === 'sbx-0').map(({ entry }) => entry.origin?.seq);
+  assert.deepEqual(told.slice(0, 1), [1]);
+  assert.equal(told.length, 2);
+  const { bad, findings } = await verifyLog(paths.evidence);
+  assert.deepEqual([bad, findings], [null, []]);
 });

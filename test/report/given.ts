@@ -37,7 +37,7 @@ export async function reportOn(entries: readonly Entry[], filter: Parameters<typ
   }, filter);
 }
 
-const GOOD: Awaited<ReturnType<typeof verifyLog>> = { origin: 'caisson.local/test', entries: 0, published: 0, head: null, openIntents: [], bad: null, findings: [], findingsCount: 0, unread: { count: 0, first: null }, unfinishedBytes: 0, knownHead: 'not given' };
+const GOOD: Awaited<ReturnType<typeof verifyLog>> = { keys: [], origin: 'caisson.local/test', entries: 0, published: 0, head: null, openIntents: [], bad: null, findings: [], findingsCount: 0, unread: { count: 0, first: null }, unfinishedBytes: 0, knownHead: 'not given' };
 
 export const made = (): Writing => writing();
 

@@ -86,7 +86,7 @@ export async function openFake(request: RunRequest, { script = {}, refuse, clien
       policy: { value: shippedPolicy, sha256: 'a'.repeat(64) },
       seccomp: shippedSeccomp,
       evidence: log,
-      doubts: { add: (outcome) => void doubts.push(outcome) },
+      doubts: { add: (outcome) => void doubts.push(outcome), addNotBegun: (outcome) => void doubts.push(outcome) },
       gate: new NotedGate(), vault: new NotedVault(), wallMs: Date.now,
       host: async () => fakeHost(driver),
       launch: async (spec, options) => {

@@ -107,7 +107,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
       policy: { value: { ...shippedPolicy, ...(network && { network }), ...(secrets && { secrets }), ...(shippedPolicy.sandboxes === undefined ? {} : { sandboxes: { ...shippedPolicy.sandboxes, maximum } }) }, sha256: 'a'.repeat(64) },
       seccomp: shippedSeccomp,
       evidence: log,
-      doubts: { add: (outcome) => void doubts.push(outcome) },
+      doubts: { add: (outcome) => void doubts.push(outcome), addNotBegun: (outcome) => void doubts.push(outcome) },
       gate,
       vault,
       host: async () => host,

@@ -3,6 +3,7 @@ import { instancePaths } from './client.ts';
 import type { SourceFlags } from './log-source.ts';
 import { parseCount } from './quantity.ts';
 import { indexOf, judged } from './replay-state.ts';
+import type { StampFlags } from './stamped-heads.ts';
 import type { WitnessFlags } from './witnessed-head.ts';
 
 const out = (text: string): void => void process.stdout.write(text);
@@ -32,12 +33,12 @@ export async function tail(flags: TailFlags): Promise<number> {
   });
 }
 
-export interface VerifyFlags extends SourceFlags, WitnessFlags {
+export interface VerifyFlags extends SourceFlags, WitnessFlags, StampFlags {
   readonly head?: string;
   readonly json?: boolean;
 }
 
 export async function verify(flags: VerifyFlags): Promise<number> {
-  const { dir, archive, key, head, json, witness, quorum, witnessed } = flags;
-  return auditVerify(instancePaths(), { head, key, elsewhere: { dir, archive }, witnesses: { witness, quorum, witnessed }, json: json === true, out });
+  const { dir, archive, key, head, json, witness, quorum, witnessed, timestamps, stamped } = flags;
+  return auditVerify(instancePaths(), { head, key, elsewhere: { dir, archive }, witnesses: { witness, quorum, witnessed }, stamps: { timestamps, stamped }, json: json === true, out });
 }

@@ -2,6 +2,7 @@ import { CaissonError, canonicalJson, printable, problemOf, type Entry, type Jso
 import { readEntries, type Line, type Verification } from '@caisson/evidence';
 import { viewShape, viewStart } from './export-views.ts';
 import { headOf, openSource, type LogSource, type SourceFlags } from './log-source.ts';
+import { askedStamps, searchFor, stampedHeads, stampedJson, stampedText, type AskedStamps, type StampedHead, type StampFlags } from './stamped-heads.ts';
 import { askedWitnesses, witnessedHead, type AskedWitnesses, type WitnessedHead, type WitnessFlags } from './witnessed-head.ts';
 
 export interface TailOptions {
@@ -61,6 +62,7 @@ export interface VerifyOptions {
   /** Another log than the one of `paths`: a folder, or an archive, for which the key has to be given. */
   readonly elsewhere?: Pick<SourceFlags, 'dir' | 'archive'>;
   readonly witnesses?: WitnessFlags;
+  readonly stamps?: StampFlags;
   readonly json: boolean;
   readonly out: (text: string) => void;
   /** Where a usage error is told. Default: the standard error. */
@@ -77,37 +79,71 @@ const NOT_SHOWN = [
 /**
  * Checks the log and says what was checked and what that cannot show.
  *
- * @returns the exit status: 0 good, 1 bad or incomplete evidence, 2 a head that is not INDEX:HASH.
+ * @returns the exit status: 0 good, 1 bad or incomplete evidence, 2 a mistake of usage, such as a head that is not INDEX:HASH.
  * @throws CaissonError STATE_DIR_INVALID when there is no log, or it may not be read.
  */
 export async function auditVerify(paths: StatePaths, { json, out, err = toStderr, ...flags }: VerifyOptions): Promise<number> {
   const opened = await usageOr(() => openQuestion(paths, flags), err);
   if (opened === null) return 2;
-  const { known, asked } = opened;
   using source = opened.source;
-  const seen = asked === null ? null : await witnessedHead(asked, source.keys);
-  if (seen !== null && 'bad' in seen) return unwitnessed(seen, { json, out });
-  const result = await source.verify({ head: known ?? seen?.head });
-  const good = result.bad === null && result.findingsCount === 0 && result.knownHead !== 'missing';
-  out(json ? `${terminalJson({ ...asJson(result), witnessed: seen === null ? null : asWords(seen), verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN })}\n` : verificationText(source.where, result, { good, seen }));
+  const kept = await keptOf(opened);
+  if ('bad' in kept) return notHeld(kept, { json, out });
+  const { seen, heads } = kept;
+  const search = heads === null ? null : searchFor(heads);
+  const result = await source.verify({ head: opened.known ?? seen?.head, visit: search?.visit });
+  const stamped = heads === null || search === null ? null : { heads, missing: search.missing() };
+  const good = isGood(result) && (stamped === null || stamped.missing === null);
+  out(json ? `${terminalJson(facts(result, { good, seen, stamped }))}\n` : verificationText(source.where, result, { good, seen, stamped }));
   return good ? 0 : 1;
+}
+
+/** What was found out besides the log itself. */
+interface Found {
+  readonly good: boolean;
+  readonly seen: WitnessedHead | null;
+  readonly stamped: { readonly heads: readonly StampedHead[]; readonly missing: StampedHead | null } | null;
+}
+
+function isGood({ bad, findingsCount, knownHead }: Verification): boolean {
+  return bad === null && findingsCount === 0 && knownHead !== 'missing';
+}
+
+function facts(result: Verification, { good, seen, stamped }: Found): { readonly [name: string]: Json } {
+  const stamps = stamped === null ? null : { heads: stamped.heads.map(stampedJson), missing: stamped.missing?.entries ?? null };
+  return { ...asJson(result), witnessed: seen === null ? null : asWords(seen), stamped: stamps, verdict: good ? 'good' : 'bad', notShown: NOT_SHOWN };
 }
 
 interface Question {
   readonly known: Receipt | undefined;
   readonly asked: AskedWitnesses | null;
+  readonly stamps: AskedStamps | null;
   readonly source: LogSource;
 }
 
-async function openQuestion(paths: StatePaths, { head, key, elsewhere = {}, witnesses = {} }: Pick<VerifyOptions, 'head' | 'key' | 'elsewhere' | 'witnesses'>): Promise<Question> {
+async function openQuestion(paths: StatePaths, { head, key, elsewhere = {}, witnesses = {}, stamps: flags = {} }: Pick<VerifyOptions, 'head' | 'key' | 'elsewhere' | 'witnesses' | 'stamps'>): Promise<Question> {
   const known = head === undefined ? undefined : headOf(head);
   const asked = askedWitnesses(witnesses, elsewhere.dir ?? paths.evidence);
   if (known !== undefined && asked !== null) throw new CaissonError('USAGE', { detail: '--head and --witness: one of them says which head this log has to have' });
-  return { known, asked, source: await openSource(placeOf(paths, elsewhere, key)) };
+  const stamps = await askedStamps(flags, elsewhere.dir ?? paths.evidence);
+  return { known, asked, stamps, source: await openSource(placeOf(paths, elsewhere, key)) };
 }
 
-function unwitnessed({ bad }: { readonly bad: string }, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
-  out(json ? `${terminalJson({ witnessed: { bad }, verdict: 'bad' })}\n` : `${'witnessed'.padEnd(12)}${terminalWord(bad)}\n${'verdict'.padEnd(12)}BAD\n`);
+interface NotHeld {
+  readonly what: 'witnessed' | 'stamped';
+  readonly bad: string;
+}
+
+/** The heads that others have signed, each null where it is not asked for. */
+async function keptOf({ asked, stamps, source: { keys } }: Question): Promise<{ readonly seen: WitnessedHead | null; readonly heads: readonly StampedHead[] | null } | NotHeld> {
+  const seen = asked === null ? null : await witnessedHead(asked, keys);
+  if (seen !== null && 'bad' in seen) return { what: 'witnessed', bad: seen.bad };
+  const heads = stamps === null ? null : await stampedHeads(stamps, keys);
+  return heads !== null && 'bad' in heads ? { what: 'stamped', bad: heads.bad } : { seen, heads };
+}
+
+/** What is kept of others does not hold: then the log is not looked at. */
+function notHeld({ what, bad }: NotHeld, { json, out }: Pick<VerifyOptions, 'json' | 'out'>): number {
+  out(json ? `${terminalJson({ [what]: { bad }, verdict: 'bad' })}\n` : `${what.padEnd(12)}${terminalWord(bad)}\n${'verdict'.padEnd(12)}BAD\n`);
   return 1;
 }
 
@@ -141,15 +177,16 @@ async function usageOr<T>(open: () => Promise<T>, err: (text: string) => void): 
   }
 }
 
-function asJson({ head, bad, findings, unread, ...rest }: Verification): { readonly [name: string]: Json } {
-  return { ...rest, findings: findings.map((finding) => ({ ...finding })), unread: { ...unread }, head: head && { ...head }, bad: bad && { ...bad } };
+function asJson({ head, bad, findings, unread, keys, ...rest }: Verification): { readonly [name: string]: Json } {
+  return { ...rest, keys: [...keys], findings: findings.map((finding) => ({ ...finding })), unread: { ...unread }, head: head && { ...head }, bad: bad && { ...bad } };
 }
 
-function verificationText(where: string, result: Verification, { good, seen }: { readonly good: boolean; readonly seen: WitnessedHead | null }): string {
+function verificationText(where: string, result: Verification, { good, seen, stamped }: Found): string {
   const { origin, entries, published, head, bad, openIntents, unfinishedBytes, knownHead } = result;
   const rows = [
     ['log', printable(where)],
     ['origin', origin ?? 'none'],
+    ['key', keyText(result)],
     ['entries', `${entries} good, each under a head that the key of the log has signed; ${published} of them in tiles`],
     ['head', head === null ? 'none: the log is empty' : `${head.index}:${head.hash}`],
     ['bad', bad === null ? 'none' : `entry ${bad.index} ${terminalWord(bad.reason)}; nothing after it was checked`],
@@ -159,10 +196,17 @@ function verificationText(where: string, result: Verification, { good, seen }: {
     ['end', unfinishedBytes === 0 ? 'complete' : `${unfinishedBytes} bytes of an entry that is being written, was never acknowledged, or was cut`],
     ['known head', knownHeadText(knownHead, head)],
     ['witnessed', witnessedText(seen)],
+    ['stamped', stamped === null ? 'not asked for (--timestamps)' : stampedText(stamped.heads, stamped.missing).map(terminalWord).join(`\n${' '.repeat(12)}`)],
     ['verdict', good ? 'good, as far as this can show' : 'BAD'],
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   return `${table}\nThis does not show:\n${NOT_SHOWN.map((text) => `- ${text}\n`).join('')}`;
+}
+
+/** The key that signs the end of the log, as --key takes it. */
+function keyText({ keys: [now, ...earlier] }: Verification): string {
+  if (now === undefined) return 'none that can be named, because the log is bad';
+  return `${terminalWord(now)}${earlier.length === 0 ? '' : `, after ${earlier.map((key) => terminalWord(key.split('+').slice(0, 2).join('+'))).join(', ')}`}`;
 }
 
 /** Findings that are shown, of those that --json has. */

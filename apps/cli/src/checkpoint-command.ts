@@ -1,9 +1,9 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CaissonError } from '@caisson/contract';
-import { folderFetch, KEYS_FILE, publishedKeys } from '@caisson/evidence';
+import { folderFetch, KEYS_FILE, publishedKeys, verifyLog } from '@caisson/evidence';
 import { compareReplay, createCheckpoint, openCheckpointFile, type StateCheckpoint } from '@caisson/projection';
-import { parseSignerKey, signerOf, signNote, SIGNATURE_TYPE, type PublicKey, type Signer } from '@caisson/tlog';
+import { parseSignerKey, parseVerifierKey, signerOf, signNote, SIGNATURE_TYPE, type PublicKey, type Signer } from '@caisson/tlog';
 import { indexOf, judged, logDir, replayLog, replayTo, trustedKeys, type LogFlags, type TrustFlags } from './replay-state.ts';
 import { jsonText, print } from './say.ts';
 
@@ -37,15 +37,31 @@ export async function checkpointCreate(flags: CreateFlags): Promise<number> {
 export async function checkpointVerify(path: string, flags: VerifyFlags): Promise<number> {
   return judged(flags, async () => {
     const keys = trustedKeys(flags) ?? (await keysBeside(logDir(flags)));
-    const opened = openCheckpointFile(usage(() => readFileSync(path)), keys);
-    const bad = 'bad' in opened ? opened.bad : flags.full === true ? await compare(opened, keys, flags) : null;
+    const { opened, isFull } = await openFollowed(usage(() => readFileSync(path)), keys, flags);
+    const bad = 'bad' in opened ? opened.bad : isFull ? await compare(opened, keys, flags) : null;
     const facts = 'bad' in opened ? null : opened.facts;
-    const checked = flags.full === true ? 'signature, state and log' : 'signature and state';
+    const checked = isFull ? 'signature, state and log' : 'signature and state';
     if (flags.json === true) print(`${jsonText({ verdict: bad === null ? 'good' : 'bad', bad, checked, facts })}\n`);
-    else if (bad === null && facts !== null) print(`good: entry ${facts.index} of ${jsonText(facts.origin).slice(1, -1)}, state ${facts.stateHash} (${checked} checked${flags.full === true ? '' : '; --full replays the log'})\n`);
+    else if (bad === null && facts !== null) print(`good: entry ${facts.index} of ${jsonText(facts.origin).slice(1, -1)}, state ${facts.stateHash} (${checked} checked${isFull ? '' : '; --full replays the log'})\n`);
     else print(`BAD: ${jsonText(bad).slice(1, -1)}\n`);
     return bad === null ? 0 : 1;
   });
+}
+
+type Opened = ReturnType<typeof openCheckpointFile>;
+
+/**
+ * Opens a checkpoint by the keys that are trusted, or by another key of the log that these lead to. Such a key may have been replaced,
+ * and be in the hands of others since: what it has signed counts only against the log.
+ */
+async function openFollowed(file: Buffer, keys: readonly PublicKey[], flags: VerifyFlags): Promise<{ readonly opened: Opened; readonly isFull: boolean }> {
+  const opened = openCheckpointFile(file, keys);
+  const isFull = flags.full === true;
+  const bySome = openCheckpointFile(file, await publishedKeys(folderFetch(logDir(flags))).catch(() => []));
+  if (!('bad' in opened) || 'bad' in bySome) return { opened, isFull };
+  const { bad, keys: said } = await verifyLog(logDir(flags), { keys });
+  if (bad !== null) return { opened, isFull };
+  return { opened: openCheckpointFile(file, said.map(parseVerifierKey).filter((key) => key !== null)), isFull: true };
 }
 
 async function compare(checkpoint: StateCheckpoint, keys: readonly PublicKey[], flags: VerifyFlags): Promise<string | null> {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { CaissonError, printable } from '@caisson/contract/errors';
-import type { ControlStatus, FromControl, SupervisorStatus } from '@caisson/contract/light';
+import type { ControlStatus, FromControl, StatePaths, SupervisorStatus } from '@caisson/contract/light';
 import { alertText } from './alert-text.ts';
 import { readStatus, type ArchiveStatus } from '@caisson/archive/status';
+import { readStampingStatus, type StampingStatus } from '@caisson/timestamp/status';
 import { readFeedStatus, type FeedStatus } from '@caisson/witness/status';
 import { Caller, checkOwnFolders } from '@caisson/wire';
 import { askControl, daemonArguments, instancePaths, startDetached } from './client.ts';
@@ -77,16 +78,42 @@ export async function status(flags: { readonly json?: boolean }): Promise<number
   const reply = await askControl(paths, { type: 'status' }).catch(unreachableIsNull);
   const control = (reply as Extract<FromControl, { type: 'status' }> | null)?.status ?? null;
   const sandboxes = control === null ? null : await liveSummary();
-  const archive = processes?.processes.some(({ name }) => name === 'archiver') === true ? readStatus(`${paths.archive}/status.json`) : null;
-  const witnesses = processes?.processes.some(({ name }) => name === 'feeder') === true ? readFeedStatus(`${paths.witness}/status.json`) : null;
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, archive, witnesses })}\n`);
-  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + (archive === null ? '' : archiveText(archive)) + (witnesses === null ? '' : witnessesText(witnesses)));
+  const followers = followersOf(paths, processes);
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ up: processes !== null && control !== null, supervisor: processes, control, sandboxes, ...followers })}\n`);
+  else process.stdout.write(describe(printable(paths.dir), processes, control) + (control === null ? '' : `${summaryText(sandboxes)}\n`) + followersText(followers));
   return processes !== null && control !== null ? 0 : 3;
+}
+
+/** What those say that follow the log; null: they do not run, or have said nothing. */
+interface Followers {
+  readonly archive: ArchiveStatus | null;
+  readonly witnesses: FeedStatus | null;
+  readonly timestamps: StampingStatus | null;
+}
+
+function followersOf({ archive, witness, timestamps }: StatePaths, supervisor: SupervisorStatus | null): Followers {
+  const runs = (role: string): boolean => supervisor?.processes.some(({ name }) => name === role) === true;
+  return {
+    archive: runs('archiver') ? readStatus(`${archive}/status.json`) : null,
+    witnesses: runs('feeder') ? readFeedStatus(`${witness}/status.json`) : null,
+    timestamps: runs('feeder') ? readStampingStatus(`${timestamps}/status.json`) : null,
+  };
+}
+
+function followersText({ archive, witnesses, timestamps }: Followers): string {
+  return (archive === null ? '' : archiveText(archive)) + (witnesses === null ? '' : witnessesText(witnesses)) + (timestamps === null ? '' : timestampsText(timestamps));
 }
 
 function witnessesText({ witnesses, quorum, witnessedEntries, publishedEntries }: FeedStatus): string {
   const rows = witnesses.map(({ name, state, detail }) => `witness ${name}  ${state}${detail === undefined ? '' : `  ${detail}`}`);
   return [`witnessed ${witnessedEntries ?? 0} of ${publishedEntries} entries, by ${quorum} of ${witnesses.length}`, ...rows].map((row) => `${printable(row)}\n`).join('');
+}
+
+function timestampsText({ stampedEntries, publishedEntries, stampedMs, problem, alarms, authorities }: StampingStatus): string {
+  const rows = authorities.map(({ name, state, detail }) => `authority ${name}  ${state}${detail === undefined ? '' : `  ${detail}`}`);
+  const troubles = [...(problem === null ? [] : [`problem  ${problem}`]), ...alarms.map(({ alarm, detail }) => `${alarm}  ${detail}`)];
+  const when = stampedMs === null ? '' : `, at ${new Date(stampedMs).toISOString()}`;
+  return [`time-stamped ${stampedEntries ?? 0} of ${publishedEntries} entries${when}`, ...rows, ...troubles.map((text) => `time-stamps ${text}`)].map((row) => `${printable(row)}\n`).join('');
 }
 
 function archiveText({ store, state, detail, storedEntries, lagEntries, lagMs }: ArchiveStatus): string {
@@ -108,6 +135,6 @@ function describe(dir: string, processes: SupervisorStatus | null, control: Cont
     lines.push(`level ${level.padEnd(10)} ${missing === null ? runtimes.map(({ name, version }) => `${name} ${version}`).join(', ') : `not here: ${missing.what} (${missing.how})`}`);
   }
   lines.push(`network  ${host.noGate === null ? 'by name, through the gate' : `not here: ${host.noGate.what} (${host.noGate.how})`}`);
-  lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? 'empty' : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
+  lines.push(`policy ${control.policySha256.slice(0, 16)}…  evidence ${control.evidenceHead === null ? (control.alerts.some(({ alert }) => alert === 'evidence-not-written') ? 'not open' : 'empty') : `${control.evidenceHead.index + 1} entries, head ${control.evidenceHead.hash.slice(0, 16)}…`}  calls under way ${control.calls.length}`);
   return `${[...lines, ...control.alerts.map(alertText)].join('\n')}\n`;
 }

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CaissonError, Receipt } from '@caisson/contract';
 import { folderFetch, publishedKeys, readEntries, readTiles, verifyLog, verifyPublished, type Line, type ReadOptions, type Verification, type VerifyOptions } from '@caisson/evidence';
-import { parseVerifierKey, SIGNATURE_TYPE, type PublicKey } from '@caisson/tlog';
+import { parseVerifierKey, SIGNATURE_TYPE, type Fetch, type PublicKey } from '@caisson/tlog';
 import { instancePaths } from './client.ts';
 
 /** Where a log is read. */
@@ -49,7 +49,7 @@ async function archiveSource(path: string, keys: readonly PublicKey[]): Promise<
   if (text === null) throw new CaissonError('USAGE', { detail: `--archive ${path} cannot be read` });
   const config = parseConfig(text, path);
   const store = await openStore(config, Date.now);
-  const fetch = await fetchNewest(store, keys);
+  const fetch = await fetchNewest(store, keys, (of) => heirsOf(of, keys));
   return {
     where: store.name,
     keys,
@@ -60,6 +60,12 @@ async function archiveSource(path: string, keys: readonly PublicKey[]): Promise<
     },
     [Symbol.dispose]: () => store[Symbol.dispose](),
   };
+}
+
+/** The keys that a log goes on to from these; none where it is not good. */
+async function heirsOf(fetch: Fetch, keys: readonly PublicKey[]): Promise<readonly PublicKey[]> {
+  const { bad, keys: said } = await verifyPublished(fetch, { keys });
+  return bad === null ? said.map(parseVerifierKey).filter((key) => key !== null) : [];
 }
 
 function isFolder(path: string): boolean {

@@ -125,6 +125,8 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .option('--witness <vkey...>', 'also check that the log holds the head that is kept with the signatures of these witnesses')
     .option('--quorum <n>', 'how many of them have to have signed it; default: all')
     .option('--witnessed <file>', 'the head that they have signed; default: witness/checkpoint beside the log')
+    .option('--timestamps <ca.pem>', 'also check every time-stamped head that is kept, by authorities that these certificates have issued')
+    .option('--stamped <dir>', 'where these heads are kept; default: timestamps beside the log')
     .option('--dir <DIR>', 'the folder of a log; default: of this instance')
     .option('--archive <FILE|DIR>', 'what an archive of the log holds: archive.json, or the directory of the archive; with --key')
     .option('--json', 'print one object')
@@ -141,6 +143,10 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .option('--before <date>', 'of all callers, the keys of the days before this one, in UTC, such as 2026-01-31')
     .action(async (flags: { readonly tenant?: string; readonly before?: string }) => finish(await (await import('./key-commands.ts')).erase(flags)));
   audit
+    .command('rotate-key')
+    .summary('give the log another key, and destroy the one it had; while Caisson is down')
+    .action(async () => finish(await (await import('./rotate-command.ts')).rotate()));
+  audit
     .command('prove <entry>')
     .summary('prove to others that the log holds an entry')
     .option('--dir <dir>', 'the log to read; default: of this instance')
@@ -151,7 +157,8 @@ function addAudit(program: Command, finish: (status: number) => void): Command {
     .summary('check such a proof, without log and daemon, and print the entry')
     .option('--key <vkey|file>', 'verifier keys of the log; default: of this instance')
     .option('--witness <vkey...>', 'who must have seen the head as well')
-    .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
+    .option('--rotation <file...>', 'proofs of the entries that lead from the keys that you have to the one that has signed, in their order')
+    .action(async (file: string, flags: { readonly key?: string; readonly witness?: readonly string[]; readonly rotation?: readonly string[] }) => finish(await (await import('./proof-commands.ts')).check(file, flags)));
   return audit;
 }
 

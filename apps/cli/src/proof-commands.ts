@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CaissonError } from '@caisson/contract';
-import { folderFetch } from '@caisson/evidence';
+import { folderFetch, heirOf, parseEntry, publishedKeys } from '@caisson/evidence';
 import {
   cosignedAtMs, formatProof, inclusionProof, leafHash, openCheckpoint, parseProof, parseVerifierKey, provesInclusion, readBundle, SIGNATURE_TYPE, TILE_WIDTH, TileError, tileTree,
   type Fetch, type PublicKey, type SignedCheckpoint,
@@ -52,7 +52,7 @@ export async function prove(entry: string, flags: { readonly dir?: string; reado
   const index = Number(entry);
   if (!/^(0|[1-9][0-9]*)$/.test(entry) || !Number.isSafeInteger(index)) throw new CaissonError('USAGE', { detail: `audit prove: ${entry} is not the number of an entry` });
   const fetch = folderFetch(flags.dir ?? instancePaths().evidence);
-  const made = await proveEntry(fetch, index, keysIn((await fetch('log.vkey'))?.toString('utf8') ?? '', 'log.vkey')).catch((error: unknown) => {
+  const made = await proveEntry(fetch, index, await publishedKeys(fetch)).catch((error: unknown) => {
     if (error instanceof TileError) return { bad: error.message };
     throw error;
   });
@@ -62,8 +62,10 @@ export async function prove(entry: string, flags: { readonly dir?: string; reado
   return 0;
 }
 
-export async function check(file: string, flags: { readonly key?: string; readonly witness?: readonly string[] }): Promise<number> {
-  const logKeys = await keysOf(flags.key);
+export async function check(file: string, flags: { readonly key?: string; readonly witness?: readonly string[]; readonly rotation?: readonly string[] }): Promise<number> {
+  const led = await followed(await keysOf(flags.key), flags.rotation ?? []);
+  if ('bad' in led) return told(led.bad);
+  const { logKeys } = led;
   const witnesses = (flags.witness ?? []).flatMap((text) => keysIn(text, '--witness', SIGNATURE_TYPE.cosignature));
   const checked = checkProof(await textOf(file), logKeys, witnesses);
   if ('bad' in checked) return told(`${file} ${checked.bad}`);
@@ -74,11 +76,26 @@ export async function check(file: string, flags: { readonly key?: string; readon
   return 0;
 }
 
+/** Goes over from key to key by proofs of the entries that hand on, in their order; the keys before stay good for what they have signed. */
+async function followed(keys: readonly PublicKey[], files: readonly string[]): Promise<{ readonly bad: string } | { readonly logKeys: readonly PublicKey[] }> {
+  let logKeys = keys;
+  for (const file of files) {
+    const proof = parseProof(await textOf(file));
+    const entry = 'bad' in proof || proof.extra === undefined ? null : parseEntry(proof.extra);
+    if (entry === null || 'bad' in entry) return { bad: `${file} proves no entry` };
+    const next = heirOf(entry, logKeys);
+    if ('bad' in next) return { bad: `${file} ${next.bad}` };
+    logKeys = [...logKeys, next.to];
+  }
+  return { logKeys };
+}
+
 async function keysOf(key: string | undefined): Promise<readonly PublicKey[]> {
   if (key !== undefined && parseVerifierKey(key) !== null) return keysIn(key, '--key');
   if (key !== undefined) return keysIn(await textOf(key), '--key');
   note('the key is the one of this machine; --key takes one from elsewhere');
-  return keysIn(await textOf(`${instancePaths().evidence}/log.vkey`), 'log.vkey');
+  const keys = await publishedKeys(folderFetch(instancePaths().evidence));
+  return keys.length > 0 ? keys : keysIn('', 'log.vkey');
 }
 
 /** The keys of a text, one on each line. @throws CaissonError USAGE */

@@ -2,15 +2,17 @@ import { writeFile } from 'node:fs/promises';
 import { CaissonError } from '@caisson/contract';
 import type { Verification } from '@caisson/evidence';
 import { terminalJson } from './audit.ts';
+import { instancePaths } from './client.ts';
 import { headOf, openSource, type LogSource, type SourceFlags } from './log-source.ts';
-import { asJson, reportOf, type Report } from './report-facts.ts';
+import { asJson, reportOf, withStamps, type Report } from './report-facts.ts';
 import { sectionsOf } from './report-sections.ts';
 import { newTally, type Filter, type Tally } from './report-shape.ts';
 import { tallyEntry } from './report-tally.ts';
 import { markdownOf, textOf } from './report-text.ts';
 import { print } from './say.ts';
+import { askedStamps, missingText, searchFor, stampedHeads, stampedJson, type AskedStamps, type StampFlags } from './stamped-heads.ts';
 
-export interface ReportFlags extends SourceFlags {
+export interface ReportFlags extends SourceFlags, StampFlags {
   readonly format: string;
   readonly since?: string;
   readonly until?: string;
@@ -31,8 +33,10 @@ export async function reportCommand(flags: ReportFlags): Promise<number> {
   if (form === undefined) throw new CaissonError('USAGE', { detail: `--format ${flags.format} is none of json, md and text` });
   const filter = { sinceMs: timeOf('--since', flags.since), untilMs: timeOf('--until', flags.until), agent: flags.agent };
   const head = flags.head === undefined ? undefined : headOf(flags.head);
+  const stamps = await askedStamps(flags, flags.dir ?? instancePaths().evidence);
   using source = await openSource(flags);
-  const report = await makeReport(source, filter, head);
+  const make = async (from: Pick<LogSource, 'verify' | 'keys'>): Promise<Report> => makeReport(from, filter, head);
+  const report = stamps === null ? await make(source) : await stampedReport(source, stamps, make);
   if (flags.out === undefined) print(form(report));
   else await writeFile(flags.out, form(report), { flag: 'wx' });
   return report.verification.verdict === 'good' ? 0 : 1;
@@ -48,6 +52,17 @@ export async function makeReport(source: Pick<LogSource, 'verify' | 'keys'>, fil
     if (verification.bad === null || counted <= verification.bad.index) return reportOf({ tally, verification, keys: source.keys });
     most = verification.bad.index;
   }
+}
+
+/** The report, made in the same reading in which the heads that are stamped are found in the log. */
+async function stampedReport(source: Pick<LogSource, 'verify' | 'keys'>, stamps: AskedStamps, make: (from: Pick<LogSource, 'verify' | 'keys'>) => Promise<Report>): Promise<Report> {
+  const heads = await stampedHeads(stamps, source.keys);
+  if ('bad' in heads) return withStamps(await make(source), { heads: [], bad: heads.bad });
+  const search = searchFor(heads);
+  const verify: LogSource['verify'] = (options) => source.verify({ ...options, visit: (entry, leaf) => { search.visit(entry, leaf); options.visit?.(entry, leaf); } });
+  const report = await make({ keys: source.keys, verify });
+  const missing = search.missing();
+  return withStamps(report, { heads: heads.map(stampedJson), bad: missing === null ? null : missingText(missing) });
 }
 
 interface Reading {

@@ -3,6 +3,7 @@ import type { Verification } from '@caisson/evidence';
 import type { PublicKey } from '@caisson/tlog';
 import { listOf, type Rows } from './report-rows.ts';
 import type { AgentRow, Tally } from './report-shape.ts';
+import type { stampedJson } from './stamped-heads.ts';
 
 /** Open intents and runs that are listed; all are counted. */
 const LISTED_MOST = 200;
@@ -19,7 +20,9 @@ export interface Report {
   /** Where an entry is bad, size and root are of no use: the size is that of what is before it, and there is no root. */
   readonly log: { readonly origin: string | null; readonly keys: readonly string[]; readonly size: number; readonly published: number; readonly root: string | null; readonly headTimeMs: number | null };
   /** `bad`: nothing after that entry was looked at, and what follows in the report is of the entries before it. */
-  readonly verification: Omit<Verification, 'origin' | 'entries' | 'published' | 'head' | 'openIntents'> & { readonly verdict: 'good' | 'bad'; readonly notShown: readonly string[] };
+  readonly verification: Omit<Verification, 'origin' | 'keys' | 'entries' | 'published' | 'head' | 'openIntents'> & { readonly verdict: 'good' | 'bad'; readonly notShown: readonly string[] };
+  /** Heads that are time-stamped, where that is asked for. `bad`: why one does not hold. */
+  readonly stamped?: { readonly heads: readonly ReturnType<typeof stampedJson>[]; readonly bad: string | null };
   readonly period: {
     readonly sinceMs: number | null; readonly untilMs: number | null; readonly agent: string | null; readonly entries: number;
     readonly first: { readonly index: number; readonly timeMs: number } | null; readonly last: { readonly index: number; readonly timeMs: number } | null;
@@ -60,12 +63,12 @@ export interface Facts {
 }
 
 export function reportOf({ tally, verification, keys }: Facts): Report {
-  const { origin, entries, published, head, openIntents, ...checked } = verification;
+  const { origin, entries, published, head, openIntents, keys: found, ...checked } = verification;
   const { bad } = checked;
   const { filter, span } = tally;
   const isGood = bad === null && checked.findingsCount === 0 && checked.knownHead !== 'missing' && tally.badPointers.count === 0;
   return {
-    log: { origin, keys: keys.map(({ name, id }) => `${name}+${id}`), ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
+    log: { origin, keys: keysShown(keys, found), ...(bad === null ? { size: entries, published, root: head?.hash ?? null } : { size: bad.index, published: Math.min(published, bad.index), root: null }), headTimeMs: tally.lastMs },
     verification: { ...checked, verdict: isGood ? 'good' : 'bad', notShown: NOT_SHOWN },
     period: { sinceMs: filter.sinceMs ?? null, untilMs: filter.untilMs ?? null, agent: filter.agent ?? null, entries: tally.entries, first: span?.first ?? null, last: span?.last ?? null },
     kinds: tabled(tally.kinds, ({ name }) => name),
@@ -86,6 +89,17 @@ export function reportOf({ tally, verification, keys }: Facts): Report {
     unread: listOf(tally.unread),
     sealed: tally.sealed,
   };
+}
+
+/** The keys that the log has had, or those that were looked for in one that is bad. */
+function keysShown(trusted: readonly PublicKey[], found: readonly string[]): readonly string[] {
+  return found.length === 0 ? trusted.map(({ name, id }) => `${name}+${id}`) : found.map((key) => key.split('+').slice(0, 2).join('+'));
+}
+
+/** The same with what time-stamps say; where one does not hold the verdict is bad. */
+export function withStamps(report: Report, stamped: NonNullable<Report['stamped']>): Report {
+  const { verification } = report;
+  return { ...report, stamped, verification: { ...verification, verdict: stamped.bad === null ? verification.verdict : 'bad' } };
 }
 
 /** The report as JSON that canonicalJson takes: what is undefined is left out. */

@@ -31,6 +31,7 @@ export function addReport(audit: Command, finish: (status: number) => void, vers
     .option('--format <format>', 'text, md or json', 'text')
     .option('--since <time>', 'from this day or time of UTC, such as 2026-11-01T08:00:00Z').option('--until <time>', 'before this one').option('--agent <agent>', 'of one agent, as audit tail names callers')
     .option('--head <INDEX:HASH>', 'also check that the log holds this entry, noted down earlier')
+    .option('--timestamps <ca.pem>', 'also check every time-stamped head that is kept, by authorities that these certificates have issued').option('--stamped <dir>', 'where these heads are kept; default: timestamps beside the log')
     .option(...DIR).option(...ARCHIVE).option(...KEY).option('--out <file>', 'write it here, where nothing is yet').addHelpText('after', REPORT_HELP)
     .action(async (flags: ReportFlags) => finish(await (await import('./report-command.ts')).reportCommand(flags)));
   audit.command('export').summary('write the record for other systems')

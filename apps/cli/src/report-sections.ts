@@ -21,7 +21,7 @@ const who = (agent: string | null): Cell => (agent === null ? '–' : said(agent
 
 /** The report for people, on one page but for what is listed. */
 export function sectionsOf(report: Report): readonly Section[] {
-  return [identity(report), checked(report), period(report), ...activity(report), ...trouble(report)];
+  return [identity(report), checked(report), ...stamped(report), period(report), ...activity(report), ...trouble(report)];
 }
 
 function identity({ log }: Report): Section {
@@ -46,6 +46,14 @@ function checked({ verification: { verdict, bad, findings, findingsCount, unfini
   ]);
   const only = bad === null ? [] : ['THE LOG IS BAD: what follows is of the entries before the bad one only'];
   return { ...section, notes: [...only, ...notShown.map((text) => `does not show: ${text}`)] };
+}
+
+function stamped({ stamped: found }: Report): readonly Section[] {
+  if (found === undefined) return [];
+  const { heads, bad } = found;
+  const ends = heads.length > 1 ? [heads[0], heads.at(-1)] : heads;
+  const rows = ends.flatMap((head) => (head === undefined ? [] : [[`${head.entries} entries existed before`, said(`${head.before}, by ${head.authority}`)] as const]));
+  return [facts('Time-stamps', [['stamped heads', heads.length], ...rows, ['not good', bad === null ? 'none' : said(bad)]])];
 }
 
 function period({ period: { sinceMs, untilMs, agent, entries, first, last } }: Report): Section {

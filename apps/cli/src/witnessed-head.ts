@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { CaissonError, type Receipt } from '@caisson/contract';
-import { cosignedAtMs, openCheckpoint, parseVerifierKey, SIGNATURE_TYPE, type PublicKey } from '@caisson/tlog';
+import { cosignedAtMs, openNote, parseCheckpoint, parseVerifierKey, SIGNATURE_TYPE, type PublicKey } from '@caisson/tlog';
 import { witnessed, WITNESSED_FILE } from '@caisson/witness';
 
 export interface WitnessFlags {
@@ -46,17 +46,24 @@ export interface WitnessedHead {
   readonly timeMs: number;
 }
 
-/** The witnessed head that is kept, or why it is none. @throws CaissonError STATE_DIR_INVALID when it cannot be read */
+/**
+ * The witnessed head that is kept, or why it is none. Which key of the log has signed it does not count: it may be one that was
+ * replaced since. That the log holds it is for whoever verifies the log to say.
+ *
+ * @throws CaissonError STATE_DIR_INVALID when it cannot be read
+ */
 export async function witnessedHead({ keys, quorum, path }: AskedWitnesses, logKeys: readonly PublicKey[]): Promise<WitnessedHead | { readonly bad: string }> {
   const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return null;
     throw new CaissonError('STATE_DIR_INVALID', { dir: path, detail: cause.message }, { cause });
   });
   if (bytes === null) return { bad: 'there is no head that witnesses have signed' };
-  const checkpoint = openCheckpoint(bytes, { logKeys, witnesses: keys });
-  if ('bad' in checkpoint) return { bad: `the head that is kept with signatures of witnesses ${checkpoint.bad}` };
+  const note = openNote(bytes, [...keys, ...logKeys]);
+  const checkpoint = 'bad' in note ? note : parseCheckpoint(note.text);
+  if ('bad' in note || 'bad' in checkpoint) return { bad: `the head that is kept with signatures of witnesses ${'bad' in checkpoint ? checkpoint.bad : ''}` };
+  if (!logKeys.some(({ name }) => name === checkpoint.origin)) return { bad: `the head that is kept with signatures of witnesses is of the log ${checkpoint.origin}` };
   const found = witnessed(bytes, keys, quorum);
   if ('bad' in found || !found.enough) return { bad: `${'bad' in found ? 0 : found.by.length} of these witnesses have signed the head that is kept, and ${quorum} have to` };
   if (checkpoint.size === 0) return { bad: 'the head that they have signed is of an empty log' };
-  return { head: { index: checkpoint.size - 1, hash: checkpoint.root.toString('hex') }, by: found.by, timeMs: Math.max(...checkpoint.note.signatures.filter(({ id }) => keys.some((key) => key.id === id)).map(cosignedAtMs)) };
+  return { head: { index: checkpoint.size - 1, hash: checkpoint.root.toString('hex') }, by: found.by, timeMs: Math.max(...note.signatures.filter(({ id }) => keys.some((key) => key.id === id)).map(cosignedAtMs)) };
 }

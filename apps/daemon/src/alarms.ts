@@ -1,5 +1,6 @@
 import { readStatus } from '@caisson/archive/status';
 import type { EntryDraft, EvidenceLog } from '@caisson/contract';
+import { readStampingStatus } from '@caisson/timestamp/status';
 import { readFeedStatus } from '@caisson/witness/status';
 
 const LOOK_MS = 1_000;
@@ -13,8 +14,8 @@ interface Alarm {
 }
 
 /**
- * Records what the archiver and the feeder have found out about the log itself: that another writes in its archive, or that a
- * witness was shown another log of its name. They cannot write in the log, so the scribe, which reads what they say, does.
+ * Records what the archiver and the feeder have found out about the log itself: that another writes in its archive, that a
+ * witness was shown another log of its name, or that it is not the one of which a head is time-stamped. They cannot write in the log, so the scribe, which reads what they say, does.
  */
 export function watchAlarms(log: EvidenceLog): Disposable {
   let told: Map<string, Alarm> | undefined;
@@ -30,12 +31,12 @@ export function watchAlarms(log: EvidenceLog): Disposable {
 /** What the log has been told already, by a scribe before this one, and nothing has cleared. */
 async function toldBefore(log: EvidenceLog): Promise<Map<string, Alarm>> {
   const alerts = (await log.alerts?.()) ?? [];
-  const own = alerts.filter(({ alert, about }) => about.some((part) => alert.startsWith(`${part}-`) && (part === 'archive' || part === 'witness')));
+  const own = alerts.filter(({ alert, about }) => about.some((part) => alert.startsWith(`${part}-`) && ['archive', 'witness', 'timestamp'].includes(part)));
   return new Map(own.map(({ alert, about: [about = ''], reason }) => [alert, { alert, about, reason }]));
 }
 
 async function look(log: EvidenceLog, told: Map<string, Alarm>): Promise<void> {
-  const now = new Map([...archiveAlarms(), ...witnessAlarms()].map((alarm) => [alarm.alert, alarm]));
+  const now = new Map([...archiveAlarms(), ...witnessAlarms(), ...timestampAlarms()].map((alarm) => [alarm.alert, alarm]));
   for (const [name, alarm] of told) {
     if (now.has(name)) continue;
     await log.append(draftOf({ ...alarm, reason: 'it is no longer so' }, true));
@@ -63,4 +64,9 @@ function witnessAlarms(): readonly Alarm[] {
   const witnesses = readFeedStatus('witness/status.json')?.witnesses ?? [];
   const alarming = witnesses.filter(({ state }) => state === 'fork' || state === 'rollback');
   return alarming.map(({ name, state, detail }) => ({ alert: `witness-${state} ${name}`, about: 'witness', reason: `${name}: ${detail ?? state}` }));
+}
+
+function timestampAlarms(): readonly Alarm[] {
+  const alarms = readStampingStatus('timestamps/status.json')?.alarms ?? [];
+  return alarms.map(({ alarm, detail }) => ({ alert: `timestamp-${alarm}`, about: 'timestamp', reason: detail }));
 }

@@ -1,9 +1,10 @@
-import type { StatePaths } from '@caisson/contract';
+import type { EntryDraft, StatePaths } from '@caisson/contract';
 import { Gate, openResolver, readDescriptors, serveGate, Tally } from '@caisson/egress';
 import { remoteLog } from '@caisson/evidence';
 import { RemoteValues } from '@caisson/vault';
 import { listenUnix } from '@caisson/wire';
 import { identities, self } from './identity.ts';
+import { isOver, Later } from './later.ts';
 import { dropTo, HEARTBEAT_MS, log } from './lifetime.ts';
 
 /**
@@ -18,13 +19,18 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
   dropTo(identity);
   const tally = new Tally();
   const evidence = remoteLog(paths.scribeSocket, { heartbeat: { source: 'gate', everyMs: HEARTBEAT_MS, counts: () => ({ told: tally.told }) } });
+  const later = new Later(evidence.append);
   const values = new RemoteValues(paths.vaultGateSocket);
   const nowMs = (): number => performance.now();
   const resolver = openResolver({ nowMs });
   const gate = new Gate({
     descriptors: readDescriptors(process.env['CAISSON_GATE_FDS'] ?? ''),
     record: async (subject, body, secret) => {
-      await evidence.append({ kind: 'egress', source: 'gate', subject, body, ...(secret !== undefined && { secret }) });
+      const draft: EntryDraft = { kind: 'egress', source: 'gate', subject, body, ...(secret !== undefined && { secret }) };
+      await evidence.append(draft).catch((error: unknown) => {
+        if (isOver(draft)) later.add(draft, () => tally.count(body));
+        throw error;
+      });
       tally.count(body);
     },
     resolve: resolver.resolve,
@@ -45,6 +51,7 @@ export async function openGate(paths: StatePaths): Promise<AsyncDisposable> {
       await gate[Symbol.asyncDispose]();
       resolver[Symbol.dispose]();
       values[Symbol.dispose]();
+      later[Symbol.dispose]();
       evidence[Symbol.dispose]();
     },
   };

@@ -6,7 +6,7 @@ import { fileWrap } from '@caisson/sealing';
 import { watchAlarms } from './alarms.ts';
 import { boundOf, openArchiver, readArchive } from './archiver.ts';
 import { openControl } from './control.ts';
-import { openFeeder, readFeed } from './feeder.ts';
+import { openFeeder, readFeeding } from './feeder.ts';
 import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
@@ -14,7 +14,7 @@ import { dropTo, live, log, type Word } from './lifetime.ts';
 import { openMirror } from './mirror.ts';
 import { readPolicy } from './policy.ts';
 import { runScribe } from './scribe.ts';
-import { Supervisor } from './supervisor.ts';
+import { AGAIN, Supervisor } from './supervisor.ts';
 import { openVault } from './vault.ts';
 
 const home = process.env['CAISSON_HOME'] ?? resolve(import.meta.dirname, '../../..');
@@ -35,7 +35,7 @@ async function openScribe(): Promise<AsyncDisposable> {
   const wrap = await fileWrap(paths.ringWrap);
   const ring = fromInside(paths.ring);
   const archive = readArchive(paths);
-  const isWatched = archive !== null || readFeed(paths) !== null;
+  const isWatched = archive !== null || readFeeding(paths) !== null;
   const isFollowed = isWatched || readPolicy(paths, home).value.auditMirror === true;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
@@ -47,6 +47,7 @@ async function openScribe(): Promise<AsyncDisposable> {
     groupReads: isFollowed,
     mayAppend: archive === null ? undefined : boundOf(archive),
     own: isWatched ? watchAlarms : undefined,
+    isPatient: process.argv[3] === AGAIN,
   });
 }
 

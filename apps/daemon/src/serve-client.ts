@@ -70,8 +70,8 @@ const ALERTS_SHOWN_MS = 7 * 24 * 3_600_000;
 
 export async function controlStatus(rooms: Rooms, calls: readonly string[]): Promise<ControlStatus> {
   const [head, alerts = []] = await Promise.all([
-    Promise.race([rooms.evidence.head(), delay(2_000, null, { ref: false })]),
-    Promise.race([rooms.evidence.alerts?.(), delay(2_000, undefined, { ref: false })]),
+    Promise.race([rooms.evidence.head().catch(() => null), delay(2_000, null, { ref: false })]), // a log that is not open has no head, and an alert that says why
+    Promise.race([rooms.evidence.alerts?.().catch(() => undefined), delay(2_000, undefined, { ref: false })]),
   ]);
   return { host: await rooms.host({ again: true }), policySha256: rooms.policy.sha256, evidenceHead: head, alerts: alerts.filter(({ timeMs }) => rooms.wallMs() - timeMs < ALERTS_SHOWN_MS), calls };
 }

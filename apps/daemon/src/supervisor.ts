@@ -6,7 +6,7 @@ import { CaissonError, instanceId, type Policy, type StatePaths, type Supervisor
 import type { GatePlace } from '@caisson/runtime';
 import { answer, Channel, checkOwnFolders, listenUnix } from '@caisson/wire';
 import { archiveVariables, readArchive } from './archiver.ts';
-import { readFeed } from './feeder.ts';
+import { readFeeding } from './feeder.ts';
 import { GateNamespace } from './gate-namespace.ts';
 import { identities, self, type Identities } from './identity.ts';
 import { log, type Word } from './lifetime.ts';
@@ -15,6 +15,9 @@ import { readPolicy, secretVariables } from './policy.ts';
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
 const ROLES = ['scribe', 'archiver', 'feeder', 'launcher', 'mirror', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
+
+/** Tells a process that it is started again: the instance is up, and who asks it is to be told what is wrong. */
+export const AGAIN = 'again';
 
 /** Pause before a process that died is started again; doubles up to the longest. */
 const RESTART_MS = 50;
@@ -113,13 +116,13 @@ export class Supervisor implements AsyncDisposable {
     await this.#startRole('vault', 0);
   }
 
-  /** Who follows the log, where that is wanted: the archiver, and the feeder of its witnesses. What they cannot reach stops no start. */
+  /** Who follows the log, where that is wanted: the archiver, and the feeder of its witnesses and time-stamps. What they cannot reach stops no start. */
   async #startFollowers(): Promise<void> {
     const config = readArchive(this.#paths);
     if (config !== null) this.#archiveVariables = archiveVariables(config);
     await Promise.all([
       config === null ? undefined : this.#startRole('archiver', 0),
-      readFeed(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
+      readFeeding(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
       this.#isMirrored ? this.#startRole('mirror', 0) : undefined,
     ]);
   }
@@ -177,14 +180,15 @@ export class Supervisor implements AsyncDisposable {
   /** Followers of the log pass through the evidence directory and read what is published to their group; what is made inside gets that group. */
   #letFollowersIn(): void {
     const { scribe, archiver, feeder } = this.#ids;
-    const [isArchived, isFed] = [readArchive(this.#paths) !== null, readFeed(this.#paths) !== null];
-    if (isArchived || isFed || this.#isMirrored) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
+    const [isArchived, feeding] = [readArchive(this.#paths) !== null, readFeeding(this.#paths)];
+    if (isArchived || feeding !== null || this.#isMirrored) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
     if (isArchived) folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
-    if (isFed) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
+    if (feeding !== null && feeding.feed !== null) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
+    if (feeding !== null && feeding.stamping !== null) folder(this.#paths.timestamps, 0o750, { uid: feeder.uid, gid: scribe.gid });
   }
 
   async #startRole(role: Role, restarts: number): Promise<void> {
-    const child = spawn(...this.#command(role), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
+    const child = spawn(...this.#command(role, restarts > 0), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: this.#environment(role) });
     const supervised: Supervised = { role, child, restarts, startedMs: Date.now() };
     this.#supervised.set(role, supervised);
     child.on('exit', (code, signal) => void this.#onExit(supervised, `${signal ?? code}`));
@@ -195,8 +199,8 @@ export class Supervisor implements AsyncDisposable {
   }
 
   /** The launcher gets a mount namespace of its own, so that what it hides from its runtimes stays as it is on the host. */
-  #command(role: Role): [string, string[]] {
-    const own = [process.execPath, '--disable-warning=ExperimentalWarning', ...(role === 'vault' ? VAULT_OPTIONS : []), this.#main, role];
+  #command(role: Role, isAgain: boolean): [string, string[]] {
+    const own = [process.execPath, '--disable-warning=ExperimentalWarning', ...(role === 'vault' ? VAULT_OPTIONS : []), this.#main, role, ...(isAgain ? [AGAIN] : [])];
     const argv = [...this.#before(role), ...own];
     return [argv[0] ?? '', argv.slice(1)];
   }

@@ -117,6 +117,16 @@ export function readEntryBody({ kind, body }: { readonly kind: EntryKind; readon
   return read.success ? ({ is, body: read.data } as EntryBody) : null;
 }
 
+/** Why a body is none of its kind, beginning with the field at fault; null: it is one, and `readEntryBody` reads it. Never throws. */
+export function misfitOf({ kind, body }: { readonly kind: EntryKind; readonly body: Json }): string | null {
+  const is = kind === 'intent' ? intentOf(body) : kind;
+  if (is === null) return 'body.what: is none of call, sandbox and exec';
+  const read = READERS[is].safeParse(body);
+  if (read.success) return null;
+  const [issue] = read.error.issues;
+  return `${['body', ...(issue?.path ?? [])].join('.')}: ${issue?.message ?? 'is not valid'}`;
+}
+
 function intentOf(body: Json): 'call' | 'sandbox' | 'exec' | null {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return null;
   const { what } = body as { readonly what?: Json };

@@ -38,6 +38,7 @@ const TABLE = {
   LAUNCH_FAILED: { status: 500, what: 'the sandbox did not start: {detail}', fix: 'run ./caisson doctor; the detail is what the runtime printed' },
   ATTESTATION_FAILED: { status: 500, what: 'the sandbox is weaker than its spec: {findings}', fix: 'run ./caisson doctor; nothing was run in it' },
   EVIDENCE_UNAVAILABLE: { status: 503, what: 'the evidence log cannot be written: {detail}', fix: 'free space or restore access to the evidence directory; nothing runs without a record' },
+  EVIDENCE_ENTRY_INVALID: { status: 500, what: 'an entry of kind {kind} is not recorded: its body is none of that kind ({detail})', fix: 'this is a defect of Caisson: report it; nothing was written' },
   EVIDENCE_DAMAGED: { status: 503, what: 'the evidence log is damaged at entry {index}: {detail}', fix: 'keep the file as it is and restore a good copy; Caisson does not write after damage' },
   EVIDENCE_KEY_ERASED: { status: 410, what: 'what entry {index} seals opens for nobody any more: its key was erased at {when}', fix: 'the entry itself stays and verifies; nothing brings the key back' },
   EVIDENCE_KEY_MISSING: { status: 404, what: 'what entry {index} seals cannot be opened: key {key} is not in the ring, and was not erased', fix: 'ask where the ring of this log is; an auditor opens it with escrowed keys' },
@@ -113,6 +114,7 @@ const TABLE = {
   IMAGE_TOOL_MISSING: { status: 501, what: '{tool} is not installed', fix: 'as root: apt-get install --no-install-recommends {package}' },
   IMAGE_IN_USE: { status: 409, what: 'the image {image} is in use by {count} sandboxes', fix: 'close them first' },
   WITNESS_INVALID: { status: 500, what: 'the witness cannot be used: {detail}', fix: 'correct what is named; a witness signs nothing when its key, its configuration or its record is in doubt' },
+  TIMESTAMPS_INVALID: { status: 500, what: 'the heads of the evidence cannot be time-stamped as {path} says: {detail}', fix: 'correct the named field, or remove timestamps.json to have no head time-stamped' },
   INTERNAL: { status: 500, what: 'internal error: {detail}', fix: 'this is a defect of Caisson: report it' },
 } as const satisfies Record<string, ErrorRow>;
 

@@ -6,7 +6,8 @@ export {
   CaissonError, ERROR_CODES, errorRow, isErrorCode, printable, problem, problemOf,
   type ErrorCode, type ErrorContext, type Problem,
 } from './errors.ts';
-export { EgressTold, readEntryBody, type EntryBody } from './entry-bodies.ts';
+export { EgressTold, misfitOf, readEntryBody, type EntryBody } from './entry-bodies.ts';
+export { ALERTS, type AlertName } from './alerts.ts';
 export { Alert, ENTRY_KINDS, EntryDraft, Receipt, type Entry, type EntryKind, type EvidenceLog, type Origin, type Sealed, type Secret } from './evidence.ts';
 export { BODY_AND_SEALED_BYTES, sealable, SEALED_TEXT_BYTES } from './sealable.ts';
 export { HostFacts, levelOf, type RuntimeFacts } from './host.ts';

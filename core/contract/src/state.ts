@@ -22,6 +22,10 @@ export interface StatePaths {
   readonly witnessesConfig: string;
   /** The last head that enough witnesses have signed, and what the feeder says of itself. */
   readonly witness: string;
+  /** Says which authorities time-stamp the heads of the evidence log, where that is wanted. */
+  readonly timestampsConfig: string;
+  /** The heads that are time-stamped, each with its token, and what the feeder says of it. */
+  readonly timestamps: string;
   readonly log: string;
   readonly controlSocket: string;
   /** The HTTP API. */
@@ -93,6 +97,8 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     archive: `${dir}/evidence/archive`,
     witnessesConfig: `${dir}/witnesses.json`,
     witness: `${dir}/evidence/witness`,
+    timestampsConfig: `${dir}/timestamps.json`,
+    timestamps: `${dir}/evidence/timestamps`,
     log: `${dir}/log/caisson.log`,
     controlSocket: `${run}/control/control.sock`,
     apiSocket: `${run}/control/api.sock`,

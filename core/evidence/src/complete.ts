@@ -1,4 +1,5 @@
 import { readEntryBody, type Entry } from '@caisson/contract';
+import { emptyTimes, passTime, type Times } from './clock.ts';
 import { noFindings, type Finding, type Findings } from './findings.ts';
 import { emptyPairs, passPair, type Pairs } from './pairs.ts';
 import { emptyPassed, passPassed, type Passed } from './passed.ts';
@@ -8,6 +9,7 @@ import { emptyRuns, endRuns, passRun, type Runs } from './runs.ts';
 /** What the entries of a log say of what is not in it. Memory does not grow with the log, but with what is open. */
 export interface Completeness {
   readonly findings: Findings;
+  readonly times: Times;
   readonly runs: Runs;
   readonly pairs: Pairs;
   readonly programs: Programs;
@@ -24,11 +26,12 @@ export interface Unread {
 
 export function completeness(): Completeness {
   const findings = noFindings();
-  return { findings, runs: emptyRuns(findings), pairs: emptyPairs(findings), programs: emptyPrograms(findings), passed: emptyPassed(findings), unread: { count: 0, first: null } };
+  return { findings, times: emptyTimes(findings), runs: emptyRuns(findings), pairs: emptyPairs(findings), programs: emptyPrograms(findings), passed: emptyPassed(findings), unread: { count: 0, first: null } };
 }
 
 /** Takes the next entry of the log, which is good by itself. */
-export function passEntry({ runs, pairs, programs, passed, unread }: Completeness, entry: Entry): void {
+export function passEntry({ times, runs, pairs, programs, passed, unread }: Completeness, entry: Entry): void {
+  passTime(times, entry);
   passRun(runs, entry);
   passPair(pairs, entry);
   passProgram(programs, entry);

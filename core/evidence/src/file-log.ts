@@ -1,36 +1,30 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, type Alert, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
-import { formatCheckpoint, grow, leafHash, rootOf, signNote, type Edge, type Signer } from '@caisson/tlog';
+import { CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import type { Edge, PublicKey, Signer } from '@caisson/tlog';
+import { encodeBatch, pendingAlert, signerAfter, type Pending } from './batch.ts';
+import type { ClockStep, ClockWatch } from './clock.ts';
 import { writeDurably, type Disk } from './disk.ts';
 import { checkDraft, MAX_BODY_BYTES, type Checked } from './draft.ts';
-import { encodeEntry } from './entry.ts';
 import { withAlert } from './alerts.ts';
-import type { Leaf } from './growth.ts';
 import { enter, recall, type Ledger, type Mark, type Told } from './ledger.ts';
 import type { Publisher } from './publisher.ts';
+import { isRotation } from './rotation.ts';
 import { ledgerText } from './saved-ledger.ts';
 import { headOf, type BadEntry } from './scan.ts';
+import { Unwritten } from './unwritten.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 const WAITING_BYTES = 4 * BATCH_BYTES;
 /** About what a line has besides its body. */
 const LINE_BYTES = 512;
-const NEWLINE = Buffer.from('\n');
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-const TILES_ALERT = 'tiles-not-written';
+const TILES_ALERT: AlertName = 'tiles-not-written';
+/** Steps of the clock that are remembered while nothing can be recorded. */
+const STEPS_KEPT = 8;
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
 const UNPUBLISHED_BYTES = 32 * 1024 * 1024;
-
-interface Pending {
-  readonly draft: Omit<EntryDraft, 'secret'>;
-  readonly bodyText: string;
-  readonly sealed: Sealed | undefined;
-  /** About how many it will be in the file. */
-  readonly bytes: number;
-  readonly settle: PromiseWithResolvers<Receipt>;
-}
 
 /** The file that appends go to. */
 export interface Journal {
@@ -45,6 +39,8 @@ export interface Opened {
   readonly edge: Edge;
   readonly ledger: Ledger;
   readonly now: () => number;
+  /** Default: nobody watches the clock. */
+  readonly clock: ClockWatch | undefined;
   readonly signer: Signer;
   readonly journal: Journal;
   readonly publisher: Publisher;
@@ -55,7 +51,7 @@ export interface Opened {
   /** Makes the journal that starts after so many entries. */
   readonly nextJournal: (first: number) => Promise<Journal>;
   /** The receipt of the last of so many entries, from the tiles. */
-  readonly receiptOf: (size: number) => Promise<Receipt>;
+  readonly receiptOf: (size: number, keys: readonly PublicKey[]) => Promise<Receipt>;
   /** Keeps the text of the ledger at an edge, to start from. */
   readonly save: (edge: Edge, text: string, signer: Signer) => Promise<void>;
   /** How many entries were taken as signed and not read. */
@@ -75,9 +71,12 @@ export interface Opened {
 export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Entries that the start took as signed, and that are checked after it; 0: it has read everything. */
   readonly unread: number;
+  /** Told once why nothing is written until the log is opened again. */
+  onStuck: (reason: string) => void = () => undefined;
   readonly #ledger: Ledger;
   readonly #now: () => number;
-  readonly #signer: Signer;
+  readonly #clock: ClockWatch | undefined;
+  #signer: Signer;
   readonly #publisher: Publisher;
   readonly #seal: Opened['seal'];
   readonly #mayAppend: Opened['mayAppend'];
@@ -87,6 +86,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   readonly #resources: AsyncDisposableStack;
   /** What is unique and not durable yet: intents and outcomes by subject, others by their origin. */
   readonly #promised = new Map<string, Promise<Receipt>>();
+  readonly #unwritten: Unwritten;
   #edge: Edge;
   #journal: Journal;
   #queue: Pending[] = [];
@@ -96,14 +96,17 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
   #damage: BadEntry | undefined;
+  /** Steps of the clock that are not on record yet. */
+  #steps: readonly ClockStep[] = [];
   /** One after the other; what fails leaves the one before in place, from which a start only takes longer. */
   #saving: Promise<void> = Promise.resolve();
 
-  constructor({ edge, ledger, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
+  constructor({ edge, ledger, now, clock, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources }: Opened) {
     this.unread = unread;
     this.#edge = edge;
     this.#ledger = ledger;
     this.#now = now;
+    this.#clock = clock;
     this.#signer = signer;
     this.#journal = journal;
     this.#publisher = publisher;
@@ -113,6 +116,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#receiptOf = receiptOf;
     this.#save = save;
     this.#resources = resources;
+    this.#unwritten = new Unwritten(now);
     publisher.onState = (failing) => this.#sayTiles(failing);
     if (ledger.alerts.some(({ alert }) => alert === TILES_ALERT)) publisher.goOnFailing();
   }
@@ -132,6 +136,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     const checked = checkDraft(value);
     if ('bad' in checked) throw new CaissonError('REQUEST_INVALID', { detail: checked.bad });
     const { draft } = checked;
+    if (isRotation(draft)) throw new CaissonError('REQUEST_INVALID', { detail: `subject: only the scribe itself records ${draft.subject}` });
     const closed = this.#whyClosed();
     if (closed !== undefined) throw closed;
     const key = keyOf(draft);
@@ -150,7 +155,21 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #receipt({ size, hashes }: Mark): Promise<Receipt> {
     if (hashes !== undefined) return headOf({ size, hashes }) as Receipt;
     await this.#publisher.publish();
-    return this.#receiptOf(size);
+    return this.#receiptOf(size, [this.#signer.publicKey]);
+  }
+
+  /**
+   * Records that `next`, of the same name, signs from this entry on, and lets it: the entry is the last that the signer until now
+   * takes part in. Others that are under way are before it or after it.
+   *
+   * @throws CaissonError REQUEST_INVALID for a key of another name, or the one in use; EVIDENCE_UNAVAILABLE, EVIDENCE_DAMAGED
+   */
+  async rotate(next: Signer): Promise<Receipt> {
+    const { name, id } = this.#signer.publicKey;
+    if (next.publicKey.name !== name || next.publicKey.id === id) throw new CaissonError('REQUEST_INVALID', { detail: `key: one of ${name} that is not in use yet is needed` });
+    const settle = Promise.withResolvers<Receipt>();
+    this.#push({ draft: { kind: 'alert', source: 'scribe', subject: 'key', body: null }, bodyText: '', sealed: undefined, next, settle, refuse: settle.reject });
+    return settle.promise;
   }
 
   #whyClosed(): CaissonError | undefined {
@@ -212,9 +231,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #flush(): Promise<void> {
     await arrived();
     while (this.#queue.length > 0) {
-      const batch = this.#takeBatch();
+      const steps = this.#clockSteps();
+      const batch = [...steps.map(pendingAlert), ...this.#takeBatch()];
       try {
         await this.#commit(batch);
+        this.#steps = this.#steps.slice(steps.length);
       } catch (error) {
         this.#reject(batch, unavailable((error as Error).message, error));
       }
@@ -222,11 +243,19 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#flushing = undefined;
   }
 
+  /** What the log is dated by was set: that stands before whatever is dated by it. */
+  #clockSteps(): readonly ClockStep[] {
+    const step = this.#clock?.look() ?? null;
+    if (step !== null) this.#steps = [...this.#steps, step].slice(-STEPS_KEPT);
+    return this.#steps;
+  }
+
   #takeBatch(): readonly Pending[] {
     let bytes = 0;
     let count = 0;
     for (const pending of this.#queue) {
-      if (count > 0 && bytes + pending.bytes > BATCH_BYTES) break;
+      const isAlone = pending.next !== undefined || this.#queue[0]?.next !== undefined;
+      if (count > 0 && (isAlone || bytes + pending.bytes > BATCH_BYTES)) break;
       bytes += pending.bytes;
       count += 1;
     }
@@ -236,21 +265,30 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
-    const { bytes, leaves, times, edges, edge, checkpoint } = await this.#encode(batch);
+    const { bytes, leaves, entries, edges, edge, checkpoint } = await encodeBatch(batch, { edge: this.#edge, signer: this.#signer, now: this.#now });
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
-    if (written.state === 'unknown') this.#closedBecause ??= `${written.cause.message}; nothing is written until the log is opened again`;
+    if (written.state === 'unknown') this.#stick(`${written.cause.message}; nothing is written until the log is opened again`);
     if (written.state !== 'durable') throw written.cause;
     this.#journal = { ...this.#journal, wholeBytes: this.#journal.wholeBytes + bytes.length };
     this.#edge = edge;
+    this.#signer = signerAfter(batch, this.#signer);
     for (const [at, { draft, bytes: counted, settle }] of batch.entries()) {
       const upTo = edges[at] as Edge;
       this.#waitingBytes -= counted;
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
-      if (draft.kind === 'alert') this.#ledger.alerts = withAlert(this.#ledger.alerts, { ...draft, timeMs: times[at] as number });
+      this.#ledger.alerts = withAlert(this.#ledger.alerts, entries[at] as Entry);
       settle.resolve(headOf(upTo) as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
+    const body = this.#unwritten.recovered();
+    if (body !== null) this.append({ kind: 'alert', source: 'scribe', subject: 'scribe', body }).catch(() => undefined);
+  }
+
+  #stick(reason: string): void {
+    if (this.#closedBecause !== undefined) return;
+    this.#closedBecause = reason;
+    queueMicrotask(() => this.onStuck(reason)); // who waits is told first
   }
 
   async #turnJournal(): Promise<void> {
@@ -260,29 +298,11 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     this.#saveLedger();
   }
 
-  async #encode(batch: readonly Pending[]): Promise<{ bytes: Buffer; leaves: readonly Leaf[]; times: readonly number[]; edges: readonly Edge[]; edge: Edge; checkpoint: string }> {
-    let edge = this.#edge;
-    const leaves: Leaf[] = [];
-    const times: number[] = [];
-    const edges: Edge[] = [];
-    for (const { draft, bodyText, sealed } of batch) {
-      const written: Entry = { ...draft, index: edge.size, timeMs: Math.trunc(this.#now()), ...(sealed === undefined ? {} : { sealed }) };
-      const entry = Buffer.from(encodeEntry(written, bodyText));
-      const hash = leafHash(entry);
-      edge = grow(edge, hash);
-      leaves.push({ entry, hash });
-      times.push(written.timeMs);
-      edges.push(edge);
-    }
-    const text = formatCheckpoint({ origin: this.#signer.publicKey.name, size: edge.size, root: rootOf(edge) });
-    const checkpoint = await signNote(text, [this.#signer]);
-    const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-    return { bytes, leaves, times, edges, edge, checkpoint };
-  }
-
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */
   #reject(batch: readonly Pending[], error: CaissonError): void {
-    for (const { settle } of [...batch, ...this.#queue.splice(0)]) settle.reject(error);
+    const fallen = [...batch, ...this.#queue.splice(0)];
+    this.#unwritten.failed(fallen.length, (error.cause as Error).message);
+    for (const { settle } of fallen) settle.reject(error);
     this.#promised.clear();
     this.#waitingBytes = 0;
   }
@@ -303,7 +323,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   }
 
   async alerts(): Promise<readonly Alert[]> {
-    return this.#ledger.alerts;
+    return [...this.#ledger.alerts, ...this.#unwritten.alerts];
   }
 
   /** Resolves when all that is durable now is in tiles, under a checkpoint of its own. Rejects when they cannot be written. */

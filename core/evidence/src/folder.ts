@@ -4,8 +4,10 @@ import { dirname } from 'node:path';
 import type { Fetch } from '@caisson/tlog';
 
 export const CHECKPOINT_FILE = 'checkpoint';
-/** Verifier keys of the log, one a line, the one in use first. */
+/** The verifier key of the log, alone, as other tools read it. */
 export const KEYS_FILE = 'log.vkey';
+/** Verifier keys that the log had before, one a line, the last first. */
+export const EARLIER_KEYS_FILE = 'earlier.vkey';
 const MAX_RESOURCE_BYTES = 256 * (65_535 + 2);
 
 /** Reads the static resources of the log in a folder; nothing is read through a symbolic link, or that is no file. */

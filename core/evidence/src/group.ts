@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { CHECKPOINT_FILE, GROUP_TOO, KEYS_FILE, openIfThere } from './folder.ts';
+import { CHECKPOINT_FILE, EARLIER_KEYS_FILE, GROUP_TOO, KEYS_FILE, openIfThere } from './folder.ts';
 
 const TILES = 'tile';
 /** A folder that passes its group on to what is made in it. */
@@ -10,7 +10,7 @@ const FOLDER_MODE = 0o2000 | GROUP_TOO.folder;
  * let in has its group and mode from the start; so the whole is gone through once, and the top, which says that it was, comes last.
  */
 export async function letGroupRead(dir: string, gid: number): Promise<void> {
-  for (const name of [CHECKPOINT_FILE, KEYS_FILE]) await give(`${dir}/${name}`, gid, GROUP_TOO.file);
+  for (const name of [CHECKPOINT_FILE, KEYS_FILE, EARLIER_KEYS_FILE]) await give(`${dir}/${name}`, gid, GROUP_TOO.file);
   const top = `${dir}/${TILES}`;
   if (await isGiven(top, gid)) return;
   const below = await readdir(top, { recursive: true, withFileTypes: true }).catch(() => []);

@@ -5,6 +5,8 @@ export { type FileLog } from './file-log.ts';
 export { CHECKPOINT_FILE, folderFetch, KEYS_FILE } from './folder.ts';
 export { logSigner, publishedKeys } from './keys.ts';
 export { CLOSED_WINDOW } from './ledger.ts';
+export { rotateKey, type RotateOptions } from './rotate-key.ts';
+export { heirOf } from './rotation.ts';
 export { openFileLog, type FileLogOptions } from './open.ts';
 export { readEntries, readTiles, type Line, type ReadOptions } from './read.ts';
 export { remoteLog, type RemoteLogOptions } from './remote-log.ts';

@@ -1,22 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CaissonError } from '@caisson/contract';
 import {
   formatSignerKey, formatVerifierKey, generateKey, parseSignerKey, parseVerifierKey, SIGNATURE_TYPE, signerOf, type Fetch, type PublicKey, type Signer,
 } from '@caisson/tlog';
-import { KEYS_FILE, openIfThere, OWNER_ONLY, syncFolder, writeFiles, type Readers } from './folder.ts';
-
-const KEY_FILE = 'log.key';
+import { EARLIER_KEYS_FILE, KEYS_FILE, OWNER_ONLY, syncFolder, writeFiles, type Readers } from './folder.ts';
+import { KEY_FILE, readPrivate, unavailable } from './key-file.ts';
+import { isUnderWay, lockKeys, settleRotation } from './next-key.ts';
 
 /**
  * The signing key of the log in `dir`: an Ed25519 seed in a file of mode 0600, in the folder beside it whose name ends in `-key`,
  * so that who copies the log does not copy the key. A new log gets one, named after the log: 16 random bytes, so that no two
- * logs have the same origin.
+ * logs have the same origin. A rotation that was broken off and that the log has on record is brought to its end.
  *
- * @throws CaissonError EVIDENCE_UNAVAILABLE for a key that others can read, that cannot be read, or that is missing though there is a log.
+ * @throws CaissonError EVIDENCE_UNAVAILABLE for a key that others can read, that cannot be read, that is being replaced, or that is missing though there is a log; EVIDENCE_DAMAGED
  */
 export async function logSigner(dir: string): Promise<Signer> {
+  if (await isUnderWay(dir)) {
+    await using _ = await lockKeys(dir);
+    await settleRotation(dir);
+  }
+  return signerIn(dir);
+}
+
+/** The same while the keys are locked or no rotation is under way. */
+export async function signerIn(dir: string): Promise<Signer> {
   const keyDir = `${dir}-key`;
   const path = `${keyDir}/${KEY_FILE}`;
   const text = await readPrivate(path);
@@ -43,31 +51,19 @@ async function isEmptyLog(dir: string): Promise<boolean> {
   return !names.some((name) => /^(checkpoint|tile|journal-.*)$/.test(name));
 }
 
-async function readPrivate(path: string): Promise<string | null> {
-  const file = await openIfThere(path);
-  if (file === null) return null;
-  try {
-    const { mode } = await file.stat();
-    if ((mode & 0o077) !== 0) throw unavailable(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}): set it to 600`);
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
-}
-
-/** Puts the public key beside the log, for whoever verifies it. */
+/** Puts the public key beside the log, for whoever verifies it, and those that it had before into a file of their own. */
 export async function writePublicKey(dir: string, key: PublicKey, readers: Readers = OWNER_ONLY): Promise<void> {
-  const text = `${formatVerifierKey(key)}\n`;
-  const there = await readFile(`${dir}/${KEYS_FILE}`, 'utf8').catch(() => null);
-  if (there !== text) await writeFiles(dir, [{ path: KEYS_FILE, bytes: Buffer.from(text) }], readers);
+  const line = formatVerifierKey(key);
+  const [now, before] = await Promise.all([KEYS_FILE, EARLIER_KEYS_FILE].map(async (name) => readFile(`${dir}/${name}`, 'utf8').catch(() => '')));
+  if (now === `${line}\n`) return;
+  const earlier = new Set(`${now ?? ''}\n${before ?? ''}`.split('\n').filter((other) => other !== line && parseVerifierKey(other)?.name === key.name));
+  const text = [...earlier].map((each) => `${each}\n`).join('');
+  if (text !== '') await writeFiles(dir, [{ path: EARLIER_KEYS_FILE, bytes: Buffer.from(text) }], readers);
+  await writeFiles(dir, [{ path: KEYS_FILE, bytes: Buffer.from(`${line}\n`) }], readers);
 }
 
-/** The public keys that a log says are its own. Who trusts nobody has them from elsewhere. */
+/** The public keys that a log says are its own, the one in use first. Who trusts nobody has them from elsewhere. */
 export async function publishedKeys(fetch: Fetch): Promise<readonly PublicKey[]> {
-  const text = (await fetch(KEYS_FILE))?.toString('utf8') ?? '';
-  return text.split('\n').map(parseVerifierKey).filter((key) => key !== null);
-}
-
-function unavailable(detail: string): CaissonError {
-  return new CaissonError('EVIDENCE_UNAVAILABLE', { detail });
+  const texts = await Promise.all([KEYS_FILE, EARLIER_KEYS_FILE].map(async (name) => (await fetch(name))?.toString('utf8') ?? ''));
+  return texts.join('\n').split('\n').map(parseVerifierKey).filter((key) => key !== null);
 }

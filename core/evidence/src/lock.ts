@@ -12,9 +12,10 @@ const HELD = 1;
  * file description, which flock(1) shares with this process: the kernel drops it when this process
  * ends, however it ends, so there is no stale lock and no moment at which two can hold it.
  *
+ * @param holder what is said when another has it
  * @throws CaissonError EVIDENCE_UNAVAILABLE when another process holds it, or flock(1) is missing.
  */
-export async function lockDirectory(directory: FileHandle, dir: string): Promise<void> {
+export async function lockDirectory(directory: FileHandle, dir: string, holder = `another scribe writes in ${resolve(dir)}`): Promise<void> {
   const child = spawn('flock', ['-x', '-n', '3'], {
     stdio: ['ignore', 'ignore', 'ignore', directory.fd],
     env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' },
@@ -22,6 +23,6 @@ export async function lockDirectory(directory: FileHandle, dir: string): Promise
   const [status] = (await once(child, 'exit').catch((cause: unknown) => {
     throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `flock (of util-linux) cannot be run: ${(cause as Error).message}` }, { cause });
   })) as [number | null];
-  if (status === HELD) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `another scribe writes in ${resolve(dir)}` });
+  if (status === HELD) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: holder });
   if (status !== 0) throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `${resolve(dir)} cannot be locked (flock exited with ${status})` });
 }

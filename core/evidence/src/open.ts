@@ -3,6 +3,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CaissonError, type EntryDraft, type Receipt, type Sealed } from '@caisson/contract';
 import type { Edge, PublicKey, Signer } from '@caisson/tlog';
+import { ClockWatch, type HostClocks } from './clock.ts';
 import { diskOf, type Disk } from './disk.ts';
 import { FileLog, type Journal } from './file-log.ts';
 import { GROUP_TOO, OWNER_ONLY, syncFolder, type Readers } from './folder.ts';
@@ -13,6 +14,8 @@ import { letGroupRead } from './group.ts';
 import { Publisher } from './publisher.ts';
 import { checkPast, quickScan, receiptFromTiles, type PastCheck } from './quick-start.ts';
 import { LEDGER_FILE, savedLedger, saveLedger } from './saved-ledger.ts';
+import { readEntries } from './read.ts';
+import { isSame } from './rotation.ts';
 import { scanLog, type Scan } from './scan.ts';
 
 /** Tiles and checkpoint follow what is durable by no more than about this. */
@@ -29,6 +32,8 @@ export interface FileLogOptions {
   readonly mayAppend?: ((entries: number) => string | undefined) | undefined;
   /** Wall time, in milliseconds since 1970 UTC. */
   readonly now: () => number;
+  /** Clocks that nobody sets, by which `now` is watched: an alert says that it was set. Default: it is not watched. */
+  readonly clocks?: Omit<HostClocks, 'wallMs'> | undefined;
   /** Signs heads. Default: a key in a file, in the folder beside `dir` whose name ends in `-key`. */
   readonly signer?: Signer | undefined;
   /** Seals what only holders of a key may read. Default: a draft with a secret is refused. */
@@ -75,10 +80,11 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
       return { disk: disk(next), first: after, wholeBytes: 0, close: () => next.close() };
     };
     const past = opened.use(pastOf(dir, keys));
-    const receiptOf = (size: number): Promise<Receipt> => receiptFromTiles(dir, keys, size);
+    const receiptOf = (size: number, by: readonly PublicKey[]): Promise<Receipt> => receiptFromTiles(dir, by, size);
     const save = (edge: Edge, text: string, by: Signer): Promise<void> => saveLedger(dir, { edge, text, signer: by });
     const { seal, mayAppend } = options;
-    const log = new FileLog({ ...scan, now, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
+    const clock = options.clocks && (await watchFrom(dir, { ...options.clocks, wallMs: now }));
+    const log = new FileLog({ ...scan, now, clock, signer, journal, publisher, seal, mayAppend, nextJournal, receiptOf, save, unread, resources: opened.move() });
     if (unread > 0) past.check(log, options.onPastChecked);
     return log;
   } catch (error) {
@@ -87,14 +93,28 @@ export async function openFileLog({ dir, now, disk = diskOf, ...options }: FileL
   }
 }
 
+/** Watches the clock from the time of the last entry on. */
+async function watchFrom(dir: string, clocks: HostClocks): Promise<ClockWatch> {
+  let lastMs: number | null = null;
+  for await (const { entry } of readEntries(dir, { last: 1 })) lastMs = entry.timeMs;
+  return new ClockWatch(clocks, lastMs);
+}
+
 /** The state of the log, from what is signed about it where that is enough, else from every entry. @throws CaissonError EVIDENCE_DAMAGED */
 async function startOf(dir: string, keys: readonly PublicKey[], readWholeEntries = READ_WHOLE_ENTRIES): Promise<{ readonly scan: Scan; readonly unread: number }> {
   const known = (await savedLedger(dir, keys)) ?? undefined;
   const quick = known === undefined || known.size <= readWholeEntries ? null : await quickScan(dir, keys, known);
-  if (quick !== null) return { scan: quick, unread: known?.size ?? 0 };
+  if (quick !== null) return { scan: signedBy(quick, keys), unread: known?.size ?? 0 };
   const scan = await scanLog(dir, keys, { known });
   if (scan.bad !== null) throw new CaissonError('EVIDENCE_DAMAGED', { index: scan.bad.index, detail: scan.bad.reason });
-  return { scan, unread: 0 };
+  return { scan: signedBy(scan, keys), unread: 0 };
+}
+
+/** A key that has handed on to another signs no more. @throws CaissonError EVIDENCE_UNAVAILABLE */
+function signedBy(scan: Scan, keys: readonly PublicKey[]): Scan {
+  const { heir } = scan.trust;
+  if (heir === undefined || keys.some((key) => isSame(key, heir))) return scan;
+  throw new CaissonError('EVIDENCE_UNAVAILABLE', { detail: `the key that is here was replaced: ${heir.name}+${heir.id} signs the log` });
 }
 
 interface Past extends AsyncDisposable {

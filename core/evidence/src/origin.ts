@@ -9,7 +9,7 @@ const MAX_FAILED = 10_000;
 
 /** Numbers what one run of a process reports, and knows what came of it. */
 export interface Numbering {
-  /** The draft with its place. One and the same intent or outcome has one place, however often it is told. */
+  /** The draft with its place. One and the same intent or outcome has one place, however often it is told, and so has one and the same object. */
   readonly number: (draft: EntryDraft) => EntryDraft & { readonly origin: Origin };
   /** Notes what became of it. */
   readonly settle: (origin: Origin, isRecorded: boolean) => void;
@@ -20,6 +20,7 @@ export interface Numbering {
 export function numbering(): Numbering {
   const run = randomBytes(16).toString('hex');
   const known = new Map<string, number>();
+  const offered = new WeakMap<EntryDraft, number>();
   const open = new Set<number>();
   const failed = new Set<number>();
   let last = 0;
@@ -32,7 +33,8 @@ export function numbering(): Numbering {
   return {
     number: (draft) => {
       const key = draft.kind === 'intent' || draft.kind === 'outcome' ? `${draft.kind} ${draft.subject}` : undefined;
-      const seq = (key === undefined ? undefined : known.get(key)) ?? next();
+      const seq = (key === undefined ? offered.get(draft) : known.get(key)) ?? next();
+      offered.set(draft, seq);
       if (key !== undefined) known.set(key, seq);
       const [oldest] = known.keys();
       if (known.size > CLOSED_WINDOW && oldest !== undefined) known.delete(oldest);

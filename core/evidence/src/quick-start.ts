@@ -27,13 +27,13 @@ export async function quickScan(dir: string, keys: readonly PublicKey[], saved: 
     if (!rootOf(edgeOf(tip)).equals(root)) return null;
     const edge = saved.size < size ? await edgeAt(tileTree(fetch, size), saved.size) : edgeOf(tip);
     if (saved.size <= size && !rootOf(edge).equals(saved.root)) return null;
-    const cursor: Cursor = { edge, ledger: saved.ledger, ledgerSize: saved.size, known: saved };
+    const cursor: Cursor = { edge, trust: { keys, earlier: [] }, ledger: saved.ledger, ledgerSize: saved.size, known: saved };
     for (let bundle = Math.floor(edge.size / TILE_WIDTH); cursor.edge.size < size; bundle += 1) {
       if ((await scanBundle(fetch, size, bundle, cursor)).reason !== null) return null;
     }
     if (!rootOf(cursor.edge).equals(root)) return null;
-    const journals = await scanJournals(dir, keys, cursor, size);
-    return journals.bad === null && notKnown(cursor) === null ? { checkpoint, tip, ledger: cursor.ledger, ...journals, edge: cursor.edge } : null;
+    const journals = await scanJournals(dir, cursor, size);
+    return (journals.bad ?? notKnown(cursor)) === null ? { checkpoint, tip, ledger: cursor.ledger, trust: cursor.trust, ...journals, edge: cursor.edge } : null;
   } catch (error) {
     if (error instanceof TileError) return null;
     throw error;

@@ -1,13 +1,15 @@
 import type { Entry, Receipt } from '@caisson/contract';
 import {
-  EMPTY_EDGE, grow, HASH_BYTES, leafHash, openCheckpoint, readBundle, readTile, rootOf, rootOfLeaves, TILE_WIDTH, TileError, type Edge, type Fetch, type PublicKey, type SignedCheckpoint,
+  EMPTY_EDGE, grow, HASH_BYTES, leafHash, openCheckpoint, readBundle, readTile, rootOf, rootOfLeaves, TILE_WIDTH, TileError, type Checkpoint, type Edge, type Fetch, type PublicKey,
 } from '@caisson/tlog';
+import { claimed, type Doubt } from './claimed.ts';
 import { parseEntry } from './entry.ts';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
 import { EMPTY_TIP, growTip, hashesIn, type Leaf, type Tip } from './growth.ts';
 import { journalName, journalsIn, readJournal, type Batch } from './journal.ts';
 import { withAlert } from './alerts.ts';
 import { emptyLedger, enter, objection, type Ledger } from './ledger.ts';
+import { handOn, isVouchedFor, readRotation, signersOf, type Trust } from './rotation.ts';
 
 export interface BadEntry {
   readonly index: number;
@@ -25,8 +27,10 @@ export interface Seen {
 export interface Scan {
   readonly edge: Edge;
   readonly ledger: Ledger;
+  /** Whose signature counts after all this. */
+  readonly trust: Trust;
   /** What is published: the tiles and the checkpoint. */
-  readonly checkpoint: SignedCheckpoint | null;
+  readonly checkpoint: Checkpoint | null;
   readonly tip: Tip;
   /** Good entries of the journal that are not published, and the checkpoint of them. */
   readonly unpublished: readonly Leaf[];
@@ -52,6 +56,9 @@ export interface ScanOptions {
 
 export interface Cursor extends ScanOptions {
   edge: Edge;
+  trust: Trust;
+  /** The first head that no key of ours has signed. A key of ours that takes over later vouches for it: it has signed all before. */
+  doubt?: Doubt | undefined;
   readonly ledger: Ledger;
   /** Entries before this one are in the ledger already. */
   readonly ledgerSize: number;
@@ -66,21 +73,27 @@ export function headOf(edge: Edge): Receipt | null {
 
 /** Reads and checks a whole log by the keys that are trusted; memory does not grow with it, but for the journal. */
 export async function scanLog(dir: string, keys: readonly PublicKey[], options: ScanOptions = {}): Promise<Scan> {
-  const cursor = cursorOf(options);
+  const cursor = cursorOf(keys, options);
   const fetch = folderFetch(dir);
-  const published = await scanPublished(fetch, keys, cursor);
-  const scan: Scan = { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
-  if (published.bad !== null) return scan;
-  const whole = { ...scan, ...(await scanJournals(dir, keys, cursor, published.tip.size)), edge: cursor.edge };
-  return whole.bad === null ? { ...whole, bad: notKnown(cursor) } : whole;
+  const published = await scanPublished(fetch, cursor);
+  if (published.bad !== null) return scanOf(cursor, published);
+  const journals = await scanJournals(dir, cursor, published.tip.size);
+  return scanOf(cursor, { ...published, ...journals, bad: journals.bad ?? notKnown(cursor) });
 }
 
-function cursorOf(options: ScanOptions): Cursor {
-  return { ...options, edge: EMPTY_EDGE, ledger: emptyLedger(), ledgerSize: 0 };
+function cursorOf(keys: readonly PublicKey[], options: ScanOptions): Cursor {
+  return { ...options, edge: EMPTY_EDGE, trust: { keys, earlier: [] }, ledger: emptyLedger(), ledgerSize: 0 };
 }
 
-/** What shows that this is not the log that the known state is of. */
-export function notKnown({ edge, known, isOther }: Cursor): BadEntry | null {
+/** What was read up to here; where a head is left that nobody of ours has vouched for, it ends before that. */
+function scanOf({ edge, ledger, trust, doubt }: Cursor, read: Published & Partial<Journals>): Scan {
+  const isFirst = doubt !== undefined && (read.bad === null || doubt.bad.index <= read.bad.index);
+  return { unpublished: [], head: null, journal: null, ...read, ledger, trust, ...(isFirst ? { ...doubt, checkpoint: null } : { edge }) };
+}
+
+/** What shows that this is not the log that the known state is of, or not that of the keys. */
+export function notKnown({ edge, known, isOther, doubt }: Cursor): BadEntry | null {
+  if (doubt !== undefined) return doubt.bad;
   if (known === undefined) return null;
   if (isOther === true) return { index: 0, reason: `or another one is not what the key of the log has signed when it had ${known.size} entries` };
   if (edge.size >= known.size) return null;
@@ -89,36 +102,45 @@ export function notKnown({ edge, known, isOther }: Cursor): BadEntry | null {
 
 /** Reads and checks what is published of a log, and no journal: all that a store or a mirror of it has. Memory does not grow with it. */
 export async function scanTiles(fetch: Fetch, keys: readonly PublicKey[], options: ScanOptions = {}): Promise<Scan> {
-  const cursor = cursorOf(options);
-  const published = await scanPublished(fetch, keys, cursor);
-  return { ...published, edge: cursor.edge, ledger: cursor.ledger, unpublished: [], head: null, journal: null };
+  const cursor = cursorOf(keys, options);
+  return scanOf(cursor, await scanPublished(fetch, cursor));
 }
 
 type Published = Pick<Scan, 'checkpoint' | 'tip' | 'bad'>;
+type Journals = Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'>;
 
-/** Reads what is in tiles, up to the checkpoint. */
-async function scanPublished(fetch: Fetch, keys: readonly PublicKey[], cursor: Cursor): Promise<Published> {
+/** Reads what is in tiles, up to the checkpoint. Who may have signed one of this size is known only then. */
+async function scanPublished(fetch: Fetch, cursor: Cursor): Promise<Published> {
   const bytes = await fetch(CHECKPOINT_FILE);
   if (bytes === null) return { checkpoint: null, tip: EMPTY_TIP, bad: null };
-  const checkpoint = openCheckpoint(bytes, { logKeys: keys });
-  if ('bad' in checkpoint) return { checkpoint: null, tip: EMPTY_TIP, bad: { index: 0, reason: `is under a checkpoint that ${checkpoint.bad}` } };
-  const { size, root } = checkpoint;
+  const said = claimed(bytes, cursor.trust.keys);
+  if ('bad' in said) return { checkpoint: null, tip: EMPTY_TIP, bad: { index: 0, reason: `is under a checkpoint that ${said.bad}` } };
+  const scanned = { checkpoint: said, ...(await scanUpTo(fetch, said, cursor)) };
+  const checkpoint = openCheckpoint(bytes, { logKeys: signersOf(cursor.trust) });
+  if ('bad' in checkpoint) {
+    const edge = cursor.trust.proven ?? EMPTY_EDGE;
+    cursor.doubt = { edge, bad: scanned.bad ?? { index: edge.size, reason: `is under a checkpoint that ${checkpoint.bad}` } };
+  }
+  return scanned;
+}
+
+async function scanUpTo(fetch: Fetch, { size, root }: Checkpoint, cursor: Cursor): Promise<Pick<Published, 'tip' | 'bad'>> {
   let tip = EMPTY_TIP;
   try {
     for (let bundle = 0; bundle * TILE_WIDTH < size; bundle += 1) {
       const { leaves, reason } = await scanBundle(fetch, size, bundle, cursor);
-      if (reason !== null) return { checkpoint, tip, bad: { index: cursor.edge.size, reason } };
+      if (reason !== null) return { tip, bad: { index: cursor.edge.size, reason } };
       tip = growTip(tip, leaves).tip;
       await cursor.rest?.();
     }
     const bad = await firstWrongTile(fetch, size);
-    if (bad !== null) return { checkpoint, tip, bad };
+    if (bad !== null) return { tip, bad };
   } catch (error) {
-    if (error instanceof TileError) return { checkpoint, tip, bad: { index: cursor.edge.size, reason: `cannot be read: ${error.message}` } };
+    if (error instanceof TileError) return { tip, bad: { index: cursor.edge.size, reason: `cannot be read: ${error.message}` } };
     throw error;
   }
   const isSigned = rootOf(cursor.edge).equals(root);
-  return { checkpoint, tip, bad: isSigned ? null : { index: 0, reason: 'or another one is not what was signed: entries and their hashes were changed together' } };
+  return { tip, bad: isSigned ? null : { index: 0, reason: 'or another one is not what was signed: entries and their hashes were changed together' } };
 }
 
 /** Takes the entries of a bundle that come next; those before must have their hash in the tree. */
@@ -163,8 +185,9 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   if ('bad' in entry) return entry.bad;
   if (entry.index !== cursor.edge.size) return `says that it is entry ${entry.index}: entries were removed, added or moved`;
   const isNew = entry.index >= cursor.ledgerSize;
-  const objected = isNew ? objection(cursor.ledger, entry) : undefined;
-  if (objected !== undefined) return objected;
+  const objected = (isNew ? objection(cursor.ledger, entry) : undefined) ?? null;
+  const wrong = objected ?? follow(cursor, entry);
+  if (wrong !== null) return wrong;
   const edge = grow(cursor.edge, leaf.hash);
   if (edge.size === cursor.known?.size) cursor.isOther = !rootOf(edge).equals(cursor.known.root);
   cursor.edge = edge;
@@ -173,23 +196,34 @@ function pass(cursor: Cursor, leaf: Leaf): string | null {
   return null;
 }
 
-export async function scanJournals(dir: string, keys: readonly PublicKey[], cursor: Cursor, published: number): Promise<Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'>> {
+/** Goes over to the key that an entry hands on to, or says why it is no rotation though it has the place of one. */
+function follow(cursor: Cursor, entry: Entry): string | null {
+  const rotation = readRotation(entry, cursor.edge);
+  if (rotation === null) return null;
+  const trust = 'bad' in rotation ? rotation : handOn(cursor.trust, rotation, cursor.edge);
+  if ('bad' in trust) return trust.bad;
+  if (!('bad' in rotation) && isVouchedFor(cursor.trust, rotation)) cursor.doubt = undefined;
+  cursor.trust = trust;
+  return null;
+}
+
+export async function scanJournals(dir: string, cursor: Cursor, published: number): Promise<Journals> {
   const unpublished: Leaf[] = [];
   let journal: Scan['journal'] = null;
   let head: Scan['head'] = null;
-  const bad = (index: number, reason: string): Pick<Scan, 'unpublished' | 'head' | 'journal' | 'bad'> => ({ unpublished, head, journal, bad: { index, reason } });
+  const bad = (index: number, reason: string): Journals => ({ unpublished, head, journal, bad: { index, reason } });
   for (const first of await journalsIn(dir)) {
     const read = await readJournal(`${dir}/${journalName(first)}`);
     if (read === null) continue;
     let index = first;
     let wholeBytes = 0;
     for (const batch of read.batches) {
-      const before = cursor.edge.size;
+      const before = cursor.edge;
       const wrong = passBatch(cursor, batch, { index, published, unpublished });
       if (wrong !== null) return bad(cursor.edge.size, wrong);
       index += batch.entries.length;
-      const reason = index >= published ? unsigned(batch.checkpoint, keys, cursor.edge) : null;
-      if (reason !== null) return bad(before, reason);
+      const reason = index >= published ? unsigned(batch.checkpoint, cursor, before) : null;
+      if (reason !== null) return bad(before.size, reason);
       if (index > published) head = { size: index, checkpoint: batch.checkpoint };
       wholeBytes = batch.end;
     }
@@ -212,9 +246,14 @@ function passBatch(cursor: Cursor, { entries }: Batch, given: { readonly index: 
   return null;
 }
 
-function unsigned(checkpoint: string, keys: readonly PublicKey[], edge: Edge): string | null {
-  const opened = openCheckpoint(Buffer.from(checkpoint), { logKeys: keys });
+/** @param before the log without what is under this checkpoint alone */
+function unsigned(text: string, cursor: Cursor, before: Edge): string | null {
+  const bytes = Buffer.from(text);
+  const { edge, trust } = cursor;
+  const proven = openCheckpoint(bytes, { logKeys: signersOf(trust) });
+  const opened = 'bad' in proven ? claimed(bytes, trust.keys) : proven;
   if ('bad' in opened) return `is before a checkpoint that ${opened.bad}`;
+  if ('bad' in proven) cursor.doubt ??= { edge: before, bad: { index: before.size, reason: `is before a checkpoint that ${proven.bad}` } };
   if (opened.size !== edge.size) return `is before a checkpoint of ${opened.size} entries: entries were removed, added or moved`;
   return opened.root.equals(rootOf(edge)) ? null : 'or what is appended with it is not what was signed';
 }

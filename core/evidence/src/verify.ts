@@ -1,5 +1,5 @@
 import { CaissonError, type Entry, type Receipt } from '@caisson/contract';
-import { rootOf, type Fetch, type PublicKey } from '@caisson/tlog';
+import { formatVerifierKey, rootOf, type Fetch, type PublicKey } from '@caisson/tlog';
 import { completeness, conclude, passEntry, type Unread } from './complete.ts';
 import type { Finding } from './findings.ts';
 import { CHECKPOINT_FILE, folderFetch } from './folder.ts';
@@ -17,6 +17,11 @@ const MAX_TRIES = 5;
 export interface Verification {
   /** Name of the log. */
   readonly origin: string | null;
+  /**
+   * Verifier keys that have signed heads of this log, the one that signs its last entry first. The first is of those that are
+   * trusted, or was handed on to by them; of the others the log says that they were in use, each until it was replaced.
+   */
+  readonly keys: readonly string[];
   /** Good entries, counted from the first. */
   readonly entries: number;
   /** Of these, how many are in tiles, under the published checkpoint. */
@@ -81,6 +86,7 @@ async function verified(keys: readonly PublicKey[], { head: known, visit }: Veri
   const { findings, count } = scan.bad === null ? conclude(complete, scan.edge.size) : { findings: [], count: 0 };
   return {
     origin: keys[0]?.name ?? null,
+    keys: keysOf(scan),
     entries: scan.edge.size,
     published: scan.checkpoint?.size ?? 0,
     head: headOf(scan.edge),
@@ -92,6 +98,12 @@ async function verified(keys: readonly PublicKey[], { head: known, visit }: Veri
     unfinishedBytes: scan.journal?.tail.length ?? 0,
     knownHead: known === undefined ? 'not given' : found ? 'found' : 'missing',
   };
+}
+
+/** Where no rotation is, any of the keys that are trusted signs. */
+function keysOf({ trust: { heir, keys, earlier }, bad }: Scan): readonly string[] {
+  if (bad !== null) return [];
+  return [...new Set([...(heir === undefined ? keys : [heir]), ...earlier].map(formatVerifierKey))];
 }
 
 /** A log that is being written can drop a journal while it is read: what is bad then is read again. */

@@ -11,7 +11,7 @@ type Record = Pick<Rooms, 'evidence' | 'doubts'>;
  */
 export async function recordIntent(intent: EntryDraft, notDone: EntryDraft, { evidence, doubts }: Record): Promise<Receipt> {
   return evidence.append(intent).catch((error: unknown) => {
-    doubts.add(notDone);
+    doubts.addNotBegun(notDone);
     throw error;
   });
 }

@@ -70,7 +70,8 @@ export async function open(asked: RunRequest, client: Client, rooms: Rooms): Pro
   const entry = outcomeEntry(result, { caller: client.name, input: request.stdin === true ? output.input() : null, counts });
   const outcome = 'problem' in intent ? intent : await appendOrProblem(rooms, entry);
   timings.mark('outcome');
-  if ('problem' in outcome) rooms.doubts.add(entry);
+  if ('problem' in intent) rooms.doubts.addNotBegun(entry);
+  else if ('problem' in outcome) rooms.doubts.add(entry);
   return withEvidence(result, intent, outcome, timings.all());
 
   async function conclude(): Promise<Conclusion> {

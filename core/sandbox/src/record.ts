@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import {
-  canonicalJson, exitStatus, ruleName, sealable, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Secret, type Usage,
+  canonicalJson, exitStatus, ruleName, sealable, type AlertName, type Counts, type Decision, type EntryDraft, type Json, type NetworkRequest, type OutputCount, type RunRequest, type RunResult, type Secret, type Usage,
 } from '@caisson/contract';
 import type { InputCount } from './output.ts';
 import type { Rooms } from './rooms.ts';
@@ -124,5 +124,5 @@ export async function reconcile(evidence: Rooms['evidence'], detail: string, goi
 function orphans(subjects: readonly string[], detail: string): EntryDraft {
   const count = subjects.length;
   const reason = `${detail}: what became of ${count === 1 ? 'one intent' : `${count} intents`} is unknown`;
-  return { kind: 'alert', source: SOURCE, subject: SOURCE, body: { alert: 'orphan-intents', severity: 'warning', about: subjects.slice(0, MAX_ALERTED), count, reason } };
+  return { kind: 'alert', source: SOURCE, subject: SOURCE, body: { alert: 'orphan-intents' satisfies AlertName, severity: 'warning', about: subjects.slice(0, MAX_ALERTED), count, reason } };
 }

@@ -7,7 +7,7 @@ export interface Rooms {
   readonly seccomp: Seccomp;
   readonly evidence: EvidenceLog;
   /** Takes an outcome that the log could not take now. */
-  readonly doubts: { add(outcome: EntryDraft): void };
+  readonly doubts: { add(outcome: EntryDraft): void; addNotBegun(outcome: EntryDraft): void };
   /** What the host can do; `again` measures it anew. */
   host(options: { readonly again: boolean }): Promise<HostFacts>;
   readonly gate: GateRoom;
