@@ -12,6 +12,7 @@ import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
 import { dropTo, live, log, type Word } from './lifetime.ts';
 import { openMirror } from './mirror.ts';
+import { mirrorTrouble } from './mirror-status.ts';
 import { readPolicy } from './policy.ts';
 import { runScribe } from './scribe.ts';
 import { AGAIN, Supervisor } from './supervisor.ts';
@@ -35,8 +36,8 @@ async function openScribe(): Promise<AsyncDisposable> {
   const wrap = await fileWrap(paths.ringWrap);
   const ring = fromInside(paths.ring);
   const archive = readArchive(paths);
-  const isWatched = archive !== null || readFeeding(paths) !== null;
-  const isFollowed = isWatched || readPolicy(paths, home).value.auditMirror === true;
+  const isMirrored = readPolicy(paths, home).value.auditMirror === true;
+  const isFollowed = archive !== null || readFeeding(paths) !== null || isMirrored;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
   dropTo(scribe, isFollowed ? [archiver.gid] : []);
@@ -46,7 +47,7 @@ async function openScribe(): Promise<AsyncDisposable> {
     wrap,
     groupReads: isFollowed,
     mayAppend: archive === null ? undefined : boundOf(archive),
-    own: isWatched ? watchAlarms : undefined,
+    own: isFollowed ? (evidence) => watchAlarms(evidence, isMirrored ? mirrorTrouble(paths.mirrorStatus) : null) : undefined,
     isPatient: process.argv[3] === AGAIN,
   });
 }

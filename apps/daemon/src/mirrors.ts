@@ -29,6 +29,8 @@ export interface MirrorsOptions {
   readonly read: (from: number) => AsyncIterable<{ readonly entry: Entry }>;
   /** Told when mirrors cannot be written, with the reason, and when they can again: null. */
   readonly onTrouble: (detail: string | null) => void;
+  /** Told after every look, with what was in its way; null: nothing. */
+  readonly onLook: (detail: string | null) => void;
 }
 
 /**
@@ -63,20 +65,35 @@ export class Mirrors implements AsyncDisposable {
   #say(trouble: string | null): void {
     if (trouble !== this.#trouble) this.#options.onTrouble(trouble);
     this.#trouble = trouble;
+    this.#options.onLook(trouble);
   }
 
-  /** Takes in what there is now. @throws what the log or a mirror could not be read or written for */
+  /** Takes in what there is now. A mirror that cannot be written holds up no other. @throws what the log or a mirror could not be read or written for */
   async look(): Promise<void> {
-    await this.#find();
-    const unfilled = [...this.#mirrors.values()].filter(({ full }) => !full);
-    if (unfilled.length === 0) return;
-    for await (const { entry } of this.#options.read(Math.min(...unfilled.map(({ next }) => next)))) {
-      if (this.#closed) return;
-      for (const mirror of unfilled) await take(mirror, entry);
-    }
+    const failed = await this.#find();
+    const unfilled = new Set([...this.#mirrors.values()].filter(({ full }) => !full));
+    if (unfilled.size > 0) failed.push(...(await this.#read(unfilled)));
+    if (failed.length > 0) throw failed[0];
   }
 
-  async #find(): Promise<void> {
+  /** @returns what mirrors could not be written for; they are out of the set */
+  async #read(unfilled: Set<Mirror>): Promise<unknown[]> {
+    const failed: unknown[] = [];
+    for await (const { entry } of this.#options.read(Math.min(...[...unfilled].map(({ next }) => next)))) {
+      if (this.#closed) return failed;
+      for (const mirror of unfilled) {
+        await take(mirror, entry).catch((error: unknown) => {
+          unfilled.delete(mirror);
+          failed.push(error);
+        });
+      }
+    }
+    return failed;
+  }
+
+  /** @returns what mirrors could not be begun for */
+  async #find(): Promise<unknown[]> {
+    const failed: unknown[] = [];
     const { folder } = this.#options;
     const there = new Set(await readdir(folder));
     for (const [id, { file }] of this.#mirrors) {
@@ -85,8 +102,9 @@ export class Mirrors implements AsyncDisposable {
       await file.close();
     }
     for (const id of there) {
-      if (!this.#mirrors.has(id)) await this.#begin(id);
+      if (!this.#mirrors.has(id)) await this.#begin(id).catch((error: unknown) => failed.push(error));
     }
+    return failed;
   }
 
   async #begin(id: string): Promise<void> {

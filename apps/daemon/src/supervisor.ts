@@ -154,7 +154,7 @@ export class Supervisor implements AsyncDisposable {
 
   #makeFolders(): void {
     const { dir, run } = this.#paths;
-    const { control, scribe, gate, archiver } = this.#ids;
+    const { control, scribe, gate, archiver, mirror } = this.#ids;
     try {
       mkdirSync(dir, { recursive: true, mode: 0o711 });
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
@@ -168,6 +168,7 @@ export class Supervisor implements AsyncDisposable {
       folder(`${run}/gate`, 0o750, gate);
       folder(this.#paths.denials, 0o710, { uid: self().uid, gid: gate.gid }); // nobody else passes through it: what a sandbox sees of it is mounted there
       folder(this.#paths.mirrors, 0o750, { uid: self().uid, gid: archiver.gid }); // what a sandbox sees of it is mounted there
+      folder(`${run}/mirror`, 0o750, { uid: mirror.uid, gid: scribe.gid });
       folder(`${run}/launcher`, 0o711, self());
       folder(`${run}/vault`, 0o711, self());
       folder(`${run}/images`, 0o711, self());

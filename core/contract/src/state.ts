@@ -59,6 +59,8 @@ export interface StatePaths {
   readonly denials: string;
   /** Holds one folder for each sandbox that sees the records of its own calls. */
   readonly mirrors: string;
+  /** What who writes them says of itself. */
+  readonly mirrorStatus: string;
 }
 
 export interface Surroundings {
@@ -121,5 +123,6 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     runtimes: `${run}/runtimes`,
     denials: `${run}/denials`,
     mirrors: `${run}/mirrors`,
+    mirrorStatus: `${run}/mirror/status.json`,
   };
 }

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { CaissonError, MIRROR_NAME, type IsolationSpec } from '@caisson/contract';
 
 /** Where the records of sandboxes are mirrored: one folder for each machine, which the launcher alone makes and removes. */
@@ -30,7 +30,8 @@ export async function makeMirror({ id, mounts }: Pick<IsolationSpec, 'id' | 'mou
   await using file = await open(`${path}/${MIRROR_NAME}`, 'wx', 0o644);
   await file.chmod(0o644); // whoever is inside reads it; the umask counts for nothing
   await file.chown(ground.uid, ground.gid);
-  await writeFile(`${path}/${MIRROR_OF}`, JSON.stringify({ sandbox: mirror.sandbox, from: mirror.from }), { flag: 'wx', mode: 0o644 });
+  await writeFile(`${path}/${MIRROR_OF}.new`, JSON.stringify({ sandbox: mirror.sandbox, from: mirror.from }), { flag: 'wx', mode: 0o644 });
+  await rename(`${path}/${MIRROR_OF}.new`, `${path}/${MIRROR_OF}`); // nobody reads half of it
   return `${path}/${MIRROR_NAME}`;
 }
 
