@@ -41,6 +41,9 @@ export const AUDIT: readonly Requirement[] = [
       ['test/escape/mirror.test.ts', 'holds the records of its own sandbox alone, in order and once, and so after control and its writer were killed (container)'],
       ['test/escape/mirror.test.ts', 'cannot be changed by the files of the tenant, and is in no list, difference or archive'],
       ['test/escape/mirror.test.ts', 'AUDIT_MIRROR_TAKEN: what has its name in a workspace stays as it is, a link that leads outside too'],
+      ['test/escape/mirror-writer.test.ts', 'whatever was published when, whatever broke off and whoever began anew, a mirror has the records of its own from its start on, in order and once'],
+      ['test/escape/mirror-ways.test.ts', 'a sandbox that was prepared has the records of who claimed it, from the first on, and of nobody else'],
+      ['test/escape/mirror-alarm.test.ts', 'mirror-behind: a mirror that cannot be written, and a writer that hangs, are alerts, and are cleared when it is over and all is written'],
     ],
   },
 ];
