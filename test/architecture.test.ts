@@ -80,7 +80,7 @@ const LAW: Law = {
     builtins: ['crypto', 'events', 'stream', 'timers/promises', 'util'],
   },
   '@caisson/daemon': {
-    rooms: CORE,
+    rooms: [...CORE, '@caisson/projection'],
     packages: ['fastify', 'ws', 'zod'],
     builtins: [
       'child_process', 'crypto', 'events', 'fs', 'fs/promises', 'http', 'https', 'net', 'os', 'path', 'stream', 'stream/promises',

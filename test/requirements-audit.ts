@@ -33,4 +33,17 @@ export const AUDIT: readonly Requirement[] = [
       ['test/report/siem.test.ts', 'every kind of entry is an event of its class that the schema of OCSF accepts, with no field that it has not'],
     ],
   },
+  {
+    id: 'H24',
+    promise: 'The copy of the record in the workspace is written from outside alone, holds the records of its own sandbox, and can be neither changed nor filled by it.',
+    proofs: [
+      ['test/escape/mirror.test.ts', 'can be neither written, removed, replaced, covered nor filled from inside (container)'],
+      ['test/escape/mirror.test.ts', 'holds the records of its own sandbox alone, in order and once, and so after control and its writer were killed (container)'],
+      ['test/escape/mirror.test.ts', 'cannot be changed by the files of the tenant, and is in no list, difference or archive'],
+      ['test/escape/mirror.test.ts', 'AUDIT_MIRROR_TAKEN: what has its name in a workspace stays as it is, a link that leads outside too'],
+      ['test/escape/mirror-writer.test.ts', 'whatever was published when, whatever broke off and whoever began anew, a mirror has the records of its own from its start on, in order and once'],
+      ['test/escape/mirror-ways.test.ts', 'a sandbox that was prepared has the records of who claimed it, from the first on, and of nobody else'],
+      ['test/escape/mirror-alarm.test.ts', 'mirror-behind: a mirror that cannot be written, and a writer that hangs, are alerts, and are cleared when it is over and all is written'],
+    ],
+  },
 ];

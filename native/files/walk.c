@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int push(struct walk *walk, int folder) {
@@ -19,13 +20,20 @@ static int push(struct walk *walk, int folder) {
 
 int walk_start(struct walk *walk, int folder) { return push(walk, folder); }
 
+/* The place of a mirror of records (native/store/mirror.c): nobody in a workspace can make a file immutable. */
+static int is_mirror(int folder, const char *name) {
+  struct statx info;
+  if (strcmp(name, "audit.jsonl") != 0 || statx(folder, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &info) != 0) return 0;
+  return S_ISREG(info.stx_mode) && (info.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
+}
+
 const char *walk_next(struct walk *walk, int *folder) {
   DIR *opened = walk->levels[walk->depth - 1].folder;
   *folder = dirfd(opened);
   for (;;) {
     struct dirent *entry = readdir(opened);
     if (entry == NULL) return NULL;
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) return entry->d_name;
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_mirror(*folder, entry->d_name)) return entry->d_name;
   }
 }
 

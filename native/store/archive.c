@@ -57,10 +57,13 @@ static void confine(int root, uint64_t access, int capability) {
   close(ruleset);
 }
 
+/* The place of a mirror of records is not of who works there. */
+#define WITHOUT_MIRROR "--exclude=./" MIRROR_NAME
+
 static char *const ENVIRONMENT[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", NULL};
 
 /* Runs tar in the root of the image and waits; nothing of it outlives this process. */
-static void run_tar(const char *image, int flags, uint64_t access, int capability, char *const argv[]) {
+static void run_tar(const char *image, int flags, uint64_t access, int capability, char *argv[]) {
   int mount = mount_image(image, flags | FS_NO_EXEC, NULL);
   map_owner(mount, ARCHIVE_ID);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -71,6 +74,8 @@ static void run_tar(const char *image, int flags, uint64_t access, int capabilit
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0 || fchdir(root) != 0) fail("root");
+    for (char **each = argv; *each != NULL; each++)
+      if (strcmp(*each, WITHOUT_MIRROR) == 0 && !is_mirror(root, MIRROR_NAME)) *each = "--numeric-owner"; /* which is said anyway */
     confine(root, access, capability);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of uid clears it */
     execve("/usr/bin/tar", argv, ENVIRONMENT);
@@ -95,16 +100,16 @@ static void run_tar(const char *image, int flags, uint64_t access, int capabilit
 
 /* pack IMAGE: the image as a tar archive on stdout, the same bytes for the same content. */
 void op_pack(char **arg) {
-  char *const argv[] = {
+  char *argv[] = {
       "tar", "--create", "--file=-", "--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "--sort=name",
-      "--numeric-owner", "--owner=1000", "--group=1000", "--sparse", "--warning=no-file-ignored", ".", NULL,
+      "--numeric-owner", "--owner=1000", "--group=1000", "--sparse", "--warning=no-file-ignored", WITHOUT_MIRROR, ".", NULL,
   };
   run_tar(arg[0], FS_READ_ONLY, READ, CAP_DAC_READ_SEARCH, argv);
 }
 
 /* unpack IMAGE: the archive on stdin into the image, whose size and inodes are all that it can take. */
 void op_unpack(char **arg) {
-  char *const argv[] = {
+  char *argv[] = {
       "tar", "--extract", "--file=-", "--no-same-owner", "--preserve-permissions", "--no-overwrite-dir", "--delay-directory-restore", "--warning=none", NULL,
   };
   run_tar(arg[0], 0, EVERYTHING, -1, argv);

@@ -88,6 +88,7 @@ static void read_names(struct folder *folder, int side, size_t *space) {
   struct dirent *entry;
   while ((errno = 0, entry = readdir(dir)) != NULL) {
     if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (depth == 1 && is_mirror(current[side], entry->d_name)) continue; /* it is not of who works there */
     if (folder->count == *space) folder->names = grown(folder->names, (*space = *space * 2 + 16) * sizeof *folder->names);
     char *name = strdup(entry->d_name);
     if (name == NULL) fail_as(ENOMEM, "memory");

@@ -49,11 +49,15 @@ void op_seal(char **arg) {
   if (image < 0 || fsync(image) != 0) fail("fsync");
 }
 
-/* attach IMAGE TARGET UID ro|rw: mounts the image at TARGET for the host uid. Replies with the number of the device. */
+/*
+ * attach IMAGE TARGET UID ro|rw mirror|plain: mounts the image at TARGET for the host uid, with a place for a mirror of records in it
+ * or without. Replies with the number of the device.
+ */
 void op_attach(char **arg) {
   int loop;
   long uid = number(arg[2], "uid");
   int mount = mount_image(arg[0], strcmp(arg[3], "ro") == 0 ? FS_READ_ONLY : 0, &loop);
+  if (strcmp(arg[3], "ro") != 0) place_mirror(mount, strcmp(arg[4], "mirror") == 0);
   map_owner(mount, (uid_t)uid);
   if (move_mount(mount, "", AT_FDCWD, arg[1], MOVE_MOUNT_F_EMPTY_PATH) != 0) fail("target");
   finish("ok %d", loop);

@@ -15,7 +15,7 @@ struct operation {
 
 static const struct operation OPERATIONS[] = {
     {"reflink", 1, op_reflink}, {"pool", 2, op_pool},     {"sweep", 1, op_sweep},   {"clone", 4, op_clone}, {"seal", 1, op_seal},
-    {"attach", 4, op_attach},   {"detach", 3, op_detach}, {"diff", 4, op_diff},     {"pack", 1, op_pack},   {"unpack", 1, op_unpack},
+    {"attach", 5, op_attach},   {"detach", 3, op_detach}, {"diff", 4, op_diff},     {"pack", 1, op_pack},   {"unpack", 1, op_unpack},
 };
 
 /* Set once in the process of one operation that a server started. */

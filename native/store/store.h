@@ -35,6 +35,11 @@ int mount_image(const char *image, int flags, int *loop_number);
 void map_owner(int mount_fd, uid_t host_uid);
 void wait_until_free(const char *image, int patience_ms);
 
+/* mirror.c: a file of the root that is immutable (ioctl_iflags(2)), over which a mirror of records is mounted. */
+#define MIRROR_NAME "audit.jsonl"
+int is_mirror(int root, const char *name);
+void place_mirror(int mount, int wanted);
+
 /* pool.c, image.c, diff.c, archive.c */
 void op_reflink(char **arg);
 void op_pool(char **arg);

@@ -205,7 +205,7 @@ function infoOf(request: CreateRequest): SandboxInfo {
   return {
     id: id('sbx'), name: request.name ?? null, labels: request.labels ?? {}, state: 'running', reason: 'it runs',
     level: { requested: level, delivered: level, runtime: 'fake', kernel: '6.1' }, image: request.image ?? 'host', limits: LIMITS, notEnforced: [],
-    terminals: request.terminals ?? true, network: request.network ?? (request.secrets === undefined ? null : { rules: [] }), secrets: request.secrets ?? [], workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
+    terminals: request.terminals ?? true, auditMirror: request.auditMirror ?? false, network: request.network ?? (request.secrets === undefined ? null : { rules: [] }), secrets: request.secrets ?? [], workspace: { id: id('wsp'), name: request.workspace ?? null }, createdMs: Date.now(), endedMs: null,
     expiresMs: Date.now() + 3_600_000, idleMs: null, running: [], warm: false,
     decision: { effect: 'allow', rule: 'default', reason: 'allowed', level, limits: LIMITS, notEnforced: [] }, evidence: { intent: null, outcome: null }, timings: {},
   };

@@ -27,6 +27,7 @@ const RAISED: Readonly<Record<AlertName, Proof>> = {
   'timestamp-fork': STAMPED,
   'timestamp-rollback': ['test/timestamp/live.test.ts', 'a running instance has its heads stamped; offline they verify by two public keys, also with openssl; an old copy that is put back and goes on is BAD, and an alert says so'],
   'timestamp-clock': ['test/timestamp/stamper.test.ts', 'a clock here that is far from the authority’s is an alarm, on either side, for as long as it lasts, and the stamp is kept'],
+  'mirror-behind': ['test/escape/mirror-alarm.test.ts', 'mirror-behind: a mirror that cannot be written, and a writer that hangs, are alerts, and are cleared when it is over and all is written'],
 };
 
 test('every alert has a row that says what to do, and no row is of none', () => {

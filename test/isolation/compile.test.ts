@@ -7,7 +7,7 @@ import { allowed, CERTIFICATE, goodHost, placement, runtime, shippedPolicy, ship
 
 const IMAGE = `sha256:${'ab'.repeat(32)}` as const;
 
-const needs = (level: Level): RuntimeNeeds => ({ level, workspace: false, image: 'host', network: false, secrets: false });
+const needs = (level: Level): RuntimeNeeds => ({ level, workspace: false, image: 'host', network: false, secrets: false, mirror: false });
 
 type Case = readonly [code: ErrorCode, what: string, change: Partial<HostFacts>, message: RegExp, level?: Level];
 

@@ -31,6 +31,7 @@ export function creating(command: Command): Command {
     .option('--env <NAME=VALUE>', 'variable of every command in it; may be repeated', collect)
     .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http, /https or /tcp to say what is spoken; /https: requests are read); may be repeated', collect)
     .option('--secret <NAME>', 'let it use a secret of the policy, at its hosts or as a file; may be repeated', collect)
+    .option('--audit-mirror', 'let it read the records of its own execs at /workspace/audit.jsonl, where the policy has auditMirror')
     .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
     .option('--json', 'print one object');
 }

@@ -53,6 +53,7 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
     .option('--secret <NAME>', 'let it use a secret of the policy, at its hosts or as a file; may be repeated', collect)
     .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
     .option('--image <image>', 'host, the name of an image or its digest (default host)')
+    .option('--audit-mirror', 'let it read the records of its own calls at /workspace/audit.jsonl, where the policy has auditMirror')
     .option('--in <dir>', 'bring this folder in as /workspace; the folder itself is only read (see changes, accept, discard)')
     .option('--stdin', 'pass stdin on to the command (default: it reads end of file)')
     .option('--json', 'print one object instead of the streams: exit, reason, level, digests, usage, decision, evidence, timings; with --in or --image that of exec')

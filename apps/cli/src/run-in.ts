@@ -9,7 +9,7 @@ import { forgetBrought, keepBrought, type Brought } from './brought.ts';
 import { drop } from './changes.ts';
 import { exec } from './exec-command.ts';
 import { ignoreRules } from './ignore.ts';
-import { isOfKernel, walk } from './own-folder.ts';
+import { isOfKernel, lookAt, walk } from './own-folder.ts';
 import { archivesOf, type Packing } from './pack-folder.ts';
 import { howFar, startProgress } from './progress.ts';
 import { parseDurationMs } from './quantity.ts';
@@ -31,6 +31,7 @@ const INODES_DEFAULT = 65_536;
 export async function runIn(dir: string, argv: readonly string[], flags: RunFlags, home: string): Promise<number> {
   const folder = ownFolder(dir);
   if (folder === '/' || (await isOfKernel(folder))) throw new CaissonError('USAGE', { detail: `--in: ${folder} is not a folder to bring in; name one with the work in it` });
+  if (flags.auditMirror === true && (await lookAt(folder, 'audit.jsonl')) !== null) throw new CaissonError('AUDIT_MIRROR_TAKEN', { place: folder, detail: 'it would have to come in' });
   const paths = await looked(folder);
   const api = await openApi(home);
   const workspace = `in-${basename(folder).toLowerCase().replace(/[^a-z0-9._-]+/g, '-').slice(0, 40) || 'root'}-${randomBytes(3).toString('hex')}`;
@@ -82,7 +83,7 @@ function ignoreText(folder: string): string {
 
 /** @throws CaissonError USAGE */
 function createIn(argv: readonly string[], flags: RunFlags, workspace: string, paths: number): CreateRequest {
-  const { level, limits = {}, env, secrets } = requestOf(argv, flags);
+  const { level, limits = {}, env, secrets, auditMirror } = requestOf(argv, flags);
   const wallMs = flags.timeout === undefined ? WORK_MS : parseDurationMs('--timeout', flags.timeout);
   return {
     workspace,
@@ -93,6 +94,7 @@ function createIn(argv: readonly string[], flags: RunFlags, workspace: string, p
     ...(flags.image === undefined ? {} : { image: flags.image }),
     ...(env === undefined ? {} : { env }),
     ...(secrets === undefined ? {} : { secrets }),
+    ...(auditMirror === undefined ? {} : { auditMirror }),
   };
 }
 

@@ -19,6 +19,7 @@ export interface RunFlags extends NetworkFlags {
   readonly image?: string;
   readonly env?: readonly string[];
   readonly secret?: readonly string[];
+  readonly auditMirror?: boolean;
   readonly in?: string;
   readonly stdin?: boolean;
   readonly json?: boolean;
@@ -41,6 +42,7 @@ export function requestOf(argv: readonly string[], flags: RunFlags): RunRequest 
     ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
     ...(flags.env === undefined ? {} : { env: environmentOf(flags.env) }),
     ...(flags.secret === undefined ? {} : { secrets: flags.secret }),
+    ...(flags.auditMirror === true ? { auditMirror: true } : {}),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
     stdin: flags.stdin === true,
   };

@@ -27,6 +27,7 @@ export interface CreateFlags extends NetworkFlags {
   readonly label?: readonly string[];
   readonly env?: readonly string[];
   readonly secret?: readonly string[];
+  readonly auditMirror?: boolean;
   readonly json?: boolean;
 }
 
@@ -59,6 +60,7 @@ export function createRequest(flags: CreateFlags): CreateRequest {
     idleMs: flags.idle === undefined ? undefined : parseDurationMs('--idle', flags.idle),
     keepAlive: flags.keepAlive,
     memory: flags.withMemory,
+    auditMirror: flags.auditMirror,
   });
 }
 

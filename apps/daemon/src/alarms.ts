@@ -11,16 +11,21 @@ interface Alarm {
   readonly alert: string;
   readonly about: string;
   readonly reason: string;
+  /** Default: critical. */
+  readonly severity?: 'warning' | 'critical';
 }
 
 /**
  * Records what the archiver and the feeder have found out about the log itself: that another writes in its archive, that a
- * witness was shown another log of its name, or that it is not the one of which a head is time-stamped. They cannot write in the log, so the scribe, which reads what they say, does.
+ * witness was shown another log of its name, or that it is not the one of which a head is time-stamped; and that mirrors of it are
+ * not written. They cannot write in the log, so the scribe, which reads what they say, does.
+ *
+ * @param mirrors asks what is wrong with the mirrors; null: there are none
  */
-export function watchAlarms(log: EvidenceLog): Disposable {
+export function watchAlarms(log: EvidenceLog, mirrors: (() => string | null) | null): Disposable {
   let told: Map<string, Alarm> | undefined;
   let telling: Promise<void> | undefined;
-  const lookNow = async (): Promise<void> => look(log, (told ??= await toldBefore(log)));
+  const lookNow = async (): Promise<void> => look(log, (told ??= await toldBefore(log)), mirrorAlarms(mirrors?.() ?? null));
   const timer = setInterval(() => {
     telling ??= lookNow().catch(() => undefined).finally(() => { telling = undefined; }); // tried again at the next look
   }, LOOK_MS);
@@ -31,12 +36,12 @@ export function watchAlarms(log: EvidenceLog): Disposable {
 /** What the log has been told already, by a scribe before this one, and nothing has cleared. */
 async function toldBefore(log: EvidenceLog): Promise<Map<string, Alarm>> {
   const alerts = (await log.alerts?.()) ?? [];
-  const own = alerts.filter(({ alert, about }) => about.some((part) => alert.startsWith(`${part}-`) && ['archive', 'witness', 'timestamp'].includes(part)));
+  const own = alerts.filter(({ alert, about }) => about.some((part) => alert.startsWith(`${part}-`) && ['archive', 'witness', 'timestamp', 'mirror'].includes(part)));
   return new Map(own.map(({ alert, about: [about = ''], reason }) => [alert, { alert, about, reason }]));
 }
 
-async function look(log: EvidenceLog, told: Map<string, Alarm>): Promise<void> {
-  const now = new Map([...archiveAlarms(), ...witnessAlarms(), ...timestampAlarms()].map((alarm) => [alarm.alert, alarm]));
+async function look(log: EvidenceLog, told: Map<string, Alarm>, ofMirrors: readonly Alarm[]): Promise<void> {
+  const now = new Map([...archiveAlarms(), ...witnessAlarms(), ...timestampAlarms(), ...ofMirrors].map((alarm) => [alarm.alert, alarm]));
   for (const [name, alarm] of told) {
     if (now.has(name)) continue;
     await log.append(draftOf({ ...alarm, reason: 'it is no longer so' }, true));
@@ -49,8 +54,8 @@ async function look(log: EvidenceLog, told: Map<string, Alarm>): Promise<void> {
   }
 }
 
-function draftOf({ alert, about, reason }: Alarm, cleared: boolean): EntryDraft {
-  const body = { alert, severity: cleared ? 'info' : 'critical', about: [about], reason: reason.toWellFormed().slice(0, MAX_REASON_CHARS), ...(cleared ? { cleared } : {}) };
+function draftOf({ alert, about, reason, severity = 'critical' }: Alarm, cleared: boolean): EntryDraft {
+  const body = { alert, severity: cleared ? 'info' : severity, about: [about], reason: reason.toWellFormed().slice(0, MAX_REASON_CHARS), ...(cleared ? { cleared } : {}) };
   return { kind: 'alert', source: 'scribe', subject: 'scribe', body };
 }
 
@@ -69,4 +74,8 @@ function witnessAlarms(): readonly Alarm[] {
 function timestampAlarms(): readonly Alarm[] {
   const alarms = readStampingStatus('timestamps/status.json')?.alarms ?? [];
   return alarms.map(({ alarm, detail }) => ({ alert: `timestamp-${alarm}`, about: 'timestamp', reason: detail }));
+}
+
+function mirrorAlarms(trouble: string | null): readonly Alarm[] {
+  return trouble === null ? [] : [{ alert: 'mirror-behind', about: 'mirror', reason: trouble, severity: 'warning' }];
 }

@@ -1,4 +1,4 @@
-/** The HTTP API without its process: what the tests open. */
+/** The HTTP API without its process, and the writer of mirrors without its own: what the tests open. */
 export { openApi, type Api, type ApiOptions } from './api/open-api.ts';
 export { type ApiRooms, type Files, type FilesRoom, type ImagesRoom, type WorkspacesRoom } from './api/rooms.ts';
 export { openTokens, type Tokens } from './api/token-store.ts';
@@ -9,3 +9,4 @@ export { spanOf } from './api/bytes.ts';
 export { together } from './api/together.ts';
 export { allPages, page } from './pages.ts';
 export { remoteWorkspaces } from './workspace-verbs.ts';
+export { Mirrors, type MirrorsOptions } from './mirrors.ts';

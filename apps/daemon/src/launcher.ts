@@ -1,5 +1,5 @@
 import { CaissonError, instanceId, type StatePaths } from '@caisson/contract';
-import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, removeLinks, serveKeeper, serveLauncher, showFolder, stirCgroups, sweepDenials, uidBase, type LauncherRoom } from '@caisson/runtime';
+import { hideUnifiedCgroup, Keeper, openDrivers, prepareHostImage, probeHost, processUids, removeLinks, serveKeeper, serveLauncher, showFolder, stirCgroups, sweepDenials, sweepMirrors, uidBase, type LauncherRoom } from '@caisson/runtime';
 import { openImages, type ImageStore } from '@caisson/images';
 import { RemoteFiles } from '@caisson/vault';
 import { openWorkspaces } from '@caisson/workspace';
@@ -22,7 +22,8 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
   const instance = instanceId(paths.dir);
   const cgroupParent = `/caisson/${instance}`;
   const denials = { folder: paths.denials, ...identities(paths.dir, self()).gate };
-  if (!rootless) await sweepDenials(denials);
+  const mirrors = { folder: paths.mirrors, ...identities(paths.dir, self()).mirror };
+  if (!rootless) await Promise.all([sweepDenials(denials), sweepMirrors(mirrors)]);
   const images = await openStore(paths, rootless);
   const gate = rootless ? undefined : { tool: `${native}/caisson-gate`, place: paths.gateNamespace, denials };
   if (gate !== undefined && !(await removeLinks(gate))) log('links stay', { detail: 'a sandbox that gets the address of one has no network' });
@@ -36,6 +37,7 @@ export async function openLauncher(paths: StatePaths, home: string): Promise<Asy
     uidBase: uidBase(instance),
     secrets: { value: (asked) => files.file(asked), now: Date.now },
     gate,
+    mirrors: rootless ? undefined : mirrors,
   });
 
   let facts = await probeHost(probe);

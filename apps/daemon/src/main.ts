@@ -11,6 +11,9 @@ import { openGate } from './gate.ts';
 import { identities, self } from './identity.ts';
 import { openLauncher } from './launcher.ts';
 import { dropTo, live, log, type Word } from './lifetime.ts';
+import { openMirror } from './mirror.ts';
+import { mirrorTrouble } from './mirror-status.ts';
+import { readPolicy } from './policy.ts';
 import { runScribe } from './scribe.ts';
 import { AGAIN, Supervisor } from './supervisor.ts';
 import { openVault } from './vault.ts';
@@ -33,7 +36,8 @@ async function openScribe(): Promise<AsyncDisposable> {
   const wrap = await fileWrap(paths.ringWrap);
   const ring = fromInside(paths.ring);
   const archive = readArchive(paths);
-  const isFollowed = archive !== null || readFeeding(paths) !== null;
+  const isMirrored = readPolicy(paths, home).value.auditMirror === true;
+  const isFollowed = archive !== null || readFeeding(paths) !== null || isMirrored;
   process.chdir(paths.evidence);
   const { scribe, archiver } = identities(paths.dir, self());
   dropTo(scribe, isFollowed ? [archiver.gid] : []);
@@ -43,7 +47,7 @@ async function openScribe(): Promise<AsyncDisposable> {
     wrap,
     groupReads: isFollowed,
     mayAppend: archive === null ? undefined : boundOf(archive),
-    own: isFollowed ? watchAlarms : undefined,
+    own: isFollowed ? (evidence) => watchAlarms(evidence, isMirrored ? mirrorTrouble(paths.mirrorStatus) : null) : undefined,
     isPatient: process.argv[3] === AGAIN,
   });
 }
@@ -79,6 +83,7 @@ switch (process.argv[2]) {
   case 'vault': await live(() => openVault(paths, home)); break;
   case 'gate': await live(() => openGate(paths)); break;
   case 'archiver': await live(() => openArchiver(paths)); break;
+  case 'mirror': await live(() => openMirror(paths)); break;
   case 'feeder': await live(() => openFeeder(paths)); break;
   case 'scribe': await live(openScribe, { orphanedMs: LAST_WORDS_MS }); break;
   default: throw new CaissonError('USAGE', { detail: `no process is called ${process.argv[2] ?? ''}` });

@@ -13,7 +13,7 @@ import { log, type Word } from './lifetime.ts';
 import { readPolicy, secretVariables } from './policy.ts';
 
 /** Stopped in reverse order. Control is started last: nothing runs before its record can be written. */
-const ROLES = ['scribe', 'archiver', 'feeder', 'launcher', 'vault', 'gate', 'control'] as const;
+const ROLES = ['scribe', 'archiver', 'feeder', 'launcher', 'mirror', 'vault', 'gate', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
 /** Tells a process that it is started again: the instance is up, and who asks it is to be told what is wrong. */
@@ -55,6 +55,7 @@ export class Supervisor implements AsyncDisposable {
   #gate: GatePlace = { problem: 'a namespace of its own takes root' };
   #secretVariables: readonly string[] = [];
   #archiveVariables: readonly string[] = [];
+  #isMirrored = false;
   #stopping = false;
 
   constructor(paths: StatePaths, main: string, home: string) {
@@ -77,10 +78,11 @@ export class Supervisor implements AsyncDisposable {
       // Folders go while the lock is held, because without it they are another start's; and what is in them goes only
       // when they have been found to be ours.
       this.#closers.defer(() => removeIfEmpty(this.#paths.run));
+      const { value: policy } = readPolicy(this.#paths, this.#home);
+      this.#isMirrored = policy.auditMirror === true;
       this.#makeFolders();
       this.#closers.defer(() => removeRun(this.#paths));
       this.#closers.use(this.#namespace);
-      const { value: policy } = readPolicy(this.#paths, this.#home);
       await Promise.all([this.#startRole('scribe', 0).then(() => this.#startFollowers()), this.#startVault(policy), this.#startNetwork().then(() => this.#startRole('launcher', 0))]);
       await this.#startRole('control', 0);
       this.#closers.use(
@@ -121,6 +123,7 @@ export class Supervisor implements AsyncDisposable {
     await Promise.all([
       config === null ? undefined : this.#startRole('archiver', 0),
       readFeeding(this.#paths) === null ? undefined : this.#startRole('feeder', 0),
+      this.#isMirrored ? this.#startRole('mirror', 0) : undefined,
     ]);
   }
 
@@ -151,7 +154,7 @@ export class Supervisor implements AsyncDisposable {
 
   #makeFolders(): void {
     const { dir, run } = this.#paths;
-    const { control, scribe, gate } = this.#ids;
+    const { control, scribe, gate, archiver, mirror } = this.#ids;
     try {
       mkdirSync(dir, { recursive: true, mode: 0o711 });
       checkOwnFolders([dir, ...this.#paths.ownFolders], { make: true });
@@ -164,6 +167,8 @@ export class Supervisor implements AsyncDisposable {
       folder(`${run}/scribe`, 0o750, scribe);
       folder(`${run}/gate`, 0o750, gate);
       folder(this.#paths.denials, 0o710, { uid: self().uid, gid: gate.gid }); // nobody else passes through it: what a sandbox sees of it is mounted there
+      folder(this.#paths.mirrors, 0o750, { uid: self().uid, gid: archiver.gid }); // what a sandbox sees of it is mounted there
+      folder(`${run}/mirror`, 0o750, { uid: mirror.uid, gid: scribe.gid });
       folder(`${run}/launcher`, 0o711, self());
       folder(`${run}/vault`, 0o711, self());
       folder(`${run}/images`, 0o711, self());
@@ -177,7 +182,7 @@ export class Supervisor implements AsyncDisposable {
   #letFollowersIn(): void {
     const { scribe, archiver, feeder } = this.#ids;
     const [isArchived, feeding] = [readArchive(this.#paths) !== null, readFeeding(this.#paths)];
-    if (isArchived || feeding !== null) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
+    if (isArchived || feeding !== null || this.#isMirrored) folder(this.#paths.evidence, 0o2710, { uid: scribe.uid, gid: archiver.gid });
     if (isArchived) folder(this.#paths.archive, 0o750, { uid: archiver.uid, gid: scribe.gid });
     if (feeding !== null && feeding.feed !== null) folder(this.#paths.witness, 0o750, { uid: feeder.uid, gid: scribe.gid });
     if (feeding !== null && feeding.stamping !== null) folder(this.#paths.timestamps, 0o750, { uid: feeder.uid, gid: scribe.gid });

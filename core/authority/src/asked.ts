@@ -6,4 +6,5 @@ export interface Asked {
   readonly limits?: SomeLimits;
   readonly network?: NetworkRequest;
   readonly secrets?: readonly string[];
+  readonly auditMirror?: boolean;
 }

@@ -6,7 +6,7 @@ import { decideNetwork } from './network.ts';
 
 type Check = (request: Asked, policy: Policy) => Denied | null;
 
-const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, secretsKnown, secretsApart, networkPolicy];
+const checks: readonly Check[] = [levelMinimum, limitMaximum, levelNeeds, levelCannotLimit, secretsKnown, secretsApart, networkPolicy, mirrorAllowed];
 
 /** Whether a request may run under a policy, at which level and within which limits. The first refusal wins. */
 export function decide(request: Asked | RunRequest, policy: Policy): Decision {
@@ -23,6 +23,13 @@ export function decide(request: Asked | RunRequest, policy: Policy): Decision {
     limits: fillLimits(request.limits ?? {}, policy),
     notEnforced: notEnforcedAt(level),
   };
+}
+
+/** Who writes mirrors is there only where the policy has them. */
+function mirrorAllowed({ auditMirror }: Asked, policy: Policy): Denied | null {
+  if (auditMirror !== true || policy.auditMirror === true) return null;
+  const reason = 'the policy has no mirrors of records';
+  return { effect: 'deny', rule: 'audit-mirror', reason, wouldAllow: 'auditMirror: true in the policy file', code: 'AUDIT_MIRROR_REFUSED', context: { detail: reason } };
 }
 
 function secretsKnown({ secrets = [] }: Asked, policy: Policy): Denied | null {

@@ -13,5 +13,6 @@ export const ALERTS = [
   'timestamp-fork',
   'timestamp-rollback',
   'timestamp-clock',
+  'mirror-behind',
 ] as const;
 export type AlertName = (typeof ALERTS)[number];

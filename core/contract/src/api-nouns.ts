@@ -66,6 +66,7 @@ export const SandboxInfo: z.ZodType<SandboxInfoType> = z.strictObject({
   limits: Limits,
   notEnforced: z.array(Limit),
   terminals: z.boolean(),
+  auditMirror: z.boolean(),
   network: NetworkRequest.nullable(),
   secrets: z.array(z.string()),
   workspace: z.strictObject({ id: z.string(), name: z.string().nullable() }),

@@ -23,6 +23,7 @@ export { readResolver, type DnsServer, type SecureDnsServer } from './resolver.t
 export { CertificateAuthority, certifies } from './certificate.ts';
 export { CertificatePem } from './network.ts';
 export { DENIALS_FILE, DENIALS_FOLDER } from './denials.ts';
+export { MIRROR_BYTES, MIRROR_NAME, MIRROR_PATH } from './mirror.ts';
 export { TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_ENV, TRUST_FOLDER } from './trust.ts';
 export { AwsCredentials, awsKeyFor, type AwsScope } from './aws.ts';
 export {

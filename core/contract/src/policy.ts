@@ -15,6 +15,8 @@ export interface Policy {
   readonly network?: NetworkPolicy;
   /** Secrets that sandboxes may ask for, by name. Default: none. */
   readonly secrets?: Readonly<Record<string, SecretRule>>;
+  /** Whether sandboxes may ask for a read-only mirror of the records of their own calls; a process of Caisson's writes them then. Default false. */
+  readonly auditMirror?: boolean;
 }
 
 export interface SandboxRules {
@@ -44,4 +46,5 @@ export const Policy: z.ZodType<Policy> = z.strictObject({
   sandboxes: SandboxRules.exactOptional(),
   network: NetworkPolicy.exactOptional(),
   secrets: z.record(SecretName, SecretRule).exactOptional(),
+  auditMirror: z.boolean().exactOptional(),
 });

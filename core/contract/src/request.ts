@@ -22,6 +22,8 @@ export interface RunRequest {
   readonly network?: NetworkRequest;
   /** Names of secrets of the policy that it may use: at the hosts that the policy gives each, which can be reached by that, or as a file. Default: none. */
   readonly secrets?: readonly string[];
+  /** Whether it sees the records of its own calls, read-only, at /workspace/audit.jsonl; the policy must allow it. Default false. */
+  readonly auditMirror?: boolean;
 }
 
 const NUL = '\u0000';
@@ -70,6 +72,7 @@ export const RunRequest: z.ZodType<RunRequest> = z
     stdin: z.boolean().optional(),
     network: NetworkRequest.optional(),
     secrets: SecretNames.optional(),
+    auditMirror: z.boolean().optional(),
   })
   .refine((request) => Object.keys(request.env ?? {}).length <= 1024, { path: ['env'], message: 'has more than 1024 names' })
   .refine(...spawnFits) as z.ZodType<RunRequest>;

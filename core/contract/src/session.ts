@@ -42,6 +42,8 @@ export interface CreateRequest {
   readonly network?: NetworkRequest;
   /** Names of secrets of the policy that it may use: at the hosts that the policy gives each, which can be reached by that, or as a file. Default: none. */
   readonly secrets?: readonly string[];
+  /** Whether it sees the records of its own execs, read-only, at /workspace/audit.jsonl; the policy must allow it. Default false. */
+  readonly auditMirror?: boolean;
 }
 
 /** One command in a sandbox that stays. */
@@ -85,6 +87,8 @@ export interface SandboxInfo {
   readonly network: NetworkRequest | null;
   /** Names of the secrets that it may use now. */
   readonly secrets: readonly string[];
+  /** Whether it sees the records of its own execs at /workspace/audit.jsonl. */
+  readonly auditMirror: boolean;
   readonly workspace: { readonly id: string; readonly name: string | null };
   readonly createdMs: number;
   readonly endedMs: number | null;
@@ -160,6 +164,7 @@ export const CreateRequest: z.ZodType<CreateRequest> = z.strictObject({
   terminals: z.boolean().optional(),
   network: NetworkRequest.optional(),
   secrets: SecretNames.optional(),
+  auditMirror: z.boolean().optional(),
 }) as z.ZodType<CreateRequest>;
 
 export const ExecRequest: z.ZodType<ExecRequest> = z

@@ -36,7 +36,12 @@ export type Mount =
   | { readonly kind: 'secrets'; readonly sandbox: string; readonly files: readonly SecretFileSpec[] }
   | { readonly kind: 'tmpfs'; readonly at: '/dev/shm' | '/tmp' | '/workspace'; readonly bytes: number; readonly inodes: number }
   /** A persistent workspace at /workspace, by its id; its own file system holds it to its size. */
-  | { readonly kind: 'workspace'; readonly workspace: string };
+  | { readonly kind: 'workspace'; readonly workspace: string }
+  /**
+   * The records of the calls and execs of `sandbox`, at MIRROR_PATH, read-only. `sandbox` is not always the id of the spec: one that is
+   * put back has another. None of its records has an index in the log below `from`.
+   */
+  | { readonly kind: 'mirror'; readonly sandbox: string; readonly from: number };
 
 export interface SecretFileSpec {
   readonly name: string;
@@ -130,6 +135,7 @@ const Mount: z.ZodType<Mount> = z.union([
   z.strictObject({ kind: z.literal('trust'), certificate: CertificatePem }),
   z.strictObject({ kind: z.literal('pts'), terminals: z.int().min(1) }),
   z.strictObject({ kind: z.literal('secrets'), sandbox: SandboxId, files: SecretFiles }),
+  z.strictObject({ kind: z.literal('mirror'), sandbox: SandboxId, from: z.int().min(0) }),
 ]);
 
 export const IsolationSpec: z.ZodType<IsolationSpec> = z.strictObject({

@@ -57,6 +57,10 @@ export interface StatePaths {
   readonly runtimes: string;
   /** Holds one folder for each sandbox with a link to the gate: what the gate tells it of refusals. */
   readonly denials: string;
+  /** Holds one folder for each sandbox that sees the records of its own calls. */
+  readonly mirrors: string;
+  /** What who writes them says of itself. */
+  readonly mirrorStatus: string;
 }
 
 export interface Surroundings {
@@ -118,5 +122,7 @@ export function statePaths({ env, uid, resolve }: Surroundings): StatePaths {
     images: `${run}/images`,
     runtimes: `${run}/runtimes`,
     denials: `${run}/denials`,
+    mirrors: `${run}/mirrors`,
+    mirrorStatus: `${run}/mirror/status.json`,
   };
 }

@@ -13,9 +13,9 @@ import { users } from './users.ts';
 
 /** What isolates one sandbox, or what the host lacks to do it. No mechanism is skipped: all of them, or a refusal. */
 export function compile(input: CompileInput): IsolationSpec | Refusal {
-  const { id, decision, host, image = 'host', workspace, network = false, secrets } = input;
+  const { id, decision, host, image = 'host', workspace, network = false, secrets, mirror } = input;
   return (
-    firstLack({ level: decision.level, image, workspace: workspace !== undefined, network, secrets: secrets !== undefined }, host) ?? {
+    firstLack({ level: decision.level, image, workspace: workspace !== undefined, network, secrets: secrets !== undefined, mirror: mirror !== undefined }, host) ?? {
       id,
       level: decision.level,
       ...namespaces(input),

@@ -198,6 +198,8 @@ function toDockerMount(mount: Mount, placement: DockerPlacement): Told {
       return { mounts: [bind(denialsOf(placement), DENIALS_FOLDER)] };
     case 'secrets':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount the files of secrets: they are mounted where the launcher alone sees them' });
+    case 'mirror':
+      throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a mirror of records: it lies where the launcher alone sees it' });
     case 'workspace':
       throw new CaissonError('LAUNCH_FAILED', { detail: 'Docker cannot mount a persistent workspace: it is mounted where the launcher alone sees it' });
     case 'tmpfs':

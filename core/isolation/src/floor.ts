@@ -87,7 +87,8 @@ function mounts(spec: IsolationSpec): readonly string[] {
   const trusting = found.includes('trust') ? MOUNTS.toSpliced(MOUNTS.indexOf('init'), 0, 'trust') : MOUNTS;
   const told = found.includes('denials') ? trusting.toSpliced(trusting.indexOf('init'), 0, 'denials') : trusting;
   const having = found.includes('secrets') ? told.toSpliced(told.indexOf('init'), 0, 'secrets') : told;
-  const wanted = (terminals.length === 0 ? having : having.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
+  const seeing = found.includes('mirror') ? [...having, 'mirror'] : having; // above the workspace, or it would be hidden
+  const wanted = (terminals.length === 0 ? seeing : seeing.toSpliced(2, 0, 'pts')).filter((label) => spec.image === 'host' || !OF_HOST.includes(label));
   const fixed = found.length === wanted.length && found.every((label, index) => label === wanted[index]);
   const room: Readonly<Record<string, number>> = {
     '/dev/shm': spec.limits.memoryBytes,

@@ -8,7 +8,7 @@ export interface Refusal {
 
 type Need = (asked: RuntimeNeeds, host: HostFacts) => Refusal | null;
 
-const needs: readonly Need[] = [needCgroups, needUserNamespaces, needSeccomp, needLandlock, needRuntime, needGate];
+const needs: readonly Need[] = [needCgroups, needUserNamespaces, needSeccomp, needLandlock, needRuntime, needGate, needMirrorPlace];
 
 /** The first thing that this host cannot deliver at this level, or null. */
 export function firstLack(asked: RuntimeNeeds, host: HostFacts): Refusal | null {
@@ -54,4 +54,9 @@ function needRuntime(asked: RuntimeNeeds, host: HostFacts): Refusal | null {
 
 function needGate({ network }: RuntimeNeeds, { noGate }: HostFacts): Refusal | null {
   return network && noGate !== null ? refuse('NETWORK_UNAVAILABLE', noGate) : null;
+}
+
+/** gVisor makes no place for a file in a tmpfs that it mounts itself: it ends in a panic. In a workspace the place is there before. */
+function needMirrorPlace({ level, mirror, workspace }: RuntimeNeeds): Refusal | null {
+  return mirror && level === 'gvisor' && !workspace ? refuse('AUDIT_MIRROR_REFUSED', { detail: 'at level gvisor only a sandbox that stays can have one' }) : null;
 }

@@ -20,6 +20,8 @@ export interface CompileInput {
   readonly certificate?: string;
   /** Secrets that it gets as files, and to whom they are leased. Default: there are none. */
   readonly secrets?: { readonly sandbox: string; readonly files: readonly SecretFileSpec[] };
+  /** Whose records it sees, and the index in the log below which there are none. Default: it sees none. */
+  readonly mirror?: { readonly sandbox: string; readonly from: number };
 }
 
 /** The shape of every kernel mechanism: what was decided in, its own fields of the spec out. */

@@ -11,7 +11,7 @@ const TERMINALS = 16;
  * are terminals only where they are asked for, and few: the kernel does their work in threads of its own, beyond every limit
  * of the sandbox.
  */
-export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals, certificate, network = false, secrets }) => ({
+export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decision: { limits }, image = 'host', workspace, terminals, certificate, network = false, secrets, mirror }) => ({
   image,
   readOnlyRoot: true,
   mounts: [
@@ -27,5 +27,6 @@ export const mounts: Mechanism<'mounts' | 'readOnlyRoot' | 'image'> = ({ decisio
     { kind: 'init' },
     { kind: 'tmpfs', at: '/tmp', bytes: limits.tmpBytes, inodes: limits.inodes },
     workspace === undefined ? { kind: 'tmpfs', at: '/workspace', bytes: limits.workspaceBytes, inodes: limits.inodes } : { kind: 'workspace', workspace },
+    ...(mirror === undefined ? [] : [{ kind: 'mirror', ...mirror } as const]),
   ],
 });

@@ -1,4 +1,4 @@
-import { CaissonError, DENIALS_FOLDER, SECRETS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
+import { CaissonError, DENIALS_FOLDER, MIRROR_PATH, SECRETS_FOLDER, TRUST_FOLDER, type IsolationSpec, type Mount } from '@caisson/contract';
 
 export interface OciMount {
   readonly destination: string;
@@ -26,10 +26,13 @@ interface Sources {
   readonly denials?: string | undefined;
   /** The folder that holds the sandbox's secrets, where its spec mounts them. */
   readonly secrets?: string | undefined;
+  /** The file that holds the records of the sandbox's own calls, where its spec mounts it. */
+  readonly mirror?: string | undefined;
 }
 
 /** The mounts of config.md, "Mounts", that one mount of the spec is. Only here does it get a source, and only two of them are the host's. */
 export function toOciMounts(mount: Mount, spec: Pick<IsolationSpec, 'user' | 'level'>, sources: Sources): readonly OciMount[] {
+  if (mount.kind === 'mirror') return [mirrorMount(sources)];
   return mount.kind === 'trust' ? trustMounts(sources) : [toOciMount(mount, spec, sources)];
 }
 
@@ -42,7 +45,12 @@ function trustMounts({ trust }: Sources): readonly OciMount[] {
   return [readOnlyBind(trust.folder, TRUST_FOLDER), ...trust.lists.map(({ at, source }) => readOnlyBind(source, at))];
 }
 
-function toOciMount(mount: Exclude<Mount, { kind: 'trust' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials, secrets }: Sources): OciMount {
+function mirrorMount({ mirror }: Sources): OciMount {
+  if (mirror === undefined) throw new CaissonError('LAUNCH_FAILED', { detail: 'there is no mirror of its records' });
+  return { destination: MIRROR_PATH, type: 'bind', source: mirror, options: ['bind', 'ro', 'nosuid', 'nodev', 'noexec'] };
+}
+
+function toOciMount(mount: Exclude<Mount, { kind: 'trust' | 'mirror' }>, { user, level }: Pick<IsolationSpec, 'user' | 'level'>, { rootfs, initPath, workspace, denials, secrets }: Sources): OciMount {
   const empty = `${rootfs}/mnt`; // nothing is ever mounted there: a mount point could show what lies over it by now
   const ownOrBind = (source: string, at: string): OciMount => (level === 'container' ? ownInodes(source, at, empty) : readOnlyBind(source, at));
   switch (mount.kind) {

@@ -22,6 +22,8 @@ export interface Placement {
   readonly denials?: string | undefined;
   /** The folder that holds the files of its secrets, where the spec has any. */
   readonly secrets?: string | undefined;
+  /** The file that holds the records of its own calls, where the spec mounts it. */
+  readonly mirror?: string | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */

@@ -201,6 +201,7 @@ function comparable(spec: IsolationSpec): IsolationSpec {
 
 function alike(mount: IsolationSpec['mounts'][number]): IsolationSpec['mounts'][number] {
   if (mount.kind === 'workspace') return { ...mount, workspace: '' };
+  if (mount.kind === 'mirror') return { ...mount, sandbox: '', from: 0 };
   return mount.kind === 'trust' ? { ...mount, certificate: '' } : mount;
 }
 

@@ -9,6 +9,7 @@ import type { Driver } from './driver.ts';
 import type { GateGround } from './gate-link.ts';
 import type { HostImage } from './host-image.ts';
 import type { ImageRoots } from './image-root.ts';
+import type { MirrorGround } from './mirror-folder.ts';
 import { OciDriver } from './oci-driver.ts';
 import type { SecretGround } from './secret-files.ts';
 import { Slots } from './slots.ts';
@@ -21,6 +22,8 @@ export interface DriversGround {
   readonly gate?: GateGround | undefined;
   /** Has the values of secrets that are files. Default: no sandbox can have one. */
   readonly secrets?: SecretGround | undefined;
+  /** Where mirrors of records lie. Default: no sandbox can have one. */
+  readonly mirrors?: MirrorGround | undefined;
   readonly sandboxes: string;
   readonly runtimes: string;
   readonly cgroupParent: string;

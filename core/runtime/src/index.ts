@@ -8,6 +8,7 @@ export { splitStream } from './docker-stream.ts';
 export { openDrivers, type Drivers, type DriversGround } from './drivers.ts';
 export type { Driver, Exec, ExecEnd, ExecEvents, ExecReport, LaunchOptions, LiveMachine, Machine, OutputStream, ProcessSpec, RestoreOptions } from './driver.ts';
 export { FakeDriver, type FakeScript } from './fake.ts';
+export { MIRROR_OF, removeMirror, sweepMirrors, type MirrorGround } from './mirror-folder.ts';
 export { makeDenialsFolder, removeDenialsFolder, sweepDenials } from './denials-folder.ts';
 export { removeLinks, type GateGround, type GatePlace } from './gate-link.ts';
 export { parseHello, type Hello } from './hello.ts';

@@ -39,8 +39,8 @@ export interface KeeperGround {
   readonly freeBytes?: (folder: string) => Promise<number>;
   /** Bytes of output of ended sandboxes that are kept. Default 4 GiB. */
   readonly retainBytes?: number;
-  /** Makes the workspace with this id ready for the sandbox, whose agent is `hostUid` on the host. @throws CaissonError WORKSPACE_… */
-  readonly attach: (workspace: string, holder: { readonly sandbox: string; readonly hostUid: number }) => Promise<AttachedWorkspace>;
+  /** Makes the workspace with this id ready for the sandbox, whose agent is `hostUid` on the host; with `mirror` it has a place for one. @throws CaissonError WORKSPACE_…, AUDIT_MIRROR_TAKEN */
+  readonly attach: (workspace: string, holder: { readonly sandbox: string; readonly hostUid: number; readonly mirror: boolean }) => Promise<AttachedWorkspace>;
   readonly now: () => number;
 }
 
@@ -128,7 +128,7 @@ export class Keeper implements AsyncDisposable {
         ...(workspace === undefined ? {} : {
           workspaceFor: async (hostUid: number) => {
             uid = hostUid + 1; // the first of the slot is root inside, which nothing runs as
-            attached = await this.#ground.attach(workspace, { sandbox: spec.id, hostUid: uid });
+            attached = await this.#ground.attach(workspace, { sandbox: spec.id, hostUid: uid, mirror: spec.mounts.some(({ kind }) => kind === 'mirror') });
             return attached.path;
           },
         }),

@@ -14,6 +14,7 @@ import { addressOf, linkToGate, unlinkGate, type GateGround, type GateLink } fro
 import type { HostImage } from './host-image.ts';
 import { makeImageRoot, removeImageRoot, type HeldImage, type ImageRoots } from './image-root.ts';
 import { Lanes, type LaneExec } from './lanes.ts';
+import { makeMirror, removeMirror, type MirrorGround } from './mirror-folder.ts';
 import { frozen, OciMachine, type Hold, type OciMachineParts } from './oci-machine.ts';
 import { startRuntime } from './runtime-process.ts';
 import { mountSecrets, unmountSecrets, type SecretFiles, type SecretGround } from './secret-files.ts';
@@ -33,6 +34,8 @@ export interface OciGround {
   readonly gate?: GateGround | undefined;
   /** Has the values of secrets that are files. Default: no sandbox can have one. */
   readonly secrets?: SecretGround | undefined;
+  /** Where mirrors of records lie. Default: no sandbox can have one. */
+  readonly mirrors?: MirrorGround | undefined;
   /** Holds one folder per sandbox: its bundle, and the proof that it may have left something behind. */
   readonly sandboxes: string;
   /** Holds one folder per runtime for the runtime's own state. */
@@ -167,7 +170,8 @@ export class OciDriver implements Driver {
       const denials = link === null ? undefined : await this.#denials(link);
       // The second id of the slot is the sandbox's user; the first is root inside, which nothing runs as.
       secrets = await mountSecrets(spec, { bundle: placed.bundle, uid: taken.hostUid + 1, ground: this.#ground.secrets });
-      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials, secrets: secrets?.folder });
+      const mirror = await makeMirror(spec, this.#ground.mirrors);
+      await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials, secrets: secrets?.folder, mirror });
       const begun = await this.#start(placed, signal, beginning);
       lanes = begun.lanes;
       const hello = await lanes.hello;
@@ -195,7 +199,7 @@ export class OciDriver implements Driver {
     }
   }
 
-  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns' | 'denials' | 'secrets'>): Promise<void> {
+  async #writeBundle(spec: IsolationSpec, placed: Placed, where: Pick<Placement, 'hostUid' | 'workspace' | 'imageRoot' | 'trust' | 'netns' | 'denials' | 'secrets' | 'mirror'>): Promise<void> {
     const { host, image, cgroupParent } = this.#ground;
     const config = toOci(spec, {
       ...image,
@@ -242,7 +246,8 @@ export class OciDriver implements Driver {
     await unlinkGate(placed.bundle);
     await unmountSecrets(placed.bundle);
     await rm(placed.bundle, { recursive: true, force: true });
-    const { gate } = this.#ground;
+    const { gate, mirrors } = this.#ground;
+    if (mirrors !== undefined) await removeMirror(mirrors, placed.id);
     if (gate !== undefined && placed.network && slot !== null) await removeDenialsFolder(gate.denials, addressOf(slot)); // the next with this address has its own
     if (slot !== null) this.#ground.slots.give(slot);
     return true;

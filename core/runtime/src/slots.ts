@@ -15,9 +15,9 @@ export function uidBase(instance: string): number {
 }
 
 /** Uids of Caisson's own processes when started as root. */
-export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number; readonly archiver: number; readonly feeder: number } {
+export function processUids(instance: string): { readonly control: number; readonly scribe: number; readonly gate: number; readonly images: number; readonly archiver: number; readonly feeder: number; readonly mirror: number } {
   const base = uidBase(instance);
-  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1, archiver: base + BLOCK - 4, feeder: base + BLOCK - 6 };
+  return { control: base, scribe: base + 1, gate: base + BLOCK - 2, images: base + BLOCK - 1, archiver: base + BLOCK - 4, feeder: base + BLOCK - 6, mirror: base + BLOCK - 3 };
 }
 
 /** Hands out uid slots, each to one sandbox at a time and the least recently used first. */

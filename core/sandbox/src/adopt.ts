@@ -61,12 +61,12 @@ async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promis
 }
 
 async function attestAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promise<void> {
-  const { id: sandbox, decision, workspace, image, request } = box.facts;
+  const { id: sandbox, decision, workspace, image, request, intent: { index: intent } } = box.facts;
   const { files = [] } = box.credentials;
   if (files.length > 0) void rooms.vault.adopt({ sandbox, leases: files }).catch(() => undefined); // what is in the sandbox is there; it is not waited for
   try {
     const isFromMemory = request.memory === true && machine.id === box.facts.id; // a restore starts it anew, under another id
-    const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, ...granted(request, box.credentials, { sandbox, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
+    const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, ...granted(request, box.credentials, { sandbox, intent, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
     box.level = await attested(machine, spec, rooms, { restored: true }); // its commands run already
     await admit(box, machine, rooms);
   } catch (error) {

@@ -220,6 +220,7 @@ export class Box {
       limits,
       notEnforced,
       terminals: request.terminals ?? true,
+      auditMirror: request.auditMirror ?? false,
       network: this.network,
       secrets: secretsThere(this.credentials, this.#wallMs()),
       workspace,
@@ -237,8 +238,8 @@ export class Box {
 }
 
 /** What of a request is told of its sandbox. An environment alone may be megabytes. */
-function told({ name, labels, terminals }: CreateRequest): CreateRequest {
-  return { ...(name !== undefined && { name }), ...(labels !== undefined && { labels }), ...(terminals !== undefined && { terminals }) };
+function told({ name, labels, terminals, auditMirror }: CreateRequest): CreateRequest {
+  return { ...(name !== undefined && { name }), ...(labels !== undefined && { labels }), ...(terminals !== undefined && { terminals }), ...(auditMirror !== undefined && { auditMirror }) };
 }
 
 /** An exec that has not ended. */

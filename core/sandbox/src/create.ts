@@ -175,8 +175,8 @@ export async function attested(kept: KeptInfo, spec: IsolationSpec, rooms: StayR
 }
 
 async function compileFor(box: Box, fromMemory: boolean, rooms: StayRooms): Promise<IsolationSpec> {
-  const { facts: { id: sandbox, decision, workspace, image, request }, machine: id, credentials } = box;
-  return specFor({ id, ...(fromMemory ? { hostname: id } : {}), decision, workspace: workspace.id, image, ...granted(request, credentials, { sandbox, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
+  const { facts: { id: sandbox, decision, workspace, image, request, intent: { index: intent } }, machine: id, credentials } = box;
+  return specFor({ id, ...(fromMemory ? { hostname: id } : {}), decision, workspace: workspace.id, image, ...granted(request, credentials, { sandbox, intent, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
 }
 
 interface SpecParts extends Granted {

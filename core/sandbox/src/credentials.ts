@@ -83,12 +83,20 @@ export interface Granted {
   readonly network: boolean;
   readonly certificate?: string;
   readonly secrets?: { readonly sandbox: string; readonly files: readonly SecretFileSpec[] };
+  readonly mirror?: { readonly sandbox: string; readonly from: number };
+}
+
+interface Grantee {
+  readonly sandbox: string;
+  /** Index in the log of its intent: what it calls stands after that. */
+  readonly intent: number;
+  readonly nowMs: number;
 }
 
 /** What a spec that starts now says; a file whose time is over is not in it. */
-export function granted({ network }: Pick<RunRequest, 'network'>, { authority, files = [] }: Credentials, { sandbox, nowMs }: { readonly sandbox: string; readonly nowMs: number }): Granted {
+export function granted({ network, auditMirror }: Pick<RunRequest, 'network' | 'auditMirror'>, { authority, files = [] }: Credentials, { sandbox, intent, nowMs }: Grantee): Granted {
   const there = files.filter(isThere(nowMs)).map(({ file, id }) => ({ name: file, lease: id }));
-  return { network: network !== undefined, ...(authority !== null && { certificate: authority.certificate }), ...(there.length > 0 && { secrets: { sandbox, files: there } }) };
+  return { network: network !== undefined, ...(authority !== null && { certificate: authority.certificate }), ...(there.length > 0 && { secrets: { sandbox, files: there } }), ...(auditMirror === true && { mirror: { sandbox, from: intent } }) };
 }
 
 /** Names of the secrets that are leased to a sandbox, also of those whose time is over. */

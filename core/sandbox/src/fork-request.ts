@@ -6,7 +6,7 @@ import type { ForkRequest } from './service.ts';
 
 /** What a fork asks for: what it says itself, and else what its original asked for. */
 export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
-  return { ...inherited(original, fork), ...fork };
+  return { ...inherited(original, fork), ...(original.auditMirror !== undefined && { auditMirror: original.auditMirror }), ...fork };
 }
 
 /** What a fork of a sandbox is made with: what it asks for, and else the rules of the network and the secrets that its original has at that time, in milliseconds since 1970 UTC, leased anew. */

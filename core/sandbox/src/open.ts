@@ -77,7 +77,7 @@ export async function open(asked: RunRequest, client: Client, rooms: Rooms): Pro
   async function conclude(): Promise<Conclusion> {
     if ('problem' in intent) return { ending: refused(intent.problem), ...NOT_STARTED };
     if (decision.effect === 'deny') return { ending: denied(decision), ...NOT_STARTED };
-    return carryOut({ id, request, decision, client, output, timings }, rooms);
+    return carryOut({ id, intent: intent.receipt.index, request, decision, client, output, timings }, rooms);
   }
 }
 
@@ -91,6 +91,8 @@ function withEvidence(result: Unrecorded, intent: Appended, outcome: Appended, t
 
 interface Call {
   readonly id: string;
+  /** Index in the log of its intent. */
+  readonly intent: number;
   readonly request: RunRequest;
   readonly decision: Allowed;
   readonly client: Client;
@@ -138,8 +140,8 @@ async function carryOut(call: Call, rooms: Rooms): Promise<Conclusion> {
 }
 
 /** A level that is missing may have become available since the host was measured: gVisor may have been built. */
-async function compileFor({ id, decision, request }: Call, credentials: Credentials, rooms: Rooms): Promise<IsolationSpec | Refusal> {
-  const input = { id, decision, seccomp: rooms.seccomp, ...granted(request, credentials, { sandbox: id, nowMs: rooms.wallMs() }) };
+async function compileFor({ id, intent, decision, request }: Call, credentials: Credentials, rooms: Rooms): Promise<IsolationSpec | Refusal> {
+  const input = { id, decision, seccomp: rooms.seccomp, ...granted(request, credentials, { sandbox: id, intent, nowMs: rooms.wallMs() }) };
   const first = compile({ ...input, host: await rooms.host({ again: false }) });
   if (!('refused' in first) || first.refused.code !== 'LEVEL_UNAVAILABLE') return first;
   return compile({ ...input, host: await rooms.host({ again: true }) });

@@ -1,4 +1,4 @@
-import { canonicalJson, type CreateRequest, type IsolationSpec, type Json, type Limits } from '@caisson/contract';
+import { canonicalJson, type CreateRequest, type IsolationSpec, type Json } from '@caisson/contract';
 import { decideSandbox, type AllowedSandbox } from '@caisson/authority';
 import { attested, discard, specFor, type Prepared } from './create.ts';
 import { freshId } from './ids.ts';
@@ -28,6 +28,8 @@ interface Kind {
   readonly decision: AllowedSandbox;
   readonly image: IsolationSpec['image'];
   readonly terminals: boolean;
+  /** Whether there is a mirror of records; it is empty before somebody claims the sandbox. */
+  readonly auditMirror: boolean;
   readonly ready: Prepared[];
   claims: number[];
 }
@@ -56,7 +58,7 @@ export class WarmPool implements AsyncDisposable {
     this.#opened = true;
     const usual = decideSandbox({}, this.#rooms.policy.value, 0);
     if (usual.effect === 'deny' || this.#options.most === 0) return;
-    this.#kind(usual, 'host', true);
+    this.#kind(usual, 'host', {});
     this.#schedule(QUIET_MS);
   }
 
@@ -69,15 +71,15 @@ export class WarmPool implements AsyncDisposable {
     // A workspace that outlives the sandbox, or has content, is not there before somebody asks for it; nor is a network or a secret.
     this.open();
     if (request.workspace !== undefined || request.from !== undefined || request.network !== undefined || (request.secrets ?? []).length > 0 || this.#options.most === 0) return null;
-    const kind = this.#kind(decision, image, request.terminals ?? true);
+    const kind = this.#kind(decision, image, request);
     kind.claims.push(this.#rooms.wallMs());
     this.#schedule(QUIET_MS);
     return kind.ready.shift() ?? null;
   }
 
-  #kind(decision: AllowedSandbox, image: IsolationSpec['image'], terminals: boolean): Kind {
-    const key = keyOf(decision.level, image, decision.limits, terminals);
-    const kind = this.#kinds.get(key) ?? { key, decision, image, terminals, ready: [], claims: [] };
+  #kind(decision: AllowedSandbox, image: IsolationSpec['image'], { terminals = true, auditMirror = false }: Pick<CreateRequest, 'terminals' | 'auditMirror'>): Kind {
+    const key = keyOf({ decision, image, terminals, auditMirror });
+    const kind = this.#kinds.get(key) ?? { key, decision, image, terminals, auditMirror, ready: [], claims: [] };
     this.#kinds.set(key, kind);
     return kind;
   }
@@ -119,11 +121,12 @@ export class WarmPool implements AsyncDisposable {
   }
 
   async #prepare(kind: Kind): Promise<void> {
-    const { decision, image, terminals } = kind;
+    const { decision, image, terminals, auditMirror } = kind;
     const workspace = freshId('wsp', this.#rooms.randomBytes);
     const id = freshId('sbx', this.#rooms.randomBytes);
     const { limits } = decision;
-    const spec = await specFor({ id, decision, workspace, image, terminals, network: false }, this.#rooms);
+    const from = auditMirror ? await this.#headNow() : 0;
+    const spec = await specFor({ id, decision, workspace, image, terminals, network: false, ...(auditMirror && { mirror: { sandbox: id, from } }) }, this.#rooms);
     await this.#rooms.evidence.append(lifecycle(id, 'prepare', { level: spec.level }));
     try {
       await this.#rooms.workspaces.create({ id: workspace, sizeBytes: limits.workspaceBytes, inodes: limits.inodes, passing: true });
@@ -137,6 +140,11 @@ export class WarmPool implements AsyncDisposable {
       await this.#rooms.leavings.remove(workspace);
       throw error;
     }
+  }
+
+  /** Nobody has claimed what is being prepared: all that it will call stands after this in the log. */
+  async #headNow(): Promise<number> {
+    return (await this.#rooms.evidence.head())?.index ?? 0;
   }
 
   #drop(kind: Kind, prepared: Prepared): void {
@@ -167,6 +175,6 @@ export class WarmPool implements AsyncDisposable {
   }
 }
 
-function keyOf(level: string, image: string, limits: Limits, terminals: boolean): string {
-  return `${level} ${image} ${terminals} ${canonicalJson({ ...limits })}`;
+function keyOf({ decision: { level, limits }, image, terminals, auditMirror }: Pick<Kind, 'decision' | 'image' | 'terminals' | 'auditMirror'>): string {
+  return `${level} ${image} ${terminals} ${auditMirror} ${canonicalJson({ ...limits })}`;
 }

@@ -35,10 +35,10 @@ export class Attachments implements AsyncDisposable {
   }
 
   /** @param inTurn runs work when nothing else works on this workspace; this call itself is such a turn */
-  async attach(id: string, image: string, { hostUid, sandbox, readOnly = false }: AttachOptions, inTurn: (work: () => Promise<void>) => Promise<void>): Promise<Attachment> {
+  async attach(id: string, image: string, { hostUid, sandbox, readOnly = false, mirror = false }: AttachOptions, inTurn: (work: () => Promise<void>) => Promise<void>): Promise<Attachment> {
     const path = `${this.#mounts}/${id}`;
     await mkdir(path, { recursive: true, mode: 0o700 });
-    await this.#tool.run('attach', image, path, String(hostUid), readOnly ? 'ro' : 'rw').catch(async (error: unknown) => {
+    await this.#tool.run('attach', image, path, String(hostUid), readOnly ? 'ro' : 'rw', mirror ? 'mirror' : 'plain').catch(async (error: unknown) => {
       // An operation whose server was killed may still end well, unseen: what it mounted is taken away.
       if (error instanceof ToolError && LOST.has(error.errno)) await this.#tool.run('detach', image, path, '1000').catch(() => undefined);
       await rmdir(path).catch(() => undefined);

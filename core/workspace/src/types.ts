@@ -31,6 +31,8 @@ export interface AttachOptions {
   readonly hostUid: number;
   readonly sandbox: string;
   readonly readOnly?: boolean;
+  /** Whether there is to be a place for a mirror of records in it, as long as it is attached: a file that nobody can change. Default false. */
+  readonly mirror?: boolean;
 }
 
 export interface LayerOptions {
@@ -53,7 +55,7 @@ export interface WorkspaceStore extends AsyncDisposable {
   get(id: string): WorkspaceInfo | null;
   byName(name: string): WorkspaceInfo | null;
   list(): readonly WorkspaceInfo[];
-  /** @throws CaissonError WORKSPACE_NOT_FOUND, WORKSPACE_ATTACHED, WORKSPACE_DAMAGED */
+  /** @throws CaissonError WORKSPACE_NOT_FOUND, WORKSPACE_ATTACHED, WORKSPACE_DAMAGED, AUDIT_MIRROR_TAKEN */
   attach(id: string, o: AttachOptions): Promise<Attachment>;
   /** Keeps the state of this moment, whether attached or not. @throws CaissonError WORKSPACE_NOT_FOUND, WORKSPACE_CONFLICT, WORKSPACE_DAMAGED, WORKSPACE_POOL_FULL */
   snapshot(id: string, o: LayerOptions): Promise<LayerInfo>;

@@ -47,6 +47,8 @@ ErrorCode = Literal[
     "SANDBOXES_EXCEED_POLICY",
     "LIMIT_EXCEEDS_SANDBOX",
     "WORKSPACE_SIZE",
+    "AUDIT_MIRROR_REFUSED",
+    "AUDIT_MIRROR_TAKEN",
     "WORKSPACE_EXISTS",
     "SNAPSHOT_DIFFERS",
     "IDEMPOTENCY_MISMATCH",
@@ -136,6 +138,7 @@ CreateRequest = TypedDict(
         "terminals": "NotRequired[bool]",
         "network": "NotRequired['NetworkRequest']",
         "secrets": "NotRequired[list[str]]",
+        "auditMirror": "NotRequired[bool]",
     },
 )
 
@@ -301,6 +304,7 @@ class ForkRequest(TypedDict):
     terminals: NotRequired[bool]
     network: NotRequired["NetworkRequest"]
     secrets: NotRequired[list[str]]
+    auditMirror: NotRequired[bool]
 
 
 class HeldAttempt(TypedDict):
@@ -495,6 +499,7 @@ class SandboxInfo(TypedDict):
     limits: "Limits"
     notEnforced: list[Literal["wallMs", "cpuMs", "memoryBytes", "pids", "cpuMillis", "outputBytes", "workspaceBytes", "tmpBytes", "inodes", "openFiles"]]
     terminals: bool
+    auditMirror: bool
     network: Union["NetworkRequest", None]
     secrets: list[str]
     workspace: "SandboxInfoWorkspace"

@@ -75,6 +75,7 @@ class Sandbox:
         terminals: bool | None = None,
         network: Rules | None = None,
         secrets: Sequence[str] | None = None,
+        audit_mirror: bool | None = None,
         connection: Where | None = None,
         idempotency_key: str | None = None,
     ) -> "Sandbox":
@@ -86,6 +87,7 @@ class Sandbox:
         request = given(
             level=level, image=image, limits=limits, env=env, name=name, labels=labels, workspace=workspace, memory=memory, ttlMs=ttl_ms,
             idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network), secrets=secrets,
+            auditMirror=audit_mirror,
             **({} if from_snapshot is None else {"from": from_snapshot}),
         )
         http = Http(connection or default_connection())
@@ -189,6 +191,7 @@ class Sandbox:
         terminals: bool | None = None,
         network: Rules | None = None,
         secrets: Sequence[str] | None = None,
+        audit_mirror: bool | None = None,
         idempotency_key: str | None = None,
     ) -> "Sandbox":
         """Makes a sandbox whose workspace starts as this one's is now, and with `memory` its processes too. What is left out is as
@@ -197,6 +200,7 @@ class Sandbox:
         request = given(
             level=level, image=image, limits=limits, env=env, name=name, labels=labels, workspace=workspace, memory=memory, ttlMs=ttl_ms,
             idleMs=idle_ms, keepAlive=keep_alive, terminals=terminals, network=network_request(network), secrets=secrets,
+            auditMirror=audit_mirror,
         )
         http = Http(self._http.where)
         ask = Ask("POST", self._at("fork"), headers=keyed(idempotency_key), json=request, repeatable=True)
