@@ -4,7 +4,8 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openFileLog, verifyLog, type Disk } from '@caisson/evidence';
+import { setTimeout as delay } from 'node:timers/promises';
+import { openFileLog, readEntries, verifyLog, type Disk } from '@caisson/evidence';
 import { draft, logPath, problem, tempDir, ticking } from './given.ts';
 
 type Faults = { [verb in keyof Disk]?: () => Error | 'half' | undefined };
@@ -216,3 +217,31 @@ function mountSmall(path: string): Disposable | undefined {
   if (mounted.status !== 0) return undefined;
   return { [Symbol.dispose]: () => void spawnSync('/usr/bin/umount', [path]) };
 }
+
+test('a log that took nothing finds out by itself that there is room, and says how long it was so', { timeout: 30_000 }, async (t) => {
+  const dir = tempDir(t);
+  let isFull = false;
+  await using log = await openFileLog({
+    dir,
+    now: ticking(),
+    disk: (file) => ({
+      write: async (bytes, position) => {
+        if (isFull) throw new Error('no space left on device');
+        return (await file.write(bytes, 0, bytes.length, position)).bytesWritten;
+      },
+      sync: () => file.datasync(),
+      truncate: (bytes) => file.truncate(bytes),
+    }),
+  });
+  await log.append(draft('intent', 'sbx-0'));
+  isFull = true;
+  await assert.rejects(log.append(draft('intent', 'sbx-1')), problem('EVIDENCE_UNAVAILABLE', /no space left/));
+  await delay(6_000); // it has tried by now, and that is no refusal
+  assert.deepEqual((await log.alerts()).map(({ alert }) => alert), ['evidence-not-written']);
+  isFull = false;
+  for (const untilMs = Date.now() + 10_000; (await log.alerts()).length > 0; await delay(50)) assert.ok(Date.now() < untilMs, 'nobody appends, and it is over');
+  const [, said] = await Array.fromAsync(readEntries(dir));
+  assert.match(JSON.stringify(said?.entry.body), /"reason":"for \d+ ms nothing could be recorded, and 1 appends were refused: no space left on device"/);
+  const { bad, findings, entries } = await verifyLog(dir);
+  assert.deepEqual([bad, findings, entries], [null, [], 2]);
+});

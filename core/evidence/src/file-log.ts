@@ -1,5 +1,5 @@
 import { setImmediate as arrived } from 'node:timers/promises';
-import { CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Receipt, type Sealed } from '@caisson/contract';
+import { CaissonError, type Alert, type AlertName, type Entry, type EntryDraft, type EvidenceLog, type Json, type Receipt, type Sealed } from '@caisson/contract';
 import type { Edge, PublicKey, Signer } from '@caisson/tlog';
 import { encodeBatch, pendingAlert, signerAfter, type Pending } from './batch.ts';
 import type { ClockStep, ClockWatch } from './clock.ts';
@@ -11,7 +11,7 @@ import type { Publisher } from './publisher.ts';
 import { isRotation } from './rotation.ts';
 import { ledgerText } from './saved-ledger.ts';
 import { headOf, type BadEntry } from './scan.ts';
-import { Unwritten } from './unwritten.ts';
+import { saysOver, Unwritten } from './unwritten.ts';
 
 /** One write takes no more than about this many bytes, and no more than four times as many wait for it. */
 const BATCH_BYTES = 8 * 1024 * 1024;
@@ -21,6 +21,8 @@ const LINE_BYTES = 512;
 /** A journal that is longer is followed by another: what is in tiles can then be dropped. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
 const TILES_ALERT: AlertName = 'tiles-not-written';
+/** Between two tries to record anything while the disk takes nothing. */
+const TRY_AGAIN_MS = 5_000;
 /** Steps of the clock that are remembered while nothing can be recorded. */
 const STEPS_KEPT = 8;
 /** What may wait in memory to be brought into tiles; beyond it appends wait for the tiles, and fall with them. */
@@ -92,6 +94,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   #queue: Pending[] = [];
   #waitingBytes = 0;
   #flushing: Promise<void> | undefined;
+  #tryingAgain: NodeJS.Timeout | undefined;
   /** Settles when all that waits to be sealed, or for that, is in the queue. */
   #sealing: Promise<void> | undefined;
   #closedBecause: string | undefined;
@@ -282,7 +285,20 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
     const body = this.#unwritten.recovered();
-    if (body !== null) this.append({ kind: 'alert', source: 'scribe', subject: 'scribe', body }).catch(() => undefined);
+    if (body !== null && !batch.some(({ draft }) => saysOver(draft))) this.#sayOver(body);
+  }
+
+  #sayOver(body: Json): void {
+    this.append({ kind: 'alert', source: 'scribe', subject: 'scribe', body }).catch(() => undefined);
+  }
+
+  /** Whoever waits for room asks again when it likes, which may be much later: the log finds out by itself. */
+  #tryAgainSoon(): void {
+    this.#tryingAgain ??= setTimeout(() => {
+      this.#tryingAgain = undefined;
+      const body = this.#unwritten.over;
+      if (body !== null && this.#whyClosed() === undefined) this.#sayOver(body);
+    }, TRY_AGAIN_MS).unref();
   }
 
   #stick(reason: string): void {
@@ -301,7 +317,8 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** An outcome may wait for an intent of the failed batch, so all that waits falls with it. */
   #reject(batch: readonly Pending[], error: CaissonError): void {
     const fallen = [...batch, ...this.#queue.splice(0)];
-    this.#unwritten.failed(fallen.length, (error.cause as Error).message);
+    this.#unwritten.failed(fallen.filter(({ draft }) => !saysOver(draft)).length, (error.cause as Error).message);
+    this.#tryAgainSoon();
     for (const { settle } of fallen) settle.reject(error);
     this.#promised.clear();
     this.#waitingBytes = 0;
@@ -334,6 +351,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   /** Waits for what is being written, publishes it, then closes the files and gives up the lock. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closedBecause ??= 'the log is closed';
+    clearTimeout(this.#tryingAgain);
     await this.#sealing;
     await this.#flushing;
     await this.#publisher[Symbol.asyncDispose]();

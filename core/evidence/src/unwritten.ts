@@ -31,12 +31,18 @@ export class Unwritten {
 
   /** Told that the log takes entries. @returns the body of the alert that says what was; null: nothing was */
   recovered(): Json | null {
+    const body = this.over;
+    this.#since = null;
+    this.#refused = 0;
+    return body;
+  }
+
+  /** The body of the alert that says that it is over; null: it never was. Whether it can be recorded is how one finds out. */
+  get over(): Json | null {
     if (this.#since === null) return null;
     const { timeMs, reason } = this.#since;
     const count = this.#refused;
     const forMs = Math.max(0, this.#timeMs() - timeMs);
-    this.#since = null;
-    this.#refused = 0;
     return { alert: ALERT, severity: 'info', about: ['evidence'], reason: `for ${forMs} ms nothing could be recorded, and ${count} appends were refused: ${reason}`, count, cleared: true };
   }
 
@@ -44,4 +50,9 @@ export class Unwritten {
   #timeMs(): number {
     return Math.trunc(this.#now()) || 0;
   }
+}
+
+/** Whether an entry is the one that says that it is over. */
+export function saysOver({ kind, body }: { readonly kind: string; readonly body: Json }): boolean {
+  return kind === 'alert' && (body as { readonly alert?: Json }).alert === ALERT;
 }
