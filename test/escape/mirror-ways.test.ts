@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { after, describe, test } from 'node:test';
+import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Sandbox } from '@caisson/sdk';
 import { cli } from '../cli/given.ts';
-import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { HOME, IS_ROOT, NEEDS_ROOT } from '../harness.ts';
+import { AT, mirrored } from './mirrored.ts';
 
-type Options = NonNullable<Parameters<typeof Sandbox.create>[0]>;
-const AT = '/workspace/audit.jsonl';
 /** Waits from inside for the first records, and prints them. */
 const SEE = `until [ -s ${AT} ]; do sleep 0.05; done; cat ${AT}`;
 
@@ -18,18 +15,7 @@ const SEE = `until [ -s ${AT} ]; do sleep 0.05; done; cat ${AT}`;
 const sandboxesOf = (text: string): readonly string[] => text.trimEnd().split('\n').map((line) => (JSON.parse(line) as { sandbox_job: string }).sandbox_job);
 
 describe('a mirror of records, by each way to one', { skip: IS_ROOT ? false : NEEDS_ROOT, concurrency: false }, () => {
-  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
-  let started: Promise<Caisson> | undefined;
-  const caisson = (): Promise<Caisson> => {
-    const shipped = JSON.parse(readFileSync(`${HOME}/profiles/policies/default.json`, 'utf8')) as object;
-    writeFileSync(`${dir}/policy.json`, JSON.stringify({ ...shipped, auditMirror: true }));
-    return (started ??= startCaisson({ dir }));
-  };
-  after(async () => {
-    await (await started)?.[Symbol.asyncDispose]();
-    rmSync(dir, { recursive: true, force: true });
-  });
-  const create = async (options: Options = {}): Promise<Sandbox> => Sandbox.create({ auditMirror: true, ...options }, { connection: { socket: (await caisson()).paths.apiSocket } });
+  const { dir, caisson, create } = mirrored();
 
   test('a sandbox that was prepared has the records of who claimed it, from the first on, and of nobody else', async () => {
     for (const lastMs = Date.now() + 20_000; ; await delay(200)) {

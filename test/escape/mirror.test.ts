@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { after, describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Level } from '@caisson/contract';
 import { auditView } from '@caisson/projection';
 import { readEntries } from '@caisson/evidence';
 import { Sandbox } from '@caisson/sdk';
-import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
+import { AT, mirrored } from './mirrored.ts';
 
-type Options = NonNullable<Parameters<typeof Sandbox.create>[0]>;
-const AT = '/workspace/audit.jsonl';
 
 /** Each attack on the mirror from inside must fail, and print what it failed with. */
 const ATTACKS = `
@@ -40,18 +37,7 @@ print('over')
 `;
 
 describe('a mirror of records', { skip: IS_ROOT ? false : NEEDS_ROOT, concurrency: false }, () => {
-  const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
-  let started: Promise<Caisson> | undefined;
-  const caisson = (): Promise<Caisson> => {
-    const shipped = JSON.parse(readFileSync(`${HOME}/profiles/policies/default.json`, 'utf8')) as object;
-    writeFileSync(`${dir}/policy.json`, JSON.stringify({ ...shipped, auditMirror: true }));
-    return (started ??= startCaisson({ dir }));
-  };
-  after(async () => {
-    await (await started)?.[Symbol.asyncDispose]();
-    rmSync(dir, { recursive: true, force: true });
-  });
-  const create = async (options: Options = {}): Promise<Sandbox> => Sandbox.create({ auditMirror: true, ...options }, { connection: { socket: (await caisson()).paths.apiSocket } });
+  const { caisson, create } = mirrored();
 
   const at = (level: Level, body: (level: Level) => Promise<void>) => async (t: TestContext): Promise<void> => {
     if (!(await (await caisson()).levels()).includes(level)) return t.skip(`level ${level} is not available here`);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { openFileLog, readEntries, verifyLog, type FileLog } from '@caisson/evidence';
+import { failing, watched, type Faults } from './faulty-disk.ts';
 import { tempDir } from './given.ts';
 
 const START_MS = 1_700_000_000_000;
@@ -120,28 +121,19 @@ test('a clock that is set while the host sleeps is told, without the time of the
 test('a step that could not be recorded is told once there is room, before what is dated by it', async (t) => {
   const dir = tempDir(t);
   const host = new Host();
-  let isFull = false;
+  const faults: Faults = {};
   {
-    await using log = await host.open(dir, {
-      disk: (file) => ({
-        write: async (bytes, position) => {
-          if (isFull) throw new Error('no space left on device');
-          return (await file.write(bytes, 0, bytes.length, position)).bytesWritten;
-        },
-        sync: () => file.datasync(),
-        truncate: (bytes) => file.truncate(bytes),
-      }),
-    });
+    await using log = await host.open(dir, { disk: watched([], faults) });
     await tell(log, 'one');
-    isFull = true;
+    faults.write = failing('ENOSPC');
     host.wall -= 3_600_000;
     await assert.rejects(tell(log, 'two'), { code: 'EVIDENCE_UNAVAILABLE' });
     await assert.rejects(tell(log, 'three'), { code: 'EVIDENCE_UNAVAILABLE' });
-    isFull = false;
+    delete faults.write;
     await tell(log, 'four');
     await tell(log, 'five');
   }
-  assert.deepEqual(await told(dir), ['one', 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:20.000Z', 'four', 'for 0 ms nothing could be recorded, and 2 appends were refused: no space left on device', 'five']);
+  assert.deepEqual(await told(dir), ['one', 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:20.000Z', 'four', 'for 0 ms nothing could be recorded, and 2 appends were refused: ENOSPC: simulated', 'five']);
 });
 
 test('a time that goes back in the log, and of which nothing tells, is found at its entry', async (t) => {

@@ -6,35 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openFileLog, readEntries, verifyLog, type Disk } from '@caisson/evidence';
+import { failing, watched, type Faults } from './faulty-disk.ts';
 import { draft, logPath, problem, tempDir, ticking } from './given.ts';
-
-type Faults = { [verb in keyof Disk]?: () => Error | 'half' | undefined };
-
-const failing = (code: string) => () => Object.assign(new Error(`${code}: simulated`), { code });
-
-/** The real file, with every call noted in `calls`, and faults that a test may set and take away again. */
-function watched(calls: string[], faults: Faults = {}): (file: FileHandle) => Disk {
-  return (file) => ({
-    write: async (bytes, position) => {
-      const fault = faults.write?.();
-      calls.push('write');
-      if (fault instanceof Error) throw fault;
-      return (await file.write(bytes, 0, fault === 'half' ? bytes.length >> 1 : bytes.length, position)).bytesWritten;
-    },
-    sync: async () => {
-      const fault = faults.sync?.();
-      if (fault instanceof Error) throw fault;
-      await file.datasync();
-      calls.push('sync');
-    },
-    truncate: async (bytes) => {
-      const fault = faults.truncate?.();
-      calls.push('truncate');
-      if (fault instanceof Error) throw fault;
-      await file.truncate(bytes);
-    },
-  });
-}
 
 test('an append resolves only after a write and a sync, in this order', async (t) => {
   const calls: string[] = [];
@@ -220,28 +193,17 @@ function mountSmall(path: string): Disposable | undefined {
 
 test('a log that took nothing finds out by itself that there is room, and says how long it was so', { timeout: 30_000 }, async (t) => {
   const dir = tempDir(t);
-  let isFull = false;
-  await using log = await openFileLog({
-    dir,
-    now: ticking(),
-    disk: (file) => ({
-      write: async (bytes, position) => {
-        if (isFull) throw new Error('no space left on device');
-        return (await file.write(bytes, 0, bytes.length, position)).bytesWritten;
-      },
-      sync: () => file.datasync(),
-      truncate: (bytes) => file.truncate(bytes),
-    }),
-  });
+  const faults: Faults = {};
+  await using log = await openFileLog({ dir, now: ticking(), disk: watched([], faults) });
   await log.append(draft('intent', 'sbx-0'));
-  isFull = true;
-  await assert.rejects(log.append(draft('intent', 'sbx-1')), problem('EVIDENCE_UNAVAILABLE', /no space left/));
+  faults.write = failing('ENOSPC');
+  await assert.rejects(log.append(draft('intent', 'sbx-1')), problem('EVIDENCE_UNAVAILABLE', /ENOSPC/));
   await delay(6_000); // it has tried by now, and that is no refusal
   assert.deepEqual((await log.alerts()).map(({ alert }) => alert), ['evidence-not-written']);
-  isFull = false;
+  delete faults.write;
   for (const untilMs = Date.now() + 10_000; (await log.alerts()).length > 0; await delay(50)) assert.ok(Date.now() < untilMs, 'nobody appends, and it is over');
   const [, said] = await Array.fromAsync(readEntries(dir));
-  assert.match(JSON.stringify(said?.entry.body), /"reason":"for \d+ ms nothing could be recorded, and 1 appends were refused: no space left on device"/);
+  assert.match(JSON.stringify(said?.entry.body), /"reason":"for \d+ ms nothing could be recorded, and 1 appends were refused: ENOSPC: simulated"/);
   const { bad, findings, entries } = await verifyLog(dir);
   assert.deepEqual([bad, findings, entries], [null, [], 2]);
 });
