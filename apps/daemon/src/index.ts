@@ -1,4 +1,4 @@
-/** The HTTP API without its process, and the writer of mirrors without its own: what the tests open. */
+/** The HTTP API without its process, the writer of mirrors without its own, and what the gate tells later: what the tests open. */
 export { openApi, type Api, type ApiOptions } from './api/open-api.ts';
 export { type ApiRooms, type Files, type FilesRoom, type ImagesRoom, type WorkspacesRoom } from './api/rooms.ts';
 export { openTokens, type Tokens } from './api/token-store.ts';
@@ -10,3 +10,4 @@ export { together } from './api/together.ts';
 export { allPages, page } from './pages.ts';
 export { remoteWorkspaces } from './workspace-verbs.ts';
 export { Mirrors, type MirrorsOptions } from './mirrors.ts';
+export { Later } from './later.ts';
