@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { CaissonError, LEVELS, statePaths, type ControlStatus, type FromControl, type Level, type Problem, type RunRequest, type RunResult, type StatePaths, type SupervisorStatus } from '@caisson/contract';
@@ -94,4 +94,9 @@ export async function runIn(paths: StatePaths, request: RunRequest, stdin?: Buff
 
 async function* chunksOf(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
+}
+
+/** Ids of the children that the first thread of a process has now; one that has ended is gone from them when it is waited for. */
+export function childrenOf(pid: number): readonly number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((each) => each !== '').map(Number);
 }

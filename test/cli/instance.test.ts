@@ -54,7 +54,7 @@ test('up in the foreground says when it is ready, and Ctrl-C stops it', { skip }
   const ended = endOf(child);
   while ((await cli(place.env, ['status'])).status !== 0) await delay(50);
   // A terminal sends Ctrl-C to the whole group; here the supervisor gets it by name.
-  process.kill((await statusOf(place.env)).supervisor?.pid ?? 0, 'SIGINT');
+  process.kill((await statusOf(place.env)).supervisor?.pid ?? Number.NaN, 'SIGINT');
   const { status, stderr } = await ended;
   assert.equal(status, 0);
   assert.match(stderr, /^caisson: up in .*; Ctrl-C stops it$/m);

@@ -233,7 +233,7 @@ test('--json of a call whose daemon is killed says unknown', { skip }, async () 
   const child = startCli(caisson.env, ['run', '--json', '--', 'sleep', '60']);
   while ((await caisson.control()).calls.length === 0) await delay(20);
   const control = (await caisson.status()).processes.find(({ name }) => name === 'control');
-  process.kill(control?.pid ?? 0, 'SIGKILL');
+  process.kill(control?.pid ?? Number.NaN, 'SIGKILL');
   const { status, stdout } = await endOf(child);
   const object = JSON.parse(stdout.toString()) as { exit: unknown; problem: { code: string } };
   assert.deepEqual([status, object.exit, object.problem.code], [123, 'unknown', 'SANDBOX_LOST']);

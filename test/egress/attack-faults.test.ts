@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Level, SupervisorStatus } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
+import { childrenOf } from '../harness.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, sinkSawNothing, type Scene } from './given.ts';
 import { PUBLIC, TALK, talk } from './talk.ts';
@@ -42,9 +42,9 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
   test('a gate that is not told any more what was refused goes, and the next one is told', async () => {
     await using box = await scene.open({ level: 'container', rules: ['example.test:7'] });
     const gate = await scene.pidOf('gate');
-    const readers = readFileSync(`/proc/${gate}/task/${gate}/children`, 'utf8').trim().split(' ').map(Number);
+    const readers = childrenOf(gate);
     assert.equal(readers.length, 1);
-    process.kill(readers[0] ?? 0, 'SIGKILL');
+    process.kill(readers[0] ?? Number.NaN, 'SIGKILL');
     for (const untilMs = performance.now() + WORKS_MS; [gate, 0].includes(await scene.pidOf('gate')); await delay(50)) assert.ok(performance.now() < untilMs, 'it goes on without seeing');
     // The next gate knows nobody until control has told it.
     for (const untilMs = performance.now() + WORKS_MS; (await box.exec(['getent', 'hosts', 'example.test'])).status !== 0; ) assert.ok(performance.now() < untilMs, 'the next gate does not know the sandbox');

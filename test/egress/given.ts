@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { statePaths, type EgressRule, type Level, type Policy, type StatePaths, type SupervisorStatus } from '@caisson/contract';
 import { Caller } from '@caisson/wire';
 import { endOf, type Said } from '../cli/given.ts';
-import { HOME } from '../harness.ts';
+import { childrenOf, HOME } from '../harness.ts';
 import { shippedPolicy } from '../isolation/given.ts';
 import { openInternet, type Internet, type InternetOptions } from './internet/internet.ts';
 import { recordOf, type Recorded } from './record.ts';
@@ -113,8 +113,7 @@ function hiding(programs: readonly string[]): readonly string[] {
 }
 
 function childOf(parent: number, name: string): number {
-  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim().split(' ').map(Number);
-  return children.find((pid) => nameOf(pid) === name) ?? 0;
+  return childrenOf(parent).find((pid) => nameOf(pid) === name) ?? 0;
 }
 
 /** Name of a process; none of one that has ended meanwhile. */

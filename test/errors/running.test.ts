@@ -131,7 +131,7 @@ test('SANDBOX_LOST: a call whose daemon is killed is unknown: 123, never 0', { s
   const child = startCli(caisson.env, ['run', '--', 'sleep', '60']);
   await underWay();
   const control = (await caisson.status()).processes.find(({ name }) => name === 'control');
-  process.kill(control?.pid ?? 0, 'SIGKILL');
+  process.kill(control?.pid ?? Number.NaN, 'SIGKILL');
   const { status, stderr } = await endOf(child);
   assert.equal(status, 123);
   assert.match(stderr, /^caisson: SANDBOX_LOST: .*\nhint: look at the outcome in .*audit tail/m);

@@ -17,7 +17,7 @@ const DELAYS_MS: Readonly<Record<string, readonly number[]>> = {
 
 async function kill(caisson: Caisson, role: string): Promise<void> {
   const { processes, pid } = await caisson.status();
-  process.kill(role === 'supervisor' ? pid : (processes.find(({ name }) => name === role)?.pid ?? 0), 'SIGKILL');
+  process.kill(role === 'supervisor' ? pid : (processes.find(({ name }) => name === role)?.pid ?? Number.NaN), 'SIGKILL');
 }
 
 async function answersAgain(caisson: Caisson): Promise<void> {

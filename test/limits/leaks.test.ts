@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { instanceId } from '@caisson/contract';
 import { knownTo } from '../faults/known.ts';
 import { settledLeftovers } from '../faults/leftovers.ts';
-import { IS_ROOT, NEEDS_ROOT, type Caisson } from '../harness.ts';
+import { childrenOf, IS_ROOT, NEEDS_ROOT, type Caisson } from '../harness.ts';
 import { descriptors, memoryKib, pidsOf, sharedInstance } from './given.ts';
 
 const instance = sharedInstance();
@@ -36,7 +36,7 @@ async function held(caisson: Caisson): Promise<Held> {
   const ofRuns = (names: readonly string[]): readonly string[] => names.filter((name) => !live.has(/sbx-[0-9a-z]{16}/.exec(name)?.[0] ?? ''));
   return {
     descriptors: Object.fromEntries(DAEMONS.map((name) => [name, descriptors(pids[name] ?? 0)])),
-    children: readFileSync(`/proc/${launcher}/task/${launcher}/children`, 'utf8').split(' ').filter((pid) => pid !== '').length,
+    children: childrenOf(launcher).length,
     mounts: ['self', launcher].flatMap((pid) => readFileSync(`/proc/${pid}/mounts`, 'utf8').split('\n').filter((line) => line.includes('caisson'))),
     groups: ofRuns(globSync([`/sys/fs/cgroup/*/caisson/${instanceId(caisson.dir)}/*`, `/sys/fs/cgroup/caisson/${instanceId(caisson.dir)}/sbx-*`]).filter((path) => path.includes('/sbx-'))),
     sandboxes: ofRuns(readdirSync(sandboxes)),

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { openWorkspaces, type WorkspaceStore } from '@caisson/workspace';
+import { childrenOf } from '../harness.ts';
 import { freshId, ground, opened, AGENT, SKIP, SMALL } from './given.ts';
 import type { Step } from './victim.ts';
 
@@ -42,7 +43,7 @@ test('caisson-store that is killed is started again, and what it was asked fails
     const [id, layer] = [freshId('wsp'), freshId('lay')];
     const asked = Promise.allSettled([store.create({ id, ...SMALL }), store.snapshot(store.list()[0]?.id ?? '', { layer })]);
     await sleep(i * 2);
-    process.kill(serverOf(process.pid), 'SIGKILL');
+    process.kill(await server(), 'SIGKILL');
     const [created, taken] = await asked;
     assert.equal(store.get(id) !== null, created.status === 'fulfilled');
     assert.equal(store.layers().some((each) => each.id === layer), taken.status === 'fulfilled');
@@ -53,12 +54,14 @@ test('caisson-store that is killed is started again, and what it was asked fails
   }
 });
 
-/** The `caisson-store serve` that this process has started. */
-function serverOf(parent: number): number {
-  const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').trim().split(' ').map(Number);
-  const found = children.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('caisson-store'));
-  assert.ok(found !== undefined);
-  return found;
+/** The `caisson-store serve` that this process has started. One that was killed when nothing was asked of it is started again by the next operation. */
+async function server(): Promise<number> {
+  const find = (): number | undefined => childrenOf(process.pid).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('caisson-store'));
+  for (const untilMs = performance.now() + 10_000; ; await sleep(1)) {
+    const found = find();
+    if (found !== undefined) return found;
+    assert.ok(performance.now() < untilMs, 'it was not started again');
+  }
 }
 
 /** Runs a victim until it is killed at some moment; what it finished, and what it had begun. */
