@@ -64,6 +64,7 @@ const TABLE = {
   SANDBOX_NOT_FOUND: { status: 404, what: 'no sandbox is called {sandbox}', fix: 'list the sandboxes; what ended long ago is forgotten' },
   EXEC_NOT_FOUND: { status: 404, what: 'sandbox {sandbox} has no exec {exec}', fix: 'list the execs of the sandbox' },
   SANDBOX_STATE: { status: 409, what: 'not possible while sandbox {sandbox} is {state}: {detail}', fix: 'look at the state of the sandbox first' },
+  OUTPUT_NOT_KEPT: { status: 507, what: 'what commands write cannot be kept ({detail}), and none goes on unrecorded', fix: 'free space or inodes where CAISSON_DIR/journals is; nothing has to be started anew' },
   OUTPUT_GONE: { status: 410, what: 'the output of exec {exec} is no longer kept', fix: 'read output while its exec is among the last 64 of the sandbox' },
   PORT_REFUSED: { status: 502, what: 'nothing in the sandbox answers at port {port} ({detail})', fix: 'start a server on 127.0.0.1 in the sandbox first' },
   CHECKPOINT_UNAVAILABLE: { status: 422, what: 'memory cannot be saved at level {level}: {why}', fix: 'take a snapshot of the workspace instead, or use --level gvisor' },

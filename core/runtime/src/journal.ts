@@ -106,6 +106,12 @@ export class Journal implements AsyncDisposable {
     this.#memoryBytes += bytes.length + CHUNK_BYTES;
   }
 
+  /** Why the file takes no more, such as ENOSPC; null: it has taken all that it was given. */
+  get failure(): string | null {
+    if (this.#failure === undefined) return null;
+    return (this.#failure as NodeJS.ErrnoException).code ?? this.#failure.message;
+  }
+
   /** Of an exec that has ended. */
   get segments(): readonly RecordedSegment[] {
     return this.#segments;

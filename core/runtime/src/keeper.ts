@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { CaissonError, MIB, type IsolationSpec, type Usage } from '@caisson/contract';
 import { removePartialCheckpoints } from './checkpoint.ts';
@@ -63,8 +63,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   async open(): Promise<void> {
-    await rm(this.#ground.journals, { recursive: true, force: true });
-    await mkdir(this.#ground.journals, { recursive: true, mode: 0o700 });
+    await emptied(this.#ground.journals);
     await mkdir(this.#ground.checkpoints, { recursive: true, mode: 0o700 });
     await removePartialCheckpoints(this.#ground.checkpoints);
   }
@@ -122,7 +121,7 @@ export class Keeper implements AsyncDisposable {
     let attached: AttachedWorkspace | undefined;
     let uid = 0;
     try {
-      await mkdir(journals, { mode: 0o700 });
+      await mkdir(journals, { mode: 0o700 }).catch(cannotKeep);
       const { machine, goingOn } = await this.#begin(spec, checkpoint, {
         signal: this.#stopping.signal,
         ...(workspace === undefined ? {} : {
@@ -248,8 +247,20 @@ export class Keeper implements AsyncDisposable {
     await Promise.allSettled([...this.#kept.values()].map((kept) => kept.close()));
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
     await Promise.allSettled([...this.#kept.keys()].map((id) => this.forget(id)));
-    await rm(this.#ground.journals, { recursive: true, force: true });
+    await emptied(this.#ground.journals);
   }
+}
+
+/** A folder of root's alone with nothing in it. It stays where it is: a file system of its own may be mounted there. */
+async function emptied(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o700);
+  for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true, force: true });
+}
+
+/** A sandbox none of whose output could be kept is none that may begin. */
+function cannotKeep(error: unknown): never {
+  throw new CaissonError('OUTPUT_NOT_KEPT', { detail: (error as NodeJS.ErrnoException).code ?? (error as Error).message }, { cause: error });
 }
 
 async function roomOn(folder: string): Promise<number> {

@@ -15,6 +15,8 @@ export interface KeptReport extends ExecReport {
   readonly kept: Readonly<Record<OutputStream, { readonly bytes: number; readonly sha256: string }>>;
   /** Digests of its recording. */
   readonly recording: readonly RecordedSegment[];
+  /** Why what it wrote could not be kept any more, for which it was killed; null: all was. */
+  readonly unkept: string | null;
   /** Whether the kernel killed for memory in this sandbox while the exec ran. */
   readonly outOfMemory: boolean;
   readonly endedMs: number;
@@ -223,7 +225,7 @@ export class Kept {
     const outOfMemory = kills > this.#oomKills;
     this.#oomKills = kills;
     journal.end();
-    return { ...report, kept: journal.counts(), recording: journal.segments, outOfMemory, endedMs: this.#now() };
+    return { ...report, kept: journal.counts(), recording: journal.segments, unkept: journal.failure, outOfMemory, endedMs: this.#now() };
   }
 
   #forgetOldest(): void {

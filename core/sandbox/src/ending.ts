@@ -2,7 +2,7 @@ import { getSystemErrorName } from 'node:util';
 import { errorRow, problem, type Denied, type Ending, type Limits, type Problem, type RunRequest, type Usage } from '@caisson/contract';
 import type { ExecEnd } from '@caisson/runtime';
 
-const SIGKILL = 9;
+export const SIGKILL = 9;
 
 /** What the driver saw, the kernel's counters and the limits, put together into how the call ended. Pure. */
 export function endingOf(end: ExecEnd, usage: Usage, limits: Limits, request: RunRequest): Ending {

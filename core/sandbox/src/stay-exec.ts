@@ -1,8 +1,8 @@
-import { CaissonError, exitStatus, problemOf, reasonFor, type Ending, type EntryDraft, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type OutputCount, type RunRequest, type Usage } from '@caisson/contract';
+import { CaissonError, exitStatus, problem, problemOf, reasonFor, type Ending, type EntryDraft, type ExecEvent, type ExecInfo, type ExecRequest, type Json, type OutputCount, type RunRequest, type Usage } from '@caisson/contract';
 import { decideExec } from '@caisson/authority';
 import type { KeptEnd } from '@caisson/runtime';
 import { runningInfo, type Box, type BoxExec } from './box.ts';
-import { endingOf } from './ending.ts';
+import { endingOf, failed, SIGKILL } from './ending.ts';
 import { freshId } from './ids.ts';
 import { execNote, type ExecNote } from './note.ts';
 import { recordIntent, recordOutcome } from './on-record.ts';
@@ -112,6 +112,8 @@ const NOTHING: Usage = { cpuMs: null, memoryPeakBytes: null, pidsPeak: null, oom
 function endingFor(box: Box, exec: BoxExec, report: KeptEnd): Ending {
   if (report.end.kind === 'lost' && !report.outOfMemory) return lost(box, report.end.detail);
   const limits = { ...box.facts.decision.limits, ...exec.limits };
+  // It was killed for that, and for nothing that it did.
+  if (report.unkept !== null && report.end.kind === 'signaled' && report.end.signal === SIGKILL && !report.outOfMemory) return failed(problem('OUTPUT_NOT_KEPT', { detail: report.unkept }));
   const own = exec.request as RunRequest;
   return endingOf(report.end, report.outOfMemory ? { ...NOTHING, ...KILLED } : NOTHING, limits, own);
 }

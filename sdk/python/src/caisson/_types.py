@@ -56,6 +56,7 @@ ErrorCode = Literal[
     "SANDBOX_NOT_FOUND",
     "EXEC_NOT_FOUND",
     "SANDBOX_STATE",
+    "OUTPUT_NOT_KEPT",
     "OUTPUT_GONE",
     "PORT_REFUSED",
     "CHECKPOINT_UNAVAILABLE",
