@@ -22,24 +22,37 @@ function canonicalNumber(value: number): string {
 }
 
 /** Of what is printable ASCII NFC changes nothing (UAX #15 §1.3), and no character of it is a surrogate. */
-const PLAIN = /^[ -~]*$/;
+const ASCII = /^[ -~]*$/;
+/** As ASCII, and nothing of it is escaped in JSON (RFC 8259 §7). */
+const PLAIN = /^[ !#-[\]-~]*$/;
 
 function canonicalString(value: string): string {
-  if (PLAIN.test(value)) return JSON.stringify(value);
-  if (!value.isWellFormed()) throw new TypeError('canonical JSON cannot hold a lone surrogate');
+  if (PLAIN.test(value)) return `"${value}"`;
+  if (!ASCII.test(value) && !value.isWellFormed()) throw new TypeError('canonical JSON cannot hold a lone surrogate');
   return JSON.stringify(value.normalize('NFC'));
 }
 
 function canonicalObject(value: { readonly [name: string]: Json | undefined }): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) throw new TypeError('canonical JSON holds plain objects only');
-  const fields = new Map<string, Json>();
+  // The names of an object differ, and those that NFC leaves as they are still do.
+  const fields = Object.keys(value).every((name) => ASCII.test(name)) ? value : normalFields(value);
+  let text = '';
+  for (const name of Object.keys(fields).sort()) {
+    const field = fields[name];
+    if (field !== undefined) text += `${text === '' ? '' : ','}${canonicalString(name)}:${canonicalJson(field)}`;
+  }
+  return `{${text}}`;
+}
+
+/** The same fields with names in NFC. */
+function normalFields(value: { readonly [name: string]: Json | undefined }): { readonly [name: string]: Json } {
+  const fields: Record<string, Json> = Object.create(null) as Record<string, Json>;
   for (const [name, field] of Object.entries(value)) {
     if (field === undefined) continue;
-    const normal = PLAIN.test(name) ? name : name.normalize('NFC');
-    if (fields.has(normal)) throw new TypeError(`canonical JSON holds a name once, not ${JSON.stringify(normal)} twice`);
-    fields.set(normal, field);
+    const normal = name.normalize('NFC');
+    if (Object.hasOwn(fields, normal)) throw new TypeError(`canonical JSON holds a name once, not ${JSON.stringify(normal)} twice`);
+    fields[normal] = field;
   }
-  const texts = [...fields.keys()].sort().map((name) => `${canonicalString(name)}:${canonicalJson(fields.get(name) as Json)}`);
-  return `{${texts.join(',')}}`;
+  return fields;
 }

@@ -26,6 +26,7 @@ interface Encoded {
   readonly entries: readonly Entry[];
   /** After each entry. */
   readonly edges: readonly Edge[];
+  readonly receipts: readonly Receipt[];
   readonly edge: Edge;
   readonly checkpoint: string;
 }
@@ -46,10 +47,12 @@ export async function encodeBatch(batch: readonly Pending[], { edge: from, signe
     edges.push(edge);
   }
   const last = signerAfter(batch, signer);
-  const text = formatCheckpoint({ origin: last.publicKey.name, size: edge.size, root: rootOf(edge) });
+  const roots = edges.map(rootOf);
+  const text = formatCheckpoint({ origin: last.publicKey.name, size: edge.size, root: roots.at(-1) ?? rootOf(edge) });
   const checkpoint = await signNote(text, [last]);
   const bytes = Buffer.concat([...leaves.flatMap(({ entry }) => [entry, NEWLINE]), Buffer.from(`${JSON.stringify(checkpoint)}\n`)]);
-  return { bytes, leaves, entries, edges, edge, checkpoint };
+  const receipts = roots.map((root, at): Receipt => ({ index: from.size + at, hash: root.toString('hex') }));
+  return { bytes, leaves, entries, edges, receipts, edge, checkpoint };
 }
 
 /** One that takes over is the last of its batch. */

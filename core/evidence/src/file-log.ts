@@ -268,7 +268,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
   async #commit(batch: readonly Pending[]): Promise<void> {
     if (this.#publisher.waitingBytes > UNPUBLISHED_BYTES) await this.#publisher.publish();
     if (this.#journal.wholeBytes > JOURNAL_BYTES) await this.#turnJournal();
-    const { bytes, leaves, entries, edges, edge, checkpoint } = await encodeBatch(batch, { edge: this.#edge, signer: this.#signer, now: this.#now });
+    const { bytes, leaves, entries, edges, receipts, edge, checkpoint } = await encodeBatch(batch, { edge: this.#edge, signer: this.#signer, now: this.#now });
     const written = await writeDurably(this.#journal.disk, bytes, this.#journal.wholeBytes);
     if (written.state === 'unknown') this.#stick(`${written.cause.message}; nothing is written until the log is opened again`);
     if (written.state !== 'durable') throw written.cause;
@@ -281,7 +281,7 @@ export class FileLog implements EvidenceLog, AsyncDisposable {
       if (isUnique(draft)) this.#promised.delete(keyOf(draft));
       enter(this.#ledger, draft, upTo);
       this.#ledger.alerts = withAlert(this.#ledger.alerts, entries[at] as Entry);
-      settle.resolve(headOf(upTo) as Receipt);
+      settle.resolve(receipts[at] as Receipt);
     }
     this.#publisher.add(leaves, { size: edge.size, checkpoint });
     const body = this.#unwritten.recovered();

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { CaissonError } from '@caisson/contract/errors';
-import { encodeFrame, FrameReader, type Frame, type FrameKind } from './frame.ts';
+import { encodeFrame, encodeMessage, FrameReader, type Frame, type FrameKind } from './frame.ts';
 
 export interface ChannelEvents {
   /** A JSON message. What it holds is untrusted until it is parsed by a schema. */
@@ -88,7 +88,7 @@ export class Channel implements Disposable {
       this.#socket.cork();
       queueMicrotask(() => this.#socket.uncork());
     }
-    this.#socket.write(encodeFrame('message', 0, Buffer.from(JSON.stringify(message))));
+    this.#socket.write(encodeMessage(message));
   }
 
   /** Resolves when the peer has taken enough for more to be sent, or is gone. */

@@ -19,12 +19,27 @@ export const PAYLOAD_MAX = 4 * 1024 * 1024;
 
 /** @throws CaissonError FRAME_INVALID for a payload that the peer would have to refuse. */
 export function encodeFrame(kind: FrameKind, stream: number, payload: Uint8Array): Buffer {
-  if (payload.byteLength > PAYLOAD_MAX) throw new CaissonError('FRAME_INVALID', { detail: `payload of ${payload.byteLength} bytes` });
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.byteLength);
-  frame.writeUInt32LE(payload.byteLength, 0);
+  const frame = framed(kind, stream, payload.byteLength);
+  frame.set(payload, HEADER_BYTES);
+  return frame;
+}
+
+/** A frame whose payload is not there yet. */
+function framed(kind: FrameKind, stream: number, bytes: number): Buffer {
+  if (bytes > PAYLOAD_MAX) throw new CaissonError('FRAME_INVALID', { detail: `payload of ${bytes} bytes` });
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + bytes);
+  frame.writeUInt32LE(bytes, 0);
   frame.writeUInt8(FRAME_KINDS.indexOf(kind), 4);
   frame.writeUInt32LE(stream, 5);
-  frame.set(payload, HEADER_BYTES);
+  return frame;
+}
+
+/** A frame of kind `message`. @throws CaissonError FRAME_INVALID for one that the peer would have to refuse. */
+export function encodeMessage(message: unknown): Buffer {
+  const text = JSON.stringify(message);
+  const bytes = Buffer.byteLength(text);
+  const frame = framed('message', 0, bytes);
+  frame.write(text, HEADER_BYTES);
   return frame;
 }
 
