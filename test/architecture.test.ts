@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { findings, type Law } from '../tools/architecture.ts';
 import { readTree, type Tree } from '../tools/tree.ts';
 
-const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'evidence', 'timestamp', 'witness', 'archive', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
+const CORE = ['contract', 'wire', 'authority', 'isolation', 'runtime', 'sealing', 'tlog', 'follower', 'evidence', 'timestamp', 'witness', 'archive', 'files', 'images', 'workspace', 'egress', 'vault', 'sandbox'].map((room) => `@caisson/${room}`);
 
 /** The rights of every room, in the order of the data. What is not here is not allowed. */
 const LAW: Law = {
@@ -29,14 +29,15 @@ const LAW: Law = {
     builtins: ['child_process', 'events', 'fs', 'fs/promises', 'path', 'stream', 'stream/promises', 'util'],
   },
   '@caisson/tlog': { rooms: [], packages: [], builtins: ['crypto'] },
+  '@caisson/follower': { rooms: [], packages: ['zod'], builtins: ['fs'] },
   '@caisson/witness': {
-    rooms: ['@caisson/contract', '@caisson/tlog'],
+    rooms: ['@caisson/contract', '@caisson/follower', '@caisson/tlog'],
     packages: ['zod'],
     builtins: ['crypto', 'fs', 'fs/promises', 'http', 'path', 'timers/promises'],
     doors: ['.', './status'],
   },
   '@caisson/timestamp': {
-    rooms: ['@caisson/contract', '@caisson/tlog'],
+    rooms: ['@caisson/contract', '@caisson/follower', '@caisson/tlog'],
     packages: ['asn1js', 'zod'],
     builtins: ['crypto', 'fs', 'fs/promises', 'path', 'timers/promises'],
     doors: ['.', './config', './status'],
@@ -53,7 +54,7 @@ const LAW: Law = {
     builtins: ['crypto', 'fs', 'fs/promises', 'path'],
   },
   '@caisson/archive': {
-    rooms: ['@caisson/contract', '@caisson/tlog'],
+    rooms: ['@caisson/contract', '@caisson/follower', '@caisson/tlog'],
     packages: ['@aws-sdk/client-s3', 'zod'],
     builtins: ['child_process', 'crypto', 'events', 'fs', 'fs/promises', 'path', 'timers/promises'],
     doors: ['.', './policy', './status'],

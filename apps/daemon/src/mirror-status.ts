@@ -1,5 +1,5 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readStatusFile, writeStatusFile } from '@caisson/follower';
 
 const count = z.int().min(0);
 
@@ -26,12 +26,7 @@ export function mirrorReporter(path: string, nowMs: () => number): { readonly lo
   const say = (state: MirrorStatus['state'], detail: string | null): void => {
     if (said.state === state && said.detail === detail && nowMs() - said.atMs < SAY_MS) return;
     said = { state, detail, atMs: nowMs() };
-    try {
-      writeFileSync(`${path}.new`, JSON.stringify({ pid: process.pid, looks, state, detail } satisfies MirrorStatus), { mode: 0o640 });
-      renameSync(`${path}.new`, path);
-    } catch {
-      // tried again at the next look
-    }
+    writeStatusFile(path, { pid: process.pid, looks, state, detail } satisfies MirrorStatus);
   };
   return {
     looked: (trouble) => {
@@ -47,7 +42,7 @@ export function mirrorTrouble(path: string): () => string | null {
   let last = '';
   let silent = 0;
   return () => {
-    const status = readMirrorStatus(path);
+    const status = readStatusFile(path, MirrorStatus);
     const now = status === null ? '' : `${status.pid} ${status.looks}`;
     silent = now === last ? silent + 1 : 0;
     last = now;
@@ -55,13 +50,4 @@ export function mirrorTrouble(path: string): () => string | null {
     if (silent >= SILENT_LOOKS) return `nothing is heard of who writes them (for ${SILENT_LOOKS} s and more)`;
     return status?.state === 'behind' ? (status.detail ?? 'they cannot be written') : null;
   };
-}
-
-function readMirrorStatus(path: string): MirrorStatus | null {
-  try {
-    const parsed = MirrorStatus.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
-  }
 }

@@ -1,5 +1,5 @@
-import { renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { writeStatusFile } from '@caisson/follower';
 import type { Fetch, PublicKey } from '@caisson/tlog';
 import { waitMs } from './backoff.ts';
 import { newCounters } from './counters.ts';
@@ -132,15 +132,8 @@ export class Archiver implements AsyncDisposable {
     if (!this.#closed.signal.aborted) this.#say();
   }
 
-  /** Readers see the old file or the new one. It need not outlive a crash of the machine. */
   #say(): void {
-    const path = `${this.#options.dir}/${STATUS_FILE}`;
-    try {
-      writeFileSync(`${path}.new`, JSON.stringify(this.status), { mode: 0o640 });
-      renameSync(`${path}.new`, path);
-    } catch {
-      // a full disk: who reads it sees that it is old
-    }
+    writeStatusFile(`${this.#options.dir}/${STATUS_FILE}`, this.status);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CaissonError } from '@caisson/contract';
+import { parseSettings } from '@caisson/follower';
 import { isKey } from './store.ts';
 
 const prefix = z.string().refine((text) => text === '' || (text.endsWith('/') && isKey(text.slice(0, -1))), 'must be empty, or names of letters, digits, dots, - and _ that each end in a slash');
@@ -38,22 +39,7 @@ export type ArchiveConfig = z.infer<typeof ArchiveConfig>;
 
 /** Reads a configuration. @throws CaissonError EVIDENCE_ARCHIVE_INVALID, which names the field */
 export function parseConfig(text: string, path: string): ArchiveConfig {
-  const parsed = ArchiveConfig.safeParse(jsonOf(text, path));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const at = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? []);
-  const what = issue?.code === 'unrecognized_keys' ? 'is not a field' : (issue?.message ?? 'is not valid');
-  throw invalid(path, `${at.join('.') || 'the file'}: ${what}`);
-}
-
-function jsonOf(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw invalid(path, (error as Error).message);
-  }
-}
-
-function invalid(path: string, detail: string): CaissonError {
-  return new CaissonError('EVIDENCE_ARCHIVE_INVALID', { path, detail });
+  return parseSettings(text, ArchiveConfig, (detail) => {
+    throw new CaissonError('EVIDENCE_ARCHIVE_INVALID', { path, detail });
+  });
 }

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readStatusFile } from '@caisson/follower';
 
 const count = z.int().min(0);
 const errors = z.strictObject({ AccessDenied: count, PreconditionFailed: count, NoSuchBucket: count, Network: count, Other: count });
@@ -29,12 +29,7 @@ export type ArchiveStatus = z.infer<typeof ArchiveStatus>;
 
 /** What the archiver of a state directory has last said; null: nothing that can be read. */
 export function readStatus(path: string): ArchiveStatus | null {
-  try {
-    const parsed = ArchiveStatus.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
-  }
+  return readStatusFile(path, ArchiveStatus);
 }
 
 export interface Bound {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { CaissonError } from '@caisson/contract';
+import { parseSettings } from '@caisson/follower';
 
 const MAX_AUTHORITIES = 4;
 const MAX_CERTIFICATES_CHARS = 1024 * 1024;
@@ -35,14 +36,10 @@ export interface StampingPlan extends Omit<z.infer<typeof StampingConfig>, 'ca'>
 export function readStamping(path: string): StampingPlan | null {
   const text = textOf(path, path);
   if (text === null) return null;
-  const parsed = StampingConfig.safeParse(jsonOf(text, path));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const isUnknown = issue?.code === 'unrecognized_keys';
-    const at = isUnknown ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? []);
-    throw invalid(path, `${at.join('.') || 'the file'}: ${isUnknown ? 'is not a field' : (issue?.message ?? 'is not valid')}`);
-  }
-  const { ca, ...plan } = parsed.data;
+  const settings = parseSettings(text, StampingConfig, (detail) => {
+    throw invalid(path, detail);
+  });
+  const { ca, ...plan } = settings;
   const certificates = textOf(resolve(dirname(path), ca), path);
   if (certificates === null || certificates.length > MAX_CERTIFICATES_CHARS) throw invalid(path, `ca: ${ca} ${certificates === null ? 'is not there' : 'is too long'}`);
   return { ...plan, certificates };
@@ -53,14 +50,6 @@ function textOf(file: string, path: string): string | null {
     return readFileSync(file, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw invalid(path, (error as Error).message);
-  }
-}
-
-function jsonOf(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
     throw invalid(path, (error as Error).message);
   }
 }

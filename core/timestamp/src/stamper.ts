@@ -1,5 +1,5 @@
-import { renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { writeStatusFile } from '@caisson/follower';
 import { consistencyProof, parseCheckpoint, parseNote, provesConsistency, rootAt, tileTree, type Checkpoint, type Fetch } from '@caisson/tlog';
 import type { Stamped, TimeStamper } from './ask.ts';
 import type { Trust } from './certificate.ts';
@@ -157,13 +157,7 @@ export class Stamper implements AsyncDisposable {
   }
 
   #say(): void {
-    const path = `${this.#options.dir}/${STATUS_FILE}`;
-    try {
-      writeFileSync(`${path}.new`, JSON.stringify(this.status), { mode: 0o640 });
-      renameSync(`${path}.new`, path);
-    } catch {
-      // a full disk: who reads it sees that it is old
-    }
+    writeStatusFile(`${this.#options.dir}/${STATUS_FILE}`, this.status);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

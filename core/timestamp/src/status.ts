@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readStatusFile } from '@caisson/follower';
 
 const count = z.int().min(0);
 
@@ -32,10 +32,5 @@ export type StampingStatus = z.infer<typeof StampingStatus>;
 
 /** What the stamper of a state directory has last said; null: nothing that can be read. */
 export function readStampingStatus(path: string): StampingStatus | null {
-  try {
-    const parsed = StampingStatus.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
-  }
+  return readStatusFile(path, StampingStatus);
 }

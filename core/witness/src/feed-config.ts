@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CaissonError } from '@caisson/contract';
+import { parseSettings } from '@caisson/follower';
 import { parseVerifierKey, SIGNATURE_TYPE } from '@caisson/tlog';
 import type { WitnessPlace } from './ask.ts';
 
@@ -29,13 +30,10 @@ export interface FeedPlan {
 
 /** Reads `witnesses.json`. @throws CaissonError WITNESS_INVALID, which names the field */
 export function parseFeed(text: string, path: string): FeedPlan {
-  const parsed = FeedConfig.safeParse(jsonOf(text, path));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const at = issue?.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? []);
-    throw invalid(path, `${at.join('.') || 'the file'}: ${issue?.code === 'unrecognized_keys' ? 'is not a field' : (issue?.message ?? 'is not valid')}`);
-  }
-  const { witnesses: rows, quorum = rows.length, everyMs, timeoutMs } = parsed.data;
+  const settings = parseSettings(text, FeedConfig, (detail) => {
+    throw invalid(path, detail);
+  });
+  const { witnesses: rows, quorum = rows.length, everyMs, timeoutMs } = settings;
   const witnesses = rows.map(({ url, key }, at) => ({ url, timeoutMs, publicKey: keyOf(key, `witnesses.${at}.key`, path) }));
   const keys = new Set(witnesses.map(({ publicKey }) => publicKey.key.toString('hex')));
   if (keys.size < witnesses.length) throw invalid(path, 'witnesses: a key stands there twice, and counts once');
@@ -47,14 +45,6 @@ function keyOf(text: string, at: string, path: string): WitnessPlace['publicKey'
   const key = parseVerifierKey(text);
   if (key?.type !== SIGNATURE_TYPE.cosignature) throw invalid(path, `${at}: is no verifier key of a witness, as witness init prints it`);
   return key;
-}
-
-function jsonOf(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw invalid(path, (error as Error).message);
-  }
 }
 
 function invalid(path: string, detail: string): CaissonError {

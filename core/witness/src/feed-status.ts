@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { readStatusFile } from '@caisson/follower';
 
 const count = z.int().min(0);
 
@@ -30,10 +30,5 @@ export type FeedStatus = z.infer<typeof FeedStatus>;
 
 /** What the feeder of a state directory has last said; null: nothing that can be read. */
 export function readFeedStatus(path: string): FeedStatus | null {
-  try {
-    const parsed = FeedStatus.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
-  }
+  return readStatusFile(path, FeedStatus);
 }

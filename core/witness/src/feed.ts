@@ -1,6 +1,6 @@
-import { renameSync, writeFileSync } from 'node:fs';
 import { open, readFile, rename } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { writeStatusFile } from '@caisson/follower';
 import { cosignedAtMs, openNote, parseCheckpoint, parseNote, type Checkpoint, type Fetch } from '@caisson/tlog';
 import { askWitness, type WitnessAnswer } from './ask.ts';
 import type { FeedPlan } from './feed-config.ts';
@@ -128,13 +128,7 @@ export class Feeder implements AsyncDisposable {
   }
 
   #say(): void {
-    const path = `${this.#options.dir}/${FEED_STATUS_FILE}`;
-    try {
-      writeFileSync(`${path}.new`, JSON.stringify(this.status), { mode: 0o640 });
-      renameSync(`${path}.new`, path);
-    } catch {
-      // a full disk: who reads it sees that it is old
-    }
+    writeStatusFile(`${this.#options.dir}/${FEED_STATUS_FILE}`, this.status);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,2 @@
+export { parseSettings } from './settings.ts';
+export { readStatusFile, writeStatusFile } from './status-file.ts';
