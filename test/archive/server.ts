@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 
 const HOME = resolve(import.meta.dirname, '../..');
-const TOOL = `${HOME}/tools/s3-server.sh`;
+const TOOL = `${HOME}/tools/pinned-python.sh`;
 
 export const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' };
 export const BUCKET = 'caisson-test';
@@ -15,7 +15,7 @@ export const BUCKET = 'caisson-test';
 /** The Python that has moto, made when it is not there; or the one line why there is none. */
 export function s3Python(): { readonly python: string } | { readonly missing: string } {
   try {
-    return { python: execFileSync('sh', [TOOL], { env: { ...process.env, CAISSON_HOME: HOME }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim() };
+    return { python: execFileSync('sh', [TOOL, 's3-server'], { env: { ...process.env, CAISSON_HOME: HOME }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim() };
   } catch (error) {
     return { missing: `no S3 server: ${String((error as { stderr?: string }).stderr).trim()}` };
   }

@@ -17,7 +17,7 @@ const skip = 'missing' in found ? found.missing : false;
 
 function schemas(): { readonly python: string } | { readonly missing: string } {
   try {
-    return { python: execFileSync('sh', [`${HOME}/tools/siem-check.sh`], { env: { ...process.env, CAISSON_HOME: HOME }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim() };
+    return { python: execFileSync('sh', [`${HOME}/tools/pinned-python.sh`, 'siem-check'], { env: { ...process.env, CAISSON_HOME: HOME }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim() };
   } catch (error) {
     return { missing: `no schemas of OCSF and OTLP: ${String((error as { stderr?: string }).stderr).trim()}` };
   }
