@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Document, Schema } from './json-schema.ts';
 
 const PACKAGE = 'sdk/python/src/caisson';
 /** Every file but this one is the same in both ways of waiting; it has a twin written by hand. */
@@ -36,24 +37,6 @@ const BLOCKING: readonly (readonly [RegExp, string])[] = [
 function blocking(source: string, name: string): string {
   const text = BLOCKING.reduce((before, [what, by]) => before.replace(what, by), source);
   return `# Generated from _aio/${name} by \`./dev generate\`: change that file.\n${text}`;
-}
-
-interface Schema {
-  readonly $ref?: string;
-  readonly type?: string | readonly string[];
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly anyOf?: readonly Schema[];
-  readonly oneOf?: readonly Schema[];
-  readonly items?: Schema;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly additionalProperties?: Schema | boolean;
-  readonly description?: string;
-}
-
-interface Document {
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
 }
 
 const HEAD = `"""The nouns of the HTTP API, version 1, as they are on the wire. Generated from api/openapi.json by \`./dev generate\`."""
