@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { LearnFlags } from './egress-learn.ts';
 import type { ReplayFlags } from './egress-replay.ts';
-import { collect, levelOption } from './options.ts';
+import { collect, running } from './options.ts';
 
 const LEARN_HELP = `
 The command may speak to any name on any port, as far as the policy lets it; private addresses,
@@ -40,24 +40,9 @@ Exit status: 0 all is as expected, 1 something is not, 2 the file is bad.`;
 /** The commands about rules of the network. Each loads its own code when it is called. */
 export function addEgress(program: Command, finish: (status: number) => void, home: string): void {
   const egress = program.command('egress').summary('make rules of what a command uses, and see what rules would change');
-  egress
-    .command('learn')
-    .summary('run a command that may speak to any name, and propose rules for what it used')
-    .usage('[options] -- COMMAND [ARGUMENT…]')
-    .argument('<command...>', 'program and arguments')
-    .passThroughOptions()
+  running(egress.command('learn').summary('run a command that may speak to any name, and propose rules for what it used'))
     .option('--out <FILE>', 'write the rules there; without it they go to stdout, and what the command writes to stderr')
     .option('--wildcards', 'one rule *.NAME for three names or more below NAME')
-    .addOption(levelOption())
-    .option('--timeout <duration>', 'wall time, such as 30s (default 60s)')
-    .option('--cpu-time <duration>', 'CPU time of everything in the sandbox')
-    .option('--memory <size>', 'memory, such as 512Mi; no swap (default 512Mi)')
-    .option('--pids <n>', 'processes and threads (default 50)')
-    .option('--cpus <n>', 'cores, such as 0.5 (default 1)')
-    .option('--output-limit <size>', 'bytes returned of stdout, and of stderr (default 16Mi)')
-    .option('--workspace <size>', 'size of /workspace (default 256Mi)')
-    .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
-    .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
     .option('--allow <HOST[:PORT]>', 'how a host is read, such as HOST/https to learn its requests; may be repeated', collect)
     .option('--policy <FILE>', 'rules that hold beside: what they deny is denied')
     .option('--image <image>', 'host, the name of an image or its digest (default host)')

@@ -5,8 +5,26 @@ export function collect(value: string, before: readonly string[] = []): readonly
   return [...before, value];
 }
 
-export function levelOption(): Option {
+function levelOption(): Option {
   return new Option('--level <level>', 'kernel surface: container, gvisor or microvm (default: the policy’s)').choices(['container', 'gvisor', 'microvm']);
+}
+
+/** A command that runs another in a sandbox of its own, and the options of that. */
+export function running(command: Command): Command {
+  return command
+    .usage('[options] -- COMMAND [ARGUMENT…]')
+    .argument('<command...>', 'program and arguments')
+    .passThroughOptions()
+    .addOption(levelOption())
+    .option('--timeout <duration>', 'wall time, such as 30s (default 60s)')
+    .option('--cpu-time <duration>', 'CPU time of everything in the sandbox')
+    .option('--memory <size>', 'memory, such as 512Mi; no swap (default 512Mi)')
+    .option('--pids <n>', 'processes and threads (default 50)')
+    .option('--cpus <n>', 'cores, such as 0.5 (default 1)')
+    .option('--output-limit <size>', 'bytes returned of stdout, and of stderr (default 16Mi)')
+    .option('--workspace <size>', 'size of /workspace (default 256Mi)')
+    .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
+    .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect);
 }
 
 /** The options of what makes a sandbox that stays. */

@@ -3,7 +3,7 @@ import { CaissonError } from '@caisson/contract/errors';
 import { EXIT } from '@caisson/contract/light';
 import type { Surroundings } from './early.ts';
 import type { TailFlags, VerifyFlags } from './audit-command.ts';
-import { collect, levelOption } from './options.ts';
+import { collect, running } from './options.ts';
 import type { RunFlags } from './run.ts';
 import { told } from './say.ts';
 
@@ -33,22 +33,7 @@ async function build(verb: string | undefined, { home, early }: Surroundings, fi
   const program = new Command('caisson').description(OVERVIEW.trim()).version(VERSION, '--version').helpCommand(true).enablePositionalOptions();
   program.exitOverride().configureOutput({ outputError: () => undefined });
 
-  program
-    .command('run')
-    .summary('run one command in a fresh sandbox')
-    .usage('[options] -- COMMAND [ARGUMENT…]')
-    .argument('<command...>', 'program and arguments')
-    .passThroughOptions()
-    .addOption(levelOption())
-    .option('--timeout <duration>', 'wall time, such as 30s (default 60s)')
-    .option('--cpu-time <duration>', 'CPU time of everything in the sandbox')
-    .option('--memory <size>', 'memory, such as 512Mi; no swap (default 512Mi)')
-    .option('--pids <n>', 'processes and threads (default 50)')
-    .option('--cpus <n>', 'cores, such as 0.5 (default 1)')
-    .option('--output-limit <size>', 'bytes returned of stdout, and of stderr (default 16Mi)')
-    .option('--workspace <size>', 'size of /workspace (default 256Mi)')
-    .option('--cwd <path>', 'working directory in the sandbox (default /workspace)')
-    .option('--env <NAME=VALUE>', 'add a variable; may be repeated', collect)
+  running(program.command('run').summary('run one command in a fresh sandbox'))
     .option('--allow <HOST[:PORT]>', 'let it reach a host by name (port 443; add /tls, /http, /https or /tcp to say what is spoken; /https: requests are read); may be repeated', collect)
     .option('--secret <NAME>', 'let it use a secret of the policy, at its hosts or as a file; may be repeated', collect)
     .option('--policy <FILE>', 'let it reach what the rules in a JSON file allow')
