@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
+import { openFileLog, rotateKey } from '@caisson/evidence';
 import { HOME } from '../harness.ts';
 import { callsOf, headOf, newSigner, put, runProgram, tempFolder, writeLog } from './given.ts';
 
@@ -27,6 +28,21 @@ suite('the code of the Go checksum database', { skip }, () => {
       assert.equal(status, 0);
     });
   }
+
+  test('reads a log whose key was replaced by its new key, from heads that this key has signed', async (t) => {
+    const folder = tempFolder(t);
+    const add = async (count: number): Promise<void> => {
+      await using log = await openFileLog({ dir: folder, now: Date.now });
+      for (let index = 0; index < count; index++) await log.append({ kind: 'lifecycle', source: 'control', subject: 'sbx-1', body: { event: 'x' } });
+    };
+    await add(20);
+    put(folder, 'before', readFileSync(join(folder, 'checkpoint')));
+    await rotateKey({ dir: folder, now: Date.now });
+    put(folder, 'after', readFileSync(join(folder, 'checkpoint')));
+    await add(300);
+    for (const index of ['3', '20', '310']) assert.equal((await runProgram([join(built, 'sumdb'), folder, index, join(folder, 'after')])).stdout, 'good\n', index);
+    assert.equal((await runProgram([join(built, 'sumdb'), folder, '3', join(folder, 'before')])).status, 1, 'a head of the old key is none to who has the new one alone');
+  });
 
   test('refuses a log whose entry or tile was changed, and one that an older head does not begin', async (t) => {
     const folder = tempFolder(t);
