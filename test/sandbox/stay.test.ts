@@ -114,6 +114,21 @@ test('a sandbox is closed when its time is over, and when it is idle for too lon
   assert.equal(on.sandboxes.get(kept.id).state, 'running');
 });
 
+test('a sandbox that is asked for something is not idle while that is put on record', async () => {
+  await using on = await stage();
+  const { id } = await on.sandboxes.create({ idleMs: 60 }, ASKING);
+  const append = on.log.append.bind(on.log);
+  on.log.append = async (draft) => {
+    await delay(300); // a slow disk
+    return append(draft);
+  };
+  const { exit } = await on.sandboxes.wait(id, (await on.sandboxes.exec(id, { argv: ['true'] }, ASKING)).id, { signal: AbortSignal.timeout(10_000) });
+  assert.equal(exit, 0);
+  await assert.rejects(on.sandboxes.dial(id, 80, ASKING), { code: 'PORT_REFUSED' }, 'it was asked');
+  (await on.sandboxes.files(id, ASKING)).destroy();
+  assert.equal(on.sandboxes.get(id).state, 'running');
+});
+
 test('a command that goes on while control is replaced is found, read from its first byte and put on record once', async () => {
   await using on = await stage({ ...HELLO, exitAfterMs: 300 });
   const box = await on.sandboxes.create({ name: 'mine' }, { ...ASKING, key: 'k' });

@@ -181,6 +181,26 @@ export class Box {
     this.lastUsedMs = nowMs;
   }
 
+  /** In use until this is disposed of; idle time begins then. */
+  hold(nowMs: () => number): Disposable {
+    let done = false;
+    this.uses += 1;
+    return {
+      [Symbol.dispose]: () => {
+        if (done) return;
+        done = true;
+        this.uses -= 1;
+        this.use(nowMs());
+      },
+    };
+  }
+
+  /** In use for as long as the work takes: putting on record what is asked may take longer than it may be idle. */
+  during<T>(nowMs: () => number, work: Promise<T>): Promise<T> {
+    const use = this.hold(nowMs);
+    return work.finally(() => use[Symbol.dispose]());
+  }
+
   /** What failed may be tried again, and only the latest are remembered. */
   keepSnapshot(key: string, taken: { readonly request: string; readonly snapshot: Promise<SnapshotInfo> }): void {
     this.snapshotKeys.set(key, taken);

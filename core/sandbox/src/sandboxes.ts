@@ -241,7 +241,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     const known = key === undefined ? undefined : box.execKeys.get(key);
     if (known !== undefined && !known.same(request)) throw mismatch(asking);
     if (known !== undefined) return box.execs.get((await known.exec).id)?.info ?? known.exec;
-    const exec = startExec(box, request, { caller, key: key ?? null, follows }, this.#rooms);
+    const exec = box.during(this.#rooms.wallMs, startExec(box, request, { caller, key: key ?? null, follows }, this.#rooms));
     if (key !== undefined) {
       const made = { same: sameAs(canonicalDigest(request as unknown as Json)), id: null as string | null, exec };
       box.execKeys.set(key, made);
@@ -297,24 +297,14 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   }
 
   use(sandbox: string): Disposable {
-    const box = this.#find(sandbox);
-    let done = false;
-    box.uses += 1;
-    return {
-      [Symbol.dispose]: () => {
-        if (done) return;
-        done = true;
-        box.uses -= 1;
-        box.use(this.#rooms.wallMs());
-      },
-    };
+    return this.#find(sandbox).hold(this.#rooms.wallMs);
   }
 
   async dial(sandbox: string, port: number, { caller }: Asking): Promise<Duplex> {
     const box = this.#running(sandbox, 'a connection');
-    await this.#rooms.evidence.append(lifecycle(box.facts.id, 'dial', { caller, port }));
-    const use = this.use(sandbox);
+    const use = box.hold(this.#rooms.wallMs);
     try {
+      await this.#rooms.evidence.append(lifecycle(box.facts.id, 'dial', { caller, port }));
       return (await this.#rooms.keeper.dial(box.machine, port)).once('close', () => use[Symbol.dispose]());
     } catch (error) {
       use[Symbol.dispose]();
@@ -325,8 +315,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   async files(sandbox: string, { caller }: Asking): Promise<Duplex> {
     const box = this.#find(sandbox);
     if (box.state !== 'paused') box.mustBe('running', 'access to its files');
-    box.use(this.#rooms.wallMs());
-    await this.#rooms.evidence.append(lifecycle(box.facts.id, 'files', { caller }));
+    await box.during(this.#rooms.wallMs, this.#rooms.evidence.append(lifecycle(box.facts.id, 'files', { caller })));
     return this.#rooms.keeper.files(box.machine);
   }
 
