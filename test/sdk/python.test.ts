@@ -73,6 +73,20 @@ test('code that is interrupted, by the caller or by its time-out, ends with Keyb
   assert.equal((await python.run('x')).text, '7');
 });
 
+test('a run that is aborted before its code has begun ends as one that is aborted in it, and the session goes on', REAL, async () => {
+  await using box = await real().create();
+  await using python = await box.python();
+  await python.run('import time\nx = 7');
+  for (let round = 0; round < 20; round++) {
+    const abort = new AbortController();
+    const aborted = assert.rejects(python.run('time.sleep(30)', { signal: abort.signal }), (error) => error === abort.signal.reason);
+    await delay(round % 5);
+    abort.abort(new Error('at once'));
+    await aborted;
+    assert.deepEqual([(await python.run('time.sleep(30)', { timeoutMs: 1 })).error?.name, (await python.run('x')).text], ['KeyboardInterrupt', '7']);
+  }
+});
+
 test('code that ignores its interrupt is killed with its session, which is said; a restart begins anew', REAL, async () => {
   await using box = await real().create();
   await using python = await box.python();

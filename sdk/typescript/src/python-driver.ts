@@ -246,6 +246,8 @@ def run(request):
     try:
         state["running"] = True
         try:
+            with Held(), lock:
+                tell({"type": "begun", "run": request["run"]}, 0)
             execute(request["code"], "<cell %d>" % request["run"])
         finally:
             state["running"] = False

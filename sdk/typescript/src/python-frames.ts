@@ -25,6 +25,8 @@ export interface PythonError {
 /** One line of the driver. */
 export type Frame =
   | { readonly type: 'ready'; readonly python: string }
+  /** From here on an interrupt ends it. */
+  | { readonly type: 'begun'; readonly run: number }
   | { readonly type: 'output'; readonly run: number; readonly stream: 'stdout' | 'stderr'; readonly text: string }
   | { readonly type: 'result'; readonly run: number; readonly isLast: boolean; readonly text: string; readonly output: PythonOutput }
   | { readonly type: 'done'; readonly run: number; readonly error: PythonError | null; readonly truncated: boolean; readonly left: number };
@@ -39,6 +41,7 @@ export function parseFrame(line: string, word: string): Frame | null {
   const { type, run, text } = fields;
   if (type === 'ready') return typeof fields['python'] === 'string' ? { type, python: fields['python'] } : null;
   if (typeof run !== 'number') return null;
+  if (type === 'begun') return { type, run };
   const { stream } = fields;
   if (type === 'output' && (stream === 'stdout' || stream === 'stderr') && typeof text === 'string') return { type, run, stream, text };
   if (type === 'result' && typeof text === 'string') return { type, run, isLast: fields['isLast'] === true, text, output: outputOf(fields['rich']) ?? { type: 'text', text, truncated: fields['truncated'] === true } };

@@ -86,7 +86,7 @@ export class PythonSession implements AsyncDisposable {
     const interrupting = interruptOn(interpreter, { timeoutMs, signal });
     try {
       await interpreter.send({ run, code });
-      const done = await untilDone(interpreter, run, result);
+      const done = await untilDone(interpreter, run, { result, interrupting });
       await interrupting.stop();
       signal?.throwIfAborted();
       if (done.left < RESERVE_BYTES) interpreter.exhausted();
@@ -121,17 +121,18 @@ export class PythonSession implements AsyncDisposable {
 
 type Done = Extract<Frame, { type: 'done' }>;
 
-async function untilDone(interpreter: Interpreter, run: number, result: Collected): Promise<Done> {
+async function untilDone(interpreter: Interpreter, run: number, { result, interrupting }: { readonly result: Collected; readonly interrupting: Interrupting }): Promise<Done> {
   for (;;) {
     const frame = await interpreter.next();
     if (frame.type === 'ready' || frame.run !== run) continue; // threads of earlier runs may still print
     if (frame.type === 'done') return frame;
-    await result.add(frame);
+    if (frame.type === 'begun') interrupting.begun();
+    else await result.add(frame);
   }
 }
 
 interface Collected {
-  add(frame: Exclude<Frame, Done>): Promise<void>;
+  add(frame: Extract<Frame, { type: 'result' | 'output' }>): Promise<void>;
   end(done: Done, timedOut: boolean): PythonResult;
 }
 
@@ -145,7 +146,7 @@ function collect({ onStdout, onStderr, maxChars = MAX_CHARS }: PythonRunOptions)
       if (frame.type === 'result') {
         results.push(frame.output);
         if (frame.isLast) text = frame.text;
-      } else if (frame.type === 'output') {
+      } else {
         const part = frame.text.slice(0, maxChars - printed[frame.stream].length);
         if (part.length < frame.text.length) dropped = true;
         printed[frame.stream] += part;
@@ -157,6 +158,8 @@ function collect({ onStdout, onStderr, maxChars = MAX_CHARS }: PythonRunOptions)
 }
 
 interface Interrupting {
+  /** The code runs: what interrupts it before would be lost. */
+  begun(): void;
   timedOut(): boolean;
   /** From here on nothing is interrupted; resolves when no interrupt is under way. */
   stop(): Promise<void>;
@@ -168,10 +171,11 @@ function interruptOn(interpreter: Interpreter, { timeoutMs, signal }: { readonly
   let over = false;
   let underWay: Promise<unknown> = Promise.resolve();
   let grace: NodeJS.Timeout | undefined;
+  const running = Promise.withResolvers<void>();
   const end = (why: string): void => {
     const kill = (): void => void (underWay = interpreter.kill(`${why}, and the code did not end when it was interrupted`).catch(() => undefined)); // the run fails as its connection does
     grace ??= setTimeout(kill, GRACE_MS);
-    underWay = interpreter.interrupt().catch(kill);
+    underWay = running.promise.then(() => (over ? undefined : interpreter.interrupt())).catch(kill);
   };
   const abort = (): void => end('the run was aborted');
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
@@ -180,10 +184,12 @@ function interruptOn(interpreter: Interpreter, { timeoutMs, signal }: { readonly
   }, timeoutMs);
   signal?.addEventListener('abort', abort, { once: true });
   return {
+    begun: () => running.resolve(),
     timedOut: () => timedOut,
     async stop() {
       if (over) return;
       over = true;
+      running.resolve(); // nobody waits on for one that never began
       clearTimeout(timer);
       clearTimeout(grace);
       signal?.removeEventListener('abort', abort);
