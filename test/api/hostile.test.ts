@@ -24,6 +24,9 @@ function send({ socketPath }: Pick<Place, 'socketPath'>, bytes: Buffer, { forMs 
   });
 }
 
+/** Patience with a connection that the server closes when it has answered. */
+const ANSWERED_MS = 10_000;
+
 const VALID = [
   'GET /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\n\r\n',
   'POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"name":"a"}',
@@ -88,7 +91,7 @@ test('whatever text stands in a path or a query, it names a part and never anoth
 for (const target of ['/v1/sandboxes/%2e%2e/tokens', '/v1/sandboxes/..%2ftokens', '/v1/sandboxes/a%2fexecs', '//v1/health', '/v1//health', '/V1/health', '/v1/health%00', '/v1/health;x', 'http://evil/v1/health', '*']) {
   test(`the target ${target} is taken as it is written`, async () => {
     await using place = await apiInMemory();
-    const answer = await send(place, Buffer.from(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`), { forMs: 500 });
+    const answer = await send(place, Buffer.from(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`), { forMs: ANSWERED_MS });
     assert.match(answer, /^HTTP\/1\.1 (404|400) /);
   });
 }
@@ -99,7 +102,7 @@ test('a request that is two requests to another parser is refused', async () => 
     'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', 'Content-Length: 5\r\nContent-Length: 6\r\n', 'Content-Length: +5\r\n', 'Transfer-Encoding: chunked, identity\r\n',
     'Transfer-Encoding: xchunked\r\n', 'Transfer-Encoding : chunked\r\n', 'X: a\nContent-Length: 5\r\n', 'Host: other\r\nContent-Length: -1\r\n',
   ]) {
-    const answer = await send(place, Buffer.from(`POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${head}\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n`), { forMs: 200 });
+    const answer = await send(place, Buffer.from(`POST /v1/sandboxes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${head}\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n`), { forMs: ANSWERED_MS });
     assert.match(answer, /^HTTP\/1\.1 400 /, head);
     assert.ok(!answer.includes('{"ok":true}'), head);
   }
@@ -107,7 +110,7 @@ test('a request that is two requests to another parser is refused', async () => 
 
 test('REQUEST_TOO_LARGE: a head that does not end is not read on', async () => {
   await using place = await apiInMemory();
-  const answer = await send(place, Buffer.from(`GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX: ${'a'.repeat(64 * 1024)}`), { forMs: 2_000, end: false });
+  const answer = await send(place, Buffer.from(`GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX: ${'a'.repeat(64 * 1024)}`), { forMs: ANSWERED_MS, end: false });
   assert.match(answer, /^HTTP\/1\.1 413 [\s\S]*"code":"REQUEST_TOO_LARGE"/);
 });
 

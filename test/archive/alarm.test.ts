@@ -3,6 +3,7 @@ import { appendFileSync, chmodSync, chownSync, mkdirSync, readdirSync, readFileS
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { instanceId, type Alert } from '@caisson/contract';
+import { verifyLog } from '@caisson/evidence';
 import { processUids } from '@caisson/runtime';
 import { cli, emptyPlace, type Place } from '../cli/given.ts';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
@@ -47,8 +48,8 @@ async function damage(place: Place, store: string): Promise<() => void> {
   renameSync(store, `${store}-away`);
   const before = newestBundle(place);
   await run(place);
-  for (const lastMs = Date.now() + 10_000; newestBundle(place) === before; await delay(20)) assert.ok(Date.now() < lastMs, 'it is published');
-  await delay(1_000); // and nothing more is
+  const isAllPublished = async (): Promise<boolean> => { const { published, entries } = await verifyLog(place.paths.evidence); return published === entries; };
+  for (const lastMs = Date.now() + 10_000; newestBundle(place) === before || !(await isAllPublished()); await delay(20)) assert.ok(Date.now() < lastMs, 'it is published');
   const path = newestBundle(place);
   const whole = readFileSync(path);
   writeFileSync(path, whole.with(whole.length - 2, (whole.at(-2) ?? 0) ^ 1));

@@ -99,6 +99,7 @@ describe('attach is a terminal', { skip: IS_ROOT ? false : NEEDS_ROOT }, () => {
     const fresh = (await cli(caisson.env, ['create'])).stdout.toString().trim();
     await using first = new PersonsTerminal(caisson.env, ['attach', fresh, '--', 'sh', '-c', 'stty -echo; printf "\\033[6n\\033[>c\\033[c"; sleep 1; stty echo; echo asked; PS1="ready " exec sh'], { cols: 80, rows: 24 });
     await first.until((lines) => lines.includes('asked'), 'the queries');
+    await first.until((lines) => lines.some((line) => line.startsWith('ready')), 'a prompt'); // before it Ctrl-C ends the shell
     first.type('\u0003\rclear; echo he""re\r');
     await first.until((lines) => lines.includes('here'), 'a shell');
     first.type('\u0010\u0011');

@@ -4,7 +4,7 @@ import { suite, test, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationSpec } from '@caisson/contract';
 import { Cores, DockerDriver, probeHost, restoreOn, Slots, type Driver, type LauncherRoom } from '@caisson/runtime';
-import { containerOf, tell } from './docker-behind.ts';
+import { containerOf, sweepAll, tell } from './docker-behind.ts';
 import { findDockerd, leftInDockerd, startDockerd, type Dockerd } from './dockerd.ts';
 import { leftOf, openGround, pidsOf, read, specFor, type Ground } from './given.ts';
 import { besideDockerd } from './in-docker.ts';
@@ -137,7 +137,7 @@ await besideDockerd(import.meta.filename, () => {
       assert.match(missing.container?.how ?? '', /--userns-remap=default/);
     });
 
-    test('that is killed leaves its sandboxes lost, and what it held goes with the next sweep', async (t) => {
+    test('that is killed leaves its sandboxes lost, and what it held goes with the sweeps after it is back', async (t) => {
       const { dockerd, ground, left } = await openDaemon(t);
       const specs = [specFor(ground.host), specFor(ground.host)];
       const [closed, open] = await Promise.all(specs.map((spec) => ground.driver.launch(spec, never())));
@@ -151,7 +151,7 @@ await besideDockerd(import.meta.filename, () => {
       assert.deepEqual(pidsOf(ground, specs[0]?.id ?? ''), [], 'closing ends the processes without the daemon');
       assert.notDeepEqual(left(), [], 'nobody but the daemon can give back what it holds');
       await dockerd.restart();
-      assert.deepEqual((await ground.driver.sweep()).toSorted(), specs.map(({ id }) => id).toSorted());
+      assert.deepEqual((await sweepAll(ground, left)).toSorted(), specs.map(({ id }) => id).toSorted());
       assert.deepEqual(left(), []);
       const again = await ground.driver.launch(specFor(ground.host), never());
       assert.deepEqual((await runIn(again, COMMANDS.exit(3))).end, { kind: 'exited', code: 3 });

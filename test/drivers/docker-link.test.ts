@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { removeLinks } from '@caisson/runtime';
 import { sinkSawNothing } from '../egress/given.ts';
 import { talk } from '../egress/talk.ts';
-import { containerOf, tell } from './docker-behind.ts';
+import { containerOf, sweepAll, tell } from './docker-behind.ts';
 import { findDockerd, leftInDockerd, startDockerd } from './dockerd.ts';
 import { childProgram, leftOf, openGround, read, readHost, type Ground } from './given.ts';
 import { besideDockerd } from './in-docker.ts';
@@ -14,8 +14,6 @@ import { linkSuite } from './link.ts';
 import { linksOf, type LinkBench } from './linked.ts';
 
 const SOON_MS = 10_000;
-/** A daemon that was killed with sandboxes under way takes its time to let go of them. */
-const SWEPT_MS = 60_000;
 const RULES = [{ host: 'example.test', port: 7 }];
 
 /** What is Docker's alone: somebody else makes the namespace, keeps it, and can stop and start what is in it. */
@@ -56,6 +54,7 @@ function own(folder: string, given: () => { readonly bench: LinkBench; readonly 
       assert.deepEqual(interfaces, ['lo']);
     }
     assert.notEqual(before, undefined);
+    for (const untilMs = performance.now() + SOON_MS; bench.links().length > 0 && performance.now() < untilMs; ) await delay(50);
     assert.deepEqual(bench.links(), [], 'the link went with the namespace');
     await box[Symbol.asyncDispose]();
     assert.deepEqual([...bench.links(), ...leftOf(ground), ...leftInDockerd(folder)], []);
@@ -76,8 +75,9 @@ function own(folder: string, given: () => { readonly bench: LinkBench; readonly 
     assert.deepEqual(bench.links(), []);
     assert.notDeepEqual(leftOf(ground), [], 'the folder tells the next sweep');
     await dockerd.restart();
-    assert.deepEqual(await ground.driver.sweep(), [box.id]);
-    assert.deepEqual([...bench.links(), ...leftOf(ground), ...leftInDockerd(dockerd.folder)], []);
+    const left = (): readonly string[] => [...leftOf(ground), ...leftInDockerd(dockerd.folder)];
+    assert.deepEqual(await sweepAll(ground, left), [box.id]);
+    assert.deepEqual([...bench.links(), ...left()], []);
   });
 
   test('where daemon and launcher are killed, the next launcher removes the links before it makes one, without a daemon', async (t) => {
@@ -97,8 +97,9 @@ function own(folder: string, given: () => { readonly bench: LinkBench; readonly 
     assert.deepEqual(bench.links(), []);
     await dockerd.restart();
     const next = await openGround('docker', { base, dockerHost: `unix://${dockerd.socket}`, gate: bench.gate });
-    for (const untilMs = performance.now() + SWEPT_MS; leftOf(next).length > 0 && performance.now() < untilMs; ) await next.driver.sweep();
-    assert.deepEqual([...leftOf(next), ...leftInDockerd(dockerd.folder)], []);
+    const left = (): readonly string[] => [...leftOf(next), ...leftInDockerd(dockerd.folder)];
+    await sweepAll(next, left);
+    assert.deepEqual(left(), []);
     await next[Symbol.asyncDispose]();
   });
 }

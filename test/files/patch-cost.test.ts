@@ -16,6 +16,14 @@ async function longestPause(work: () => Promise<unknown>): Promise<number> {
 }
 
 const PAUSE_MOST_MS = 1_500;
+
+/** Whatever else this machine does can only make a pause longer, so one clean measurement is enough. */
+async function assertServes(work: () => Promise<unknown>): Promise<void> {
+  const pauses: number[] = [];
+  while (pauses.length < 5 && Math.min(...pauses) >= PAUSE_MOST_MS) pauses.push(await longestPause(work));
+  assert.ok(Math.min(...pauses) < PAUSE_MOST_MS, `${pauses.map(Math.round).join(', ')} ms`);
+}
+
 const diffOf = (hunks: readonly string[]): string => `--- a/f\n+++ b/f\n${hunks.join('')}`;
 
 async function withFile(content: Buffer): Promise<Place> {
@@ -29,22 +37,19 @@ suite('what a patch costs', { skip, timeout: 120_000 }, () => {
     await using place = await withFile(Buffer.alloc(1_000_000, '\n'));
     const same = 200_000;
     const hunk = `@@ -5000,${same + 1} +5000,${same} @@\n${' \n'.repeat(same)}-x\n`;
-    const pause = await longestPause(() => assert.rejects(place.files.patch('/workspace', diffOf([hunk])), { code: 'PATCH_REJECTED' }));
-    assert.ok(pause < PAUSE_MOST_MS, `${Math.round(pause)} ms`);
+    await assertServes(() => assert.rejects(place.files.patch('/workspace', diffOf([hunk])), { code: 'PATCH_REJECTED' }));
   });
 
   test('PATCH_REJECTED: a file of nothing but ends of lines is not taken apart', async () => {
     await using place = await withFile(Buffer.alloc(16 * 1024 ** 2, '\n'));
-    const pause = await longestPause(() => assert.rejects(place.files.patch('/workspace', diffOf(['@@ -1 +1 @@\n-\n+x\n'])), { code: 'PATCH_REJECTED' }));
-    assert.ok(pause < PAUSE_MOST_MS, `${Math.round(pause)} ms`);
+    await assertServes(() => assert.rejects(place.files.patch('/workspace', diffOf(['@@ -1 +1 @@\n-\n+x\n'])), { code: 'PATCH_REJECTED' }));
   });
 
   for (const [what, sign] of [['carriage returns', '\r'], ['tabs', '\t']] as const) {
     test(`PATCH_REJECTED: a name of nothing but ${what} is read in one pass`, async () => {
       await using place = await withFile(Buffer.from('x'));
       const diff = `--- a${sign.repeat(250_000)}\rx\n+++ b/f\n@@ -1 +1 @@\n-x\n+y\n`;
-      const pause = await longestPause(() => assert.rejects(place.files.patch('/workspace', diff)));
-      assert.ok(pause < PAUSE_MOST_MS, `${Math.round(pause)} ms`);
+      await assertServes(() => assert.rejects(place.files.patch('/workspace', diff)));
     });
   }
 

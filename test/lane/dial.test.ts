@@ -152,6 +152,7 @@ suite('a connection that pid 1 makes', () => {
     });
     const { exec, bytes } = dial(host.lanes, server.port, () => new Promise(() => undefined));
     const received = (): number => bytes.reduce((sum, { length }) => sum + length, 0);
+    await until(() => received() > 500 * 1024);
     let seen = -1;
     for (; received() > seen; await delay(300)) seen = received(); // until nothing more comes
     // A piece counts as 256 bytes at least (LANE_FRAME_COST): how much is delivered depends on the pieces in which it came.
@@ -208,8 +209,9 @@ for _ in range(4):
 time.sleep(0.2); print(s.getsockname()[1], flush=True); sys.stdin.read()`;
     const said = Promise.withResolvers<number>();
     const holder = host.lanes.spawn({ argv: ['python3', '-c', full], env: ['PATH=/usr/bin:/bin'], cwd: '/', stdin: true, outputBytes: 100 }, { onOutput: async (_stream, bytes) => said.resolve(Number(bytes)) });
+    const port = await said.promise;
     const start = performance.now();
-    const { exec } = dial(host.lanes, await said.promise);
+    const { exec } = dial(host.lanes, port);
     await delay(50);
     const other = host.lanes.spawn({ argv: ['true'], env: ['PATH=/usr/bin:/bin'], cwd: '/', stdin: false, outputBytes: 1 }, { onOutput: async () => undefined });
     assert.deepEqual((await soon(other)).end, { kind: 'exited', code: 0 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync, type Dirent } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,11 +12,20 @@ import { atEachLevel, memoryKib, pidsOf, resetPeak, sharedInstance } from './giv
 const instance = sharedInstance();
 const DAEMONS = ['supervisor', 'scribe', 'launcher', 'gate', 'control'];
 
-/** Bytes of all files below a folder. */
+/** Bytes of all files below a folder in which others work: a file that goes has none, and when a folder goes the walk begins anew. */
 function diskBytes(folder: string): number {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
+  return entriesBelow(folder)
     .filter((entry) => entry.isFile())
-    .reduce((sum, entry) => sum + statSync(`${entry.parentPath}/${entry.name}`).size, 0);
+    .reduce((sum, entry) => sum + (statSync(`${entry.parentPath}/${entry.name}`, { throwIfNoEntry: false })?.size ?? 0), 0);
+}
+
+function entriesBelow(folder: string, walks = 20): readonly Dirent[] {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || walks === 1) throw error;
+    return entriesBelow(folder, walks - 1);
+  }
 }
 
 /** By how much the peak memory of each daemon rises above what it holds now, in KiB, while `work` runs. */

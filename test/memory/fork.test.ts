@@ -249,7 +249,7 @@ while True:
 
     test('what an exec had left of its time is what it has left in a fork, and the fork itself stays', () => withSandbox(async (original, fork) => {
       const limited = start(original, 'limited', ['sleep', '60'], { ownLimits: { wallMs: 12_000, cpuMs: 60_000 } });
-      const busy = start(original, 'busy', ['sh', '-c', 'while :; do :; done'], { ownLimits: { wallMs: 60_000, cpuMs: 2_500 } });
+      const busy = start(original, 'busy', ['sh', '-c', 'while :; do :; done'], { ownLimits: { wallMs: 60_000, cpuMs: 5_000 } });
       await delay(2_000);
       const folder = memory.place();
       await checkpoint(original, folder);
