@@ -48,7 +48,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
     for (const untilMs = performance.now() + WORKS_MS; [gate, 0].includes(await scene.pidOf('gate')); await delay(50)) assert.ok(performance.now() < untilMs, 'it goes on without seeing');
     // The next gate knows nobody until control has told it.
     for (const untilMs = performance.now() + WORKS_MS; (await box.exec(['getent', 'hosts', 'example.test'])).status !== 0; ) assert.ok(performance.now() < untilMs, 'the next gate does not know the sandbox');
-    const talking = talk(box, 4);
+    const talking = talk(box, 8);
     await works();
     assert.ok((await talking).made > 5);
     await box.refusals([`${PUBLIC}:7/tcp`]);
@@ -57,7 +57,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
   for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {
     test(`while the gate is dead nothing leaves, connections have ended, and the next gate knows the rules (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      const talking = talk(box, 8);
+      const talking = talk(box, 20);
       await works();
       const [gate, parent] = [await scene.pidOf('gate'), await supervisor()];
       process.kill(parent, 'SIGSTOP'); // nobody starts the next one meanwhile
@@ -77,7 +77,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
 
     test(`while the gate is stopped nothing leaves (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      const talking = talk(box, 8);
+      const talking = talk(box, 12);
       await works();
       const gate = await scene.pidOf('gate');
       process.kill(gate, 'SIGSTOP');
@@ -101,7 +101,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
       for (const pid of [await scene.pidOf('control'), await scene.pidOf('gate')]) process.kill(pid, 'SIGKILL');
       await works();
       await scene.ready();
-      assert.ok((await talk(box, 1)).made > 2);
+      assert.ok((await talk(box, 5)).made > 2);
       await noEvil();
       await box.refusals(['example.test:8', 'evil.test', '198.18.77.7:7', `${PUBLIC}:7/tcp`]);
     });
@@ -116,7 +116,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
       await broken();
       assert.ok((await talking).ended > 0);
       await using next = await scene.open({ level, rules: ['example.test:7'] });
-      assert.ok((await talk(next, 1)).made > 2, 'control: a new sandbox reaches what it may');
+      assert.ok((await talk(next, 5)).made > 2, 'control: a new sandbox reaches what it may');
       await noEvil();
     });
   }

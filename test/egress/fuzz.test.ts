@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ClientHelloReader, parseAddress, readClientHello, readFramed, readProxyHead, readQuery, readRefusedPackets, readServerAnswer, readSocksGreeting, readSocksRequest, writeAnswer, writeFramed, writeRefusal } from '@caisson/egress';
+import { leastMs } from '../least-ms.ts';
 import { dnsQuery, opt, wireName } from './dns-bytes.ts';
 import { a, cname, reply } from './dns-server.ts';
 import { extension, helloMessage, record, records, serverName, vector16, vector8 } from './hello-bytes.ts';
@@ -68,9 +69,8 @@ const isVerdict = (read: object | null): boolean => read === null || ['need', 'r
 
 /** Reads, holding the reader to its promises: a verdict of its kind, in time, and no waiting beyond its bound. */
 function hold({ read, verdictBytes }: Reader, bytes: Buffer): object | null {
-  const start = performance.now();
-  const found = read(bytes);
-  const tookMs = performance.now() - start;
+  let found: object | null = null;
+  const tookMs = leastMs(CALL_MS_MAX, () => void (found = read(bytes)));
   assert.ok(tookMs < CALL_MS_MAX, `${tookMs} ms for ${bytes.length} bytes`);
   assert.ok(isVerdict(found), JSON.stringify(found));
   assert.ok(!isWaiting(found) || (verdictBytes !== null && bytes.length < verdictBytes), `waits after ${bytes.length} bytes`);
@@ -170,9 +170,8 @@ test('an answer of DNS: names that point at names that point are read in time, o
   const ladder = Buffer.concat(Array.from({ length: 8_000 }, (_, at) => Buffer.of(0xc0 | ((12 + 2 * at) >> 8), (12 + 2 * at) & 0xff)));
   const owners = Array.from({ length: 500 }, (_, at) => a('93.184.216.34', { owner: Buffer.of(0xff, 0xff - at % 16) }));
   const message = reply(ASKED, { counts: [1, 501, 0, 0], answers: [Buffer.concat([Buffer.of(0), Buffer.from([0, 16, 0, 1, 0, 0, 0, 0]), Buffer.of(ladder.length >> 8, ladder.length & 255), ladder]), ...owners] });
-  const start = performance.now();
-  assert.ok('refused' in readServerAnswer(message, 0, { name: 'api.example.test', type: 1 }));
-  assert.ok(performance.now() - start < CALL_MS_MAX);
+  const tookMs = leastMs(CALL_MS_MAX, () => assert.ok('refused' in readServerAnswer(message, 0, { name: 'api.example.test', type: 1 })));
+  assert.ok(tookMs < CALL_MS_MAX, `${tookMs} ms`);
 });
 
 test('an answer of DNS: what is said of a name is found whatever stands around it, and of no other name', () => {

@@ -5,7 +5,7 @@ import type { EgressRule, Level } from '@caisson/contract';
 import { readEntries } from '@caisson/evidence';
 import type { Said } from '../cli/given.ts';
 import { noInternet } from './internet/internet.ts';
-import { openScene, sinkSawNothing, type Scene } from './given.ts';
+import { openScene, quietMark, sinkSawNothing, type Scene } from './given.ts';
 import type { EgressEvent } from './record.ts';
 
 const PUBLIC = '93.184.216.34';
@@ -91,7 +91,7 @@ describe('rules that are learned from what a command uses', { skip: noInternet()
 
       const again = await scene.caisson(['run', '--level', level, '--policy', out, '--', 'sh', '-c', WORK]);
       assert.equal(again.status, 0, said(again));
-      const mark = await scene.net.mark();
+      const mark = await quietMark(scene);
       for (const url of ['https://other.example.test/', 'http://api.example.test/', 'https://api.example.test:8443/', 'http://web.example.test/items/3']) {
         const { status, stdout } = await scene.caisson(['run', '--level', level, '--policy', out, '--', 'curl', '-ksS', '--fail', '--max-time', '5', url]);
         assert.notEqual(status, 0, `${url}: ${stdout.toString()}`);

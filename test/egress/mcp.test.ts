@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { EgressRule, type HttpRule } from '@caisson/contract';
 import { asksForBody, decideConnection, decideHttp, layersOf, readMcp, type HttpRequest, type Layer, type McpRead } from '@caisson/egress';
 import fc from 'fast-check';
+import { leastMs } from '../least-ms.ts';
 
 const JSON_TYPE = { 'content-type': ['application/json'] };
 const read = (body: string | Buffer, fields: Readonly<Record<string, readonly string[]>> = JSON_TYPE): McpRead => readMcp(Buffer.from(body), fields);
@@ -61,9 +62,9 @@ test('a body that two readers could read as two things is not clear', () => {
 
 test('reading a body ends, whatever is in it, and no body throws', () => {
   fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json(), fc.array(fc.constantFrom('{', '}', '[', ']', '"', ',', ':', '\\', 'a', '1', ' ')).map((all) => all.join(''))), (text) => void read(text)), { numRuns: 3_000 });
-  const startMs = performance.now();
-  for (const body of [`{"a":"${'x'.repeat(1_000_000)}"}`, `[${'"a",'.repeat(200_000)}1]`, `{"a":"${'\\"'.repeat(500_000)}"}`]) unclear(body);
-  assert.ok(performance.now() - startMs < 2_000);
+  const long = [`{"a":"${'x'.repeat(1_000_000)}"}`, `[${'"a",'.repeat(200_000)}1]`, `{"a":"${'\\"'.repeat(500_000)}"}`];
+  const tookMs = leastMs(2_000, () => long.forEach((body) => unclear(body)));
+  assert.ok(tookMs < 2_000, `${tookMs} ms`);
 });
 
 test('a rule allows the methods and tools that it names, and a batch only whole', () => {

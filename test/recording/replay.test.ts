@@ -29,7 +29,7 @@ describe('recordings of execs, by the command line', { skip: IS_ROOT ? false : N
 
   test('a terminal and a command without one are recorded, match the log, and replay as they were', async () => {
     for (const flags of [[], ['-t']]) {
-      const exec = await ended(...flags, box, '--', 'sh', '-c', 'echo one; sleep 0.4; echo two');
+      const exec = await ended(...flags, box, '--', 'sh', '-c', 'echo one; sleep 2; echo two');
       assert.match(await ok('logs', box, exec, '--verify'), /^good: 1 segments/);
       const start = performance.now();
       const shown = await ok('logs', box, exec, '--replay', '--speed', '2');

@@ -8,6 +8,9 @@ import type { Model } from './model.ts';
 export const DISTURBANCES = ['control', 'control', 'control', 'launcher', 'scribe', 'scribe', 'pid 1', 'pid 1'] as const;
 export type Disturbance = (typeof DISTURBANCES)[number];
 
+/** What is told of a group or a process that ends while it is looked at. */
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'ESRCH']);
+
 export interface Disturbed {
   readonly kind: Disturbance;
   /** Sandboxes that end by it. */
@@ -37,11 +40,16 @@ export async function disturb(caisson: Caisson, model: Model, kind: Disturbance,
 /** Kills pid 1 of a sandbox from outside: ours, or the kernel of gVisor. */
 function killFirst(caisson: Caisson, sandbox: string): boolean {
   const lists = globSync([`/sys/fs/cgroup/pids/caisson/${instanceId(caisson.dir)}/${sandbox}/cgroup.procs`, `/sys/fs/cgroup/caisson/${instanceId(caisson.dir)}/${sandbox}/cgroup.procs`]);
-  const pids = lists.flatMap((path) => readFileSync(path, 'utf8').trim().split('\n'));
-  const first = pids.find((pid) => isFirst(pid));
-  if (first === undefined) return false;
-  process.kill(Number(first), 'SIGKILL');
-  return true;
+  try {
+    const pids = lists.flatMap((path) => readFileSync(path, 'utf8').trim().split('\n'));
+    const first = pids.find((pid) => isFirst(pid));
+    if (first === undefined) return false;
+    process.kill(Number(first), 'SIGKILL');
+    return true;
+  } catch (error) {
+    if (GONE.has((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
 }
 
 function isFirst(pid: string): boolean {

@@ -175,7 +175,7 @@ test('a value that was looked up before a rotation does not come back after it',
   given.file('secret', 'old-value');
   // Reads first and answers late, but only the first time.
   const program = given.program('late', `v=$(cat ${given.dir}/secret); mkdir ${given.dir}/seen 2>/dev/null && sleep 0.3; echo "$v"`);
-  using vault = openVault({ one: rule({ exec: [program] }) }, { ground: { ...GROUND, timeoutMs: 5_000 } });
+  using vault = openVault({ one: rule({ exec: [program] }) });
   const leasing = leaseOne(vault, 'one');
   await delay(150);
   given.file('secret', 'new-value');
@@ -218,10 +218,10 @@ test('nothing of a value is in what the vault says when anything goes wrong', as
   using given = files();
   const sources = [
     `file:/${given.file('lines', `${CANARY}\n${CANARY}`).slice(1)}`, `file:/${given.file('open', CANARY, 0o666).slice(1)}`, `file:/${given.file('bytes', Buffer.concat([Buffer.from(CANARY), Buffer.from([0xff])])).slice(1)}`,
-    'env:LINES', { exec: [given.program('fails', `echo ${CANARY}; echo ${CANARY} >&2; exit 1`)] }, { exec: [given.program('slow', `echo ${CANARY}; sleep 9`)] }, { exec: [given.program('much', `yes ${CANARY}`)] },
+    'env:LINES', { exec: [given.program('fails', `echo ${CANARY}; echo ${CANARY} >&2; exit 1`)] }, { exec: [given.program('slow', `echo ${CANARY}; sleep 60`)] }, { exec: [given.program('much', `yes ${CANARY}`)] },
     { exec: [given.program('nul', `printf '${CANARY}\\0'`)] }, { vault: { address: 'http://127.0.0.1:1', path: 'p', field: 'f', token: 'env:LINES' } }, { vault: { address: 'http://127.0.0.1:1', path: 'p', field: 'f', token: 'env:API_KEY' } },
   ] as const;
-  using vault = openVault(Object.fromEntries(sources.map((source, index) => [`s${index}`, rule(source)])), { ground: { ...GROUND, env: { ...GROUND.env, LINES: `${CANARY}\n${CANARY}` } } });
+  using vault = openVault(Object.fromEntries(sources.map((source, index) => [`s${index}`, rule(source)])), { ground: { ...GROUND, timeoutMs: 2_000, env: { ...GROUND.env, LINES: `${CANARY}\n${CANARY}` } } });
   for (const index of sources.keys()) {
     for (const ask of [() => leaseOne(vault, `s${index}`), () => vault.rotate(`s${index}`)]) {
       const error = await ask().then(() => assert.fail(`s${index} is there`), (thrown: Error) => thrown);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { termsOf, type Lease, type SecretRule } from '@caisson/contract';
@@ -153,11 +154,13 @@ test('a control that is started anew adopts the leases that it finds in its note
 
 test('a sandbox that is released while its secrets are looked up has none, now or in a vault to come', async () => {
   await using on = place();
-  const slow = { slow: rule({ exec: [on.given.program('slow', `sleep 0.2; echo ${CANARY}`)] }) };
+  const [begun, go] = [`${on.given.dir}/begun`, `${on.given.dir}/go`];
+  const slow = { slow: rule({ exec: [on.given.program('slow', `touch ${begun}; until test -e ${go}; do sleep 0.02; done; echo ${CANARY}`)] }) };
   const first = await on.start(slow);
   const leasing = leaseOne(on.control, 'slow');
-  await delay(100);
+  for (const untilMs = performance.now() + 5_000; !existsSync(begun); await delay(20)) assert.ok(performance.now() < untilMs, 'it is not looked up');
   await on.control.release(SANDBOX);
+  writeFileSync(go, '');
   await assert.rejects(leasing, { code: 'LEASE_NOT_FOUND' });
   await first[Symbol.asyncDispose]();
   await using second = await on.start(slow);
