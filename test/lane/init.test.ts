@@ -195,6 +195,8 @@ suite('the init program', () => {
     pid1.spawn(3, SH('exit 3'));
     assert.equal(await startedAfter(3), 2);
     pid1.spawn(4, ['cat'], { stdin: true });
+    pid1.tell(LANE.stdin, 4, Buffer.from('x'));
+    await pid1.frame(LANE.output, 4); // only what runs is counted
     pid1.spawn(5, SH('kill -9 $$'));
     assert.equal(await startedAfter(5), 4);
   });
