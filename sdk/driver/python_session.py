@@ -8,8 +8,9 @@ all (POSIX, write(2)): nothing that a child process prints can come between. Pri
 by reading the source: the nonce is random and in no argument list. A cell that searches the driver's memory for it deceives only
 whoever asked for its result.
 
-Frames: {"type": "ready", "python": VERSION}, then for each cell {"type": "result", "id": N, ...} on stdout, and
-{"type": "end", "id": N} on stderr, before which everything is out that the cell wrote there.
+Frames: {"type": "ready", "python": VERSION}, then for each cell {"type": "begun", "id": N} on stdout, from which on an
+interrupt ends it, {"type": "result", "id": N, ...} there, and {"type": "end", "id": N} on stderr, before which everything is
+out that the cell wrote there.
 """
 
 
@@ -208,11 +209,20 @@ def main():
             lines, value = [], "an exception that cannot be shown"
         return {"name": type(error).__name__, "value": clip(value)[0], "traceback": "".join(lines)[-most_text:]}
 
+    def begin(number):
+        """From here on an interrupt ends the cell; one that comes while that is told waits, and cuts no frame."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            state["busy"] = True
+            send(1, {"type": "begun", "id": number})
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
     def run(number, source):
         results.clear()
         text, error = None, None
-        state["busy"] = True
         try:
+            begin(number)
             value = execute(number, source)
             if value is not None:
                 names["_"] = value

@@ -141,6 +141,13 @@ class Live(unittest.IsolatedAsyncioTestCase):
                 await task
             after = await py.run("x")
             self.assertEqual((after.text, after.stdout), ("2", ""))
+            for round in range(10):
+                task = asyncio.create_task(py.run("time.sleep(60)"))
+                await asyncio.sleep(0.002 * round)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                self.assertEqual((await py.run("x")).text, "2")
             with self.assertRaises(PythonEnded):
                 await py.run("import os; os._exit(0)")
 

@@ -404,6 +404,12 @@ class PythonSessions(unittest.TestCase):
         self.assertEqual((handled.stdout, handled.error, handled.timed_out), ("handled\n", None, True))
         self.assertEqual(self.py.run("kept").text, "1")
 
+    def test_an_interrupt_that_comes_before_the_cell_has_begun_ends_it_and_the_session_goes_on(self):
+        self.py.run("import time\nkept = 1")
+        for _ in range(20):
+            result = self.py.run("time.sleep(60)", timeout_ms=1)
+            self.assertEqual((result.error.name, result.timed_out, self.py.run("kept").text), ("KeyboardInterrupt", True, "1"))
+
     def test_a_character_is_told_whole_wherever_its_bytes_were_cut(self):
         told = []
         result = self.py.run("import sys\nprint('x' + 'é' * 300_000)\nsys.stdout.buffer.write(b'\\xc3')\nsys.stdout.flush()", on_stdout=told.append)

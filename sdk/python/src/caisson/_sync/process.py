@@ -27,6 +27,7 @@ class Process:
     def __init__(self, http: Http, info: ExecInfo, *, written: int | None) -> None:
         self._http = http
         self._written = written
+        self._unwritten = bytearray()
         self._writing = io.Gate()
         self.id = info["id"]
         self.sandbox = info["sandbox"]
@@ -72,20 +73,32 @@ class Process:
 
     def write(self, data: Union[str, bytes]) -> None:
         """Writes to stdin, in the order of the calls; returns when the sandbox has taken the bytes. Each byte is taken once,
-        also when the connection breaks. The command must have been started with `stdin` or `tty`."""
-        raw = data.encode() if isinstance(data, str) else bytes(data)
+        also when the connection breaks. What a call that its caller ended has left goes before what is written next. The command
+        must have been started with `stdin` or `tty`."""
         with self._writing:
-            for start in range(0, len(raw), _STDIN_PIECE):
-                piece = raw[start : start + _STDIN_PIECE]
-                offset = self._written if self._written is not None else self._put(b"", {})
-                self._written = offset
-                self._put(piece, {"offset": offset})
-                self._written = offset + len(piece)
+            self._unwritten += data.encode() if isinstance(data, str) else data
+            self._flush()
 
     def end_stdin(self) -> None:
         """Ends stdin, after what was written."""
         with self._writing:
+            self._flush()
             self._put(b"", {"end": True})
+
+    def _flush(self) -> None:
+        """The same bytes at the same place are taken once: what may have been taken is sent again, and what follows it with it."""
+        try:
+            while self._unwritten:
+                piece = bytes(self._unwritten[:_STDIN_PIECE])
+                offset = self._written if self._written is not None else self._put(b"", {})
+                self._written = offset
+                self._put(piece, {"offset": offset})
+                self._written = offset + len(piece)
+                del self._unwritten[: len(piece)]
+        except CaissonError:
+            self._unwritten.clear()
+            self._written = None
+            raise
 
     def _put(self, data: bytes, query: dict[str, Any]) -> int:
         answer = self._http.json(Ask("PUT", self._path("stdin"), query, body=data, repeatable=True))

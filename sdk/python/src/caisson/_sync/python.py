@@ -41,6 +41,7 @@ class _Cell:
         self.decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in _STREAMS}
         self.truncated = False
         self.timed_out = False
+        self.begun = False
         self.ended = False
         self.answer: dict[str, Any] | None = None
 
@@ -179,9 +180,14 @@ class Python:
                 raise
             raise self._lose(None, info["reason"] or "it is unknown how") from error
 
-    def _until(self, cell: _Cell, until_s: float | None) -> None:
-        """Takes what comes until the cell is done. Raises TimeoutError at `until_s`."""
-        while not cell.done:
+    def _tell_rest(self) -> None:
+        """What the caller of a run has left untold when it ended that."""
+        if self._process is not None:
+            self._process.write("")
+
+    def _until(self, cell: _Cell, until_s: float | None, *, begun: bool = False) -> None:
+        """Takes what comes until the cell is done, or has begun. Raises TimeoutError at `until_s`."""
+        while not (cell.done or (begun and cell.begun)):
             follower = self._follower
             if follower is None:
                 raise PythonEnded(self._over or "it was closed", cell.result())
@@ -203,6 +209,8 @@ class Python:
                 cell.add(chunk.stream, part)
             elif part.get("type") == "ready" and cell.number == 0:
                 cell.answer = part
+            elif part.get("id") == cell.number and part.get("type") == "begun":
+                cell.begun = True
             elif part.get("id") == cell.number and part.get("type") == "result":
                 cell.answer = part
                 cell.add(chunk.stream, b"", last=True)
@@ -216,17 +224,24 @@ class Python:
         if cell is None or self._over is not None:
             return
         cell.listeners = {"stdout": None, "stderr": None}
+        over_s = io.clock_s() + _INTERRUPT_S
         try:
-            self._until(cell, io.clock_s() + _INTERRUPT_S)
+            if not cell.begun:
+                self._tell_rest()
+                self._until(cell, over_s, begun=True)
+                self._interrupt_quietly()  # the first may have come too early
+            self._until(cell, over_s)
         except TimeoutError:
             raise self._lose(cell, "the cell before did not end when it was interrupted") from None
         self._unfinished = None
 
     def _late(self, cell: _Cell, timeout_ms: int | None) -> PythonResult:
         cell.timed_out = True
-        self.interrupt()
+        over_s = io.clock_s() + _INTERRUPT_S
         try:
-            self._until(cell, io.clock_s() + _INTERRUPT_S)
+            self._until(cell, over_s, begun=True)  # what interrupts it before is lost
+            self.interrupt()
+            self._until(cell, over_s)
         except TimeoutError:
             why = f"its {timeout_ms} ms were over, and the cell did not end within {_INTERRUPT_S:g} s when it was interrupted"
             raise self._lose(cell, why) from None
