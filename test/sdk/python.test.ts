@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, type PythonOutput, type Sandbox } from '@caisson/sdk';
 import { REAL, realCaisson } from './given.ts';
 
