@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
 import type { Level } from '@caisson/contract';
@@ -20,6 +20,7 @@ async function ground(size: { readonly inodes?: number } = {}): Promise<Ground> 
   const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
   opened.defer(() => rmSync(dir, { recursive: true, force: true }));
   const disk = opened.use(smallDisk(`${dir}/journals`, size));
+  chownSync(`${dir}/journals`, 65_534, 65_534);
   const caisson = opened.use(await startCaisson({ dir }));
   const open = (level: Level = 'container'): Promise<Sandbox> => Sandbox.create({ level, limits: { workspaceBytes: 2 ** 25 } }, { connection: { socket: caisson.paths.apiSocket } });
   const closing = opened.move();
@@ -61,6 +62,23 @@ describe('a disk that takes no more of what commands write', { skip: IS_ROOT ? n
     await using box = await on.open();
     assert.equal((await box.exec(['echo', 'here'])).stdout, 'here\n');
     await until('nothing is open', async () => (await verifyLog(on.caisson.paths.evidence)).openIntents.join() === box.id);
+  });
+
+  test('where it is mounted nobody else comes in, whoever it belonged to; a link there is refused, and nothing behind it is touched', async () => {
+    await using on = await ground();
+    const { uid, gid, mode } = statSync(`${on.caisson.paths.dir}/journals`);
+    assert.deepEqual([uid, gid, mode & 0o777], [process.getuid?.(), process.getgid?.(), 0o700]);
+
+    const dir = mkdtempSync(`${tmpdir()}/caisson-test-`);
+    try {
+      mkdirSync(`${dir}/elsewhere`);
+      writeFileSync(`${dir}/elsewhere/mine`, '');
+      symlinkSync(`${dir}/elsewhere`, `${dir}/journals`);
+      await assert.rejects(startCaisson({ dir }), { code: 'STATE_DIR_INVALID', message: /is a link/ });
+      assert.ok(existsSync(`${dir}/elsewhere/mine`));
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 
   test('a command that has ended by itself keeps its exit and its output, wherever that is', async () => {

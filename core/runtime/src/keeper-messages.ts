@@ -90,7 +90,7 @@ const REPORT = {
   written: z.strictObject({ stdout: Count, stderr: Count }),
   kept: z.strictObject({ stdout: KeptCount, stderr: KeptCount }),
   recording: z.array(z.strictObject({ bytes: Count, sha256: z.string() })),
-  unkept: z.string().nullable(),
+  unkept: z.string().nullable().default(null),
   outOfMemory: z.boolean(),
   endedMs: z.number(),
 };

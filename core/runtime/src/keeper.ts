@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { CaissonError, MIB, type IsolationSpec, type Usage } from '@caisson/contract';
 import { removePartialCheckpoints } from './checkpoint.ts';
@@ -251,9 +251,15 @@ export class Keeper implements AsyncDisposable {
   }
 }
 
-/** A folder of root's alone with nothing in it. It stays where it is: a file system of its own may be mounted there. */
+/**
+ * A folder of this process's user alone, with nothing in it. It stays where it is: a file system of its own may be mounted there.
+ *
+ * @throws CaissonError STATE_DIR_INVALID for a link, which would have another folder emptied
+ */
 async function emptied(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
+  if (!(await lstat(folder)).isDirectory()) throw new CaissonError('STATE_DIR_INVALID', { dir: folder, detail: 'it is a link; mount a file system there instead' });
+  await chown(folder, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
   await chmod(folder, 0o700);
   for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true, force: true });
 }

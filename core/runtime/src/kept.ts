@@ -219,13 +219,14 @@ export class Kept {
 
   async #report(journal: Journal, report: ExecReport): Promise<KeptReport> {
     const { end } = report;
+    const unkept = journal.failure; // why it was killed stood there before it ended
     // Read only where it can matter: the kernel kills for memory by SIGKILL, which a shell turns into exit 137.
     const killed = end.kind === 'lost' || (end.kind === 'signaled' && end.signal === 9) || (end.kind === 'exited' && end.code === 137);
     const kills = killed ? ((await this.#machine.usage()).oomKills ?? 0) : this.#oomKills;
     const outOfMemory = kills > this.#oomKills;
     this.#oomKills = kills;
     journal.end();
-    return { ...report, kept: journal.counts(), recording: journal.segments, unkept: journal.failure, outOfMemory, endedMs: this.#now() };
+    return { ...report, kept: journal.counts(), recording: journal.segments, unkept, outOfMemory, endedMs: this.#now() };
   }
 
   #forgetOldest(): void {
