@@ -148,6 +148,15 @@ class Live(unittest.IsolatedAsyncioTestCase):
                 with self.assertRaises(asyncio.CancelledError):
                     await task
                 self.assertEqual((await py.run("x")).text, "2")
+            for round in range(12):
+                first = asyncio.create_task(py.run("time.sleep(60)", timeout_ms=1 + round))
+                await asyncio.sleep(0.002 * round)
+                first.cancel()
+                second = asyncio.create_task(py.run("time.sleep(60)"))
+                await asyncio.sleep(0.003 * round)
+                second.cancel()
+                await asyncio.gather(first, second, return_exceptions=True)
+                self.assertEqual((await py.run("x")).text, "2")
             with self.assertRaises(PythonEnded):
                 await py.run("import os; os._exit(0)")
 

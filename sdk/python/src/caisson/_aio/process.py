@@ -25,8 +25,8 @@ class AsyncProcess:
 
     def __init__(self, http: AsyncHttp, info: ExecInfo, *, written: int | None) -> None:
         self._http = http
-        self._written = written
-        self._unwritten = bytearray()
+        #: The offset of what is not known to be taken, and that: one value, so that nothing comes between the two.
+        self._stdin: tuple[int | None, memoryview] = (written, memoryview(b""))
         self._writing = io.Gate()
         self.id = info["id"]
         self.sandbox = info["sandbox"]
@@ -72,10 +72,11 @@ class AsyncProcess:
 
     async def write(self, data: Union[str, bytes]) -> None:
         """Writes to stdin, in the order of the calls; returns when the sandbox has taken the bytes. Each byte is taken once,
-        also when the connection breaks. What a call that its caller ended has left goes before what is written next. The command
-        must have been started with `stdin` or `tty`."""
+        also when the connection breaks. What a call that its caller ended has left goes before what is written next: it
+        is not to be written again. The command must have been started with `stdin` or `tty`."""
         async with self._writing:
-            self._unwritten += data.encode() if isinstance(data, str) else data
+            offset, rest = self._stdin
+            self._stdin = (offset, memoryview(bytes(rest) + (data.encode() if isinstance(data, str) else bytes(data))))
             await self._flush()
 
     async def end_stdin(self) -> None:
@@ -87,16 +88,16 @@ class AsyncProcess:
     async def _flush(self) -> None:
         """The same bytes at the same place are taken once: what may have been taken is sent again, and what follows it with it."""
         try:
-            while self._unwritten:
-                piece = bytes(self._unwritten[:_STDIN_PIECE])
-                offset = self._written if self._written is not None else await self._put(b"", {})
-                self._written = offset
+            while len(self._stdin[1]) > 0:
+                offset, rest = self._stdin
+                if offset is None:
+                    offset = await self._put(b"", {})
+                    self._stdin = (offset, rest)
+                piece = bytes(rest[:_STDIN_PIECE])
                 await self._put(piece, {"offset": offset})
-                self._written = offset + len(piece)
-                del self._unwritten[: len(piece)]
+                self._stdin = (offset + len(piece), rest[len(piece) :])
         except CaissonError:
-            self._unwritten.clear()
-            self._written = None
+            self._stdin = (None, memoryview(b""))
             raise
 
     async def _put(self, data: bytes, query: dict[str, Any]) -> int:

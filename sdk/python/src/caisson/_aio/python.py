@@ -41,6 +41,8 @@ class _Cell:
         self.truncated = False
         self.timed_out = False
         self.begun = False
+        #: An interrupt was sent after it had begun: none is lost then.
+        self.interrupted = False
         self.ended = False
         self.answer: dict[str, Any] | None = None
 
@@ -99,7 +101,7 @@ class AsyncPython:
         self._over, self._unfinished = None, None
         first = _Cell(0)
         try:
-            await self._tell({"nonce": nonce})
+            await self._tell(json.dumps({"nonce": nonce}) + "\n")
             first.ended = True
             await self._until(first, io.clock_s() + _START_S)
         except TimeoutError:
@@ -133,14 +135,14 @@ class AsyncPython:
             until_s = None if timeout_ms is None else io.clock_s() + timeout_ms / 1000
             self._unfinished = cell
             try:
-                await self._tell({"id": cell.number, "code": code})
+                await self._tell(json.dumps({"id": cell.number, "code": code}) + "\n")
                 await self._until(cell, until_s)
             except TimeoutError:
                 return await self._late(cell, timeout_ms)
             except CaissonError:
                 raise
             except BaseException:
-                await self._interrupt_quietly()
+                await self._interrupt_cell(cell)
                 raise
             self._unfinished = None
             return cell.result()
@@ -167,22 +169,18 @@ class AsyncPython:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _tell(self, message: dict[str, Any]) -> None:
+    async def _tell(self, line: str) -> None:
+        """Tells what an ended call has left untold, and then this."""
         if self._over is not None or self._process is None:
             raise PythonEnded(self._over or "it was not started")
         try:
-            await self._process.write(json.dumps(message) + "\n")
+            await self._process.write(line)
         except CaissonError as error:
             # An interpreter that has died takes no input: how it ended says more.
             info = await self._process.info()
             if info["state"] != "ended":
                 raise
             raise await self._lose(None, info["reason"] or "it is unknown how") from error
-
-    async def _tell_rest(self) -> None:
-        """What the caller of a run has left untold when it ended that."""
-        if self._process is not None:
-            await self._process.write("")
 
     async def _until(self, cell: _Cell, until_s: float | None, *, begun: bool = False) -> None:
         """Takes what comes until the cell is done, or has begun. Raises TimeoutError at `until_s`."""
@@ -226,9 +224,10 @@ class AsyncPython:
         over_s = io.clock_s() + _INTERRUPT_S
         try:
             if not cell.begun:
-                await self._tell_rest()
+                await self._tell("")
                 await self._until(cell, over_s, begun=True)
-                await self._interrupt_quietly()  # the first may have come too early
+            if not (cell.interrupted or cell.done):
+                await self._interrupt_cell(cell)
             await self._until(cell, over_s)
         except TimeoutError:
             raise await self._lose(cell, "the cell before did not end when it was interrupted") from None
@@ -240,10 +239,16 @@ class AsyncPython:
         try:
             await self._until(cell, over_s, begun=True)  # what interrupts it before is lost
             await self.interrupt()
+            cell.interrupted = True
             await self._until(cell, over_s)
         except TimeoutError:
             why = f"its {timeout_ms} ms were over, and the cell did not end within {_INTERRUPT_S:g} s when it was interrupted"
             raise await self._lose(cell, why) from None
+        except CaissonError:
+            raise
+        except BaseException:
+            await self._interrupt_cell(cell)
+            raise
         self._unfinished = None
         return cell.result()
 
@@ -267,8 +272,11 @@ class AsyncPython:
             except CaissonError:
                 pass  # it is over for this client; the wall time of the exec ends what could not be reached
 
-    async def _interrupt_quietly(self) -> None:
+    async def _interrupt_cell(self, cell: _Cell) -> None:
+        """Interrupts a cell whose end nobody waits for any more. Before it has begun that may be lost: the next run does it again."""
+        begun = cell.begun
         try:
             await self.interrupt()
         except CaissonError:
-            pass  # the next cell finds out
+            return  # the next run finds out
+        cell.interrupted = begun

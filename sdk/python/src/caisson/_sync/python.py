@@ -42,6 +42,8 @@ class _Cell:
         self.truncated = False
         self.timed_out = False
         self.begun = False
+        #: An interrupt was sent after it had begun: none is lost then.
+        self.interrupted = False
         self.ended = False
         self.answer: dict[str, Any] | None = None
 
@@ -100,7 +102,7 @@ class Python:
         self._over, self._unfinished = None, None
         first = _Cell(0)
         try:
-            self._tell({"nonce": nonce})
+            self._tell(json.dumps({"nonce": nonce}) + "\n")
             first.ended = True
             self._until(first, io.clock_s() + _START_S)
         except TimeoutError:
@@ -134,14 +136,14 @@ class Python:
             until_s = None if timeout_ms is None else io.clock_s() + timeout_ms / 1000
             self._unfinished = cell
             try:
-                self._tell({"id": cell.number, "code": code})
+                self._tell(json.dumps({"id": cell.number, "code": code}) + "\n")
                 self._until(cell, until_s)
             except TimeoutError:
                 return self._late(cell, timeout_ms)
             except CaissonError:
                 raise
             except BaseException:
-                self._interrupt_quietly()
+                self._interrupt_cell(cell)
                 raise
             self._unfinished = None
             return cell.result()
@@ -168,22 +170,18 @@ class Python:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _tell(self, line: str) -> None:
+        """Tells what an ended call has left untold, and then this."""
         if self._over is not None or self._process is None:
             raise PythonEnded(self._over or "it was not started")
         try:
-            self._process.write(json.dumps(message) + "\n")
+            self._process.write(line)
         except CaissonError as error:
             # An interpreter that has died takes no input: how it ended says more.
             info = self._process.info()
             if info["state"] != "ended":
                 raise
             raise self._lose(None, info["reason"] or "it is unknown how") from error
-
-    def _tell_rest(self) -> None:
-        """What the caller of a run has left untold when it ended that."""
-        if self._process is not None:
-            self._process.write("")
 
     def _until(self, cell: _Cell, until_s: float | None, *, begun: bool = False) -> None:
         """Takes what comes until the cell is done, or has begun. Raises TimeoutError at `until_s`."""
@@ -227,9 +225,10 @@ class Python:
         over_s = io.clock_s() + _INTERRUPT_S
         try:
             if not cell.begun:
-                self._tell_rest()
+                self._tell("")
                 self._until(cell, over_s, begun=True)
-                self._interrupt_quietly()  # the first may have come too early
+            if not (cell.interrupted or cell.done):
+                self._interrupt_cell(cell)
             self._until(cell, over_s)
         except TimeoutError:
             raise self._lose(cell, "the cell before did not end when it was interrupted") from None
@@ -241,10 +240,16 @@ class Python:
         try:
             self._until(cell, over_s, begun=True)  # what interrupts it before is lost
             self.interrupt()
+            cell.interrupted = True
             self._until(cell, over_s)
         except TimeoutError:
             why = f"its {timeout_ms} ms were over, and the cell did not end within {_INTERRUPT_S:g} s when it was interrupted"
             raise self._lose(cell, why) from None
+        except CaissonError:
+            raise
+        except BaseException:
+            self._interrupt_cell(cell)
+            raise
         self._unfinished = None
         return cell.result()
 
@@ -268,8 +273,11 @@ class Python:
             except CaissonError:
                 pass  # it is over for this client; the wall time of the exec ends what could not be reached
 
-    def _interrupt_quietly(self) -> None:
+    def _interrupt_cell(self, cell: _Cell) -> None:
+        """Interrupts a cell whose end nobody waits for any more. Before it has begun that may be lost: the next run does it again."""
+        begun = cell.begun
         try:
             self.interrupt()
         except CaissonError:
-            pass  # the next cell finds out
+            return  # the next run finds out
+        cell.interrupted = begun
