@@ -240,7 +240,7 @@ export const LOG: readonly Requirement[] = [
       ['test/stay/record.test.ts', 'at the end of a sandbox stands what its pid 1 and the launcher have counted, and it fits the commands in the log'],
       ['test/evidence/complete.test.ts', 'an intent whose outcome is left out is found once the next run has said what it took over'],
       ['test/faults/disk.test.ts', 'a full disk of the evidence refuses what is new before it happens, lets what runs go on, and has all of it once there is room'],
-      ['test/faults/output-disk.test.ts', 'a command whose output cannot be kept ends, and the answer and the log say why (${level})'],
+      ['test/faults/output-disk.test.ts', 'OUTPUT_NOT_KEPT: a command whose output cannot be kept ends, and the answer and the log say why (${level})'],
       ['test/faults/disk.test.ts', 'a scribe that is killed while its disk is read-only says why nothing is recorded, and records again when it can be written'],
       ['test/evidence/steady.test.ts', 'a scribe whose disk fails a sync refuses, says why, and opens its log again by itself: what was acknowledged is there, once, and so is what comes after'],
       ['test/evidence/bodies.test.ts', 'whatever is offered to a scribe, what it writes has a body that readers know, and what it refuses for its body has none'],

@@ -31,7 +31,7 @@ const SAYS_MUCH = ['sh', '-c', 'head -c 1000000 /dev/zero | tr "\\0" x; sleep 60
 
 describe('a disk that takes no more of what commands write', { skip: IS_ROOT ? noSmallDisk() : NEEDS_ROOT, concurrency: false }, () => {
   for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {
-    test(`a command whose output cannot be kept ends, and the answer and the log say why (${level})`, async () => {
+    test(`OUTPUT_NOT_KEPT: a command whose output cannot be kept ends, and the answer and the log say why (${level})`, async () => {
       await using on = await ground();
       await using box = await on.open(level);
       on.disk.fill();
