@@ -6,27 +6,26 @@ import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 
 const FLOOD = readFileSync(`${import.meta.dirname}/attack-flood.py`, 'utf8');
-/** As long as a neighbour that waits for seconds each time is seen to. */
-const FLOOD_S = 10;
+const FLOOD_S = 4;
 /** What lingers is let go after at most this. */
 const REST_MS = 12_000;
 /** Entries of one sandbox: as many refusals as are told apart, and their counts. */
 const ENTRIES_MOST = 300;
 const MIB = 1 << 20;
 
-/** What another sandbox does meanwhile: a whole request every tenth of a second; how long the two slowest took. */
+/** What another sandbox does meanwhile: a whole request every tenth of a second; how long the slowest took. */
 const NEIGHBOUR = `
 import http.client, sys, time
-took, end = [0, 0], time.monotonic() + float(sys.argv[1])
+slowest, count, end = 0, 0, time.monotonic() + float(sys.argv[1])
 while time.monotonic() < end:
     start = time.monotonic()
     out = http.client.HTTPConnection("example.test", 80, timeout=5)
     out.request("GET", "/ok")
     assert out.getresponse().status == 200
     out.close()
-    took.append(time.monotonic() - start)
+    slowest, count = max(slowest, time.monotonic() - start), count + 1
     time.sleep(0.1)
-print(len(took) - 2, *sorted(took)[-2:])
+print(count, slowest)
 `;
 
 function memoryOf(pid: number): number {
@@ -54,13 +53,13 @@ describe('a hostile sandbox', { skip: noInternet(), concurrency: false }, () => 
       let most = { memory: 0, descriptors: 0 };
       const watching = setInterval(() => (most = { memory: Math.max(most.memory, memoryOf(gate)), descriptors: Math.max(most.descriptors, descriptorsOf(gate)) }), 100);
       const [done] = await box.python(FLOOD, kind, `${FLOOD_S}`).finally(() => clearInterval(watching));
-      const [count = 0, secondSlowestS = 0, slowestS = 0] = ((await serving)[0] ?? '').split(' ').map(Number);
-      const facts = `${kind}: ${done} done; memory ${Math.round(memory / MIB)} to ${Math.round(most.memory / MIB)} MiB, descriptors ${descriptors} to ${most.descriptors}; neighbour ${count} requests, slowest ${slowestS} s and ${secondSlowestS} s`;
+      const [count = 0, slowestS = 0] = ((await serving)[0] ?? '').split(' ').map(Number);
+      const facts = `${kind}: ${done} done; memory ${Math.round(memory / MIB)} to ${Math.round(most.memory / MIB)} MiB, descriptors ${descriptors} to ${most.descriptors}; neighbour ${count} requests, slowest ${slowestS} s`;
       if (process.env['CAISSON_TEST_LOG'] !== undefined) console.error(facts);
 
       assert.equal(await scene.pidOf('gate'), gate, 'it is the same gate');
       assert.ok(Number(done) > 4, facts);
-      assert.ok(count > 8 && secondSlowestS < 3, facts); // one may be the machine's
+      assert.ok(count > 8 && slowestS < 3, facts);
       assert.ok(most.memory - memory < 150 * MIB, facts);
       assert.ok(most.descriptors - descriptors < 3_000, facts);
       assert.ok((await box.events()).filter(({ event }) => event.startsWith('refused')).length < ENTRIES_MOST, facts);

@@ -6,24 +6,23 @@ import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 
 const FLOOD = readFileSync(`${import.meta.dirname}/attack-http2.py`, 'utf8');
-/** As long as a neighbour that waits for seconds each time is seen to. */
-const FLOOD_S = 5;
+const FLOOD_S = 2;
 const REST_MS = 15_000;
 const MIB = 1 << 20;
 /** Kinds that no session may go on with. A block of fields that grows too long costs its stream alone. */
 const ENDED = new Set<string>(['settings-unread', 'ping-unread', 'continuation', 'continuation-empty', 'bad']);
 const KINDS = ['settings', 'settings-unread', 'ping', 'ping-unread', 'continuation', 'continuation-empty', 'bomb', 'empty-data', 'priority', 'windows', 'unread', 'drip', 'unknown', 'bad'] as const;
 
-/** What another sandbox does meanwhile: a request every tenth of a second, by HTTP/2 that is read as well; how long the two slowest took. */
+/** What another sandbox does meanwhile: a request every tenth of a second, by HTTP/2 that is read as well; how long the slowest took. */
 const NEIGHBOUR = `
 import subprocess, sys, time
-took, end = [0, 0], time.monotonic() + float(sys.argv[1])
+slowest, count, end = 0, 0, time.monotonic() + float(sys.argv[1])
 while time.monotonic() < end:
     start = time.monotonic()
     assert subprocess.run(["curl", "-sS", "--fail", "--max-time", "8", "-o", "/dev/null", "https://api.example.test/bytes/1"]).returncode == 0
-    took.append(time.monotonic() - start)
+    slowest, count = max(slowest, time.monotonic() - start), count + 1
     time.sleep(0.1)
-print(len(took) - 2, *sorted(took)[-2:])
+print(count, slowest)
 `;
 
 const memoryOf = (pid: number): number => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
@@ -49,14 +48,14 @@ describe('a hostile sandbox whose requests by HTTP/2 are read', { skip: noIntern
       const watching = setInterval(() => (most = { memory: Math.max(most.memory, memoryOf(gate)), descriptors: Math.max(most.descriptors, descriptorsOf(gate)) }), 100);
       const [done = ''] = await box.python(FLOOD, kind, `${FLOOD_S}`).finally(() => clearInterval(watching));
       const [rounds = 0, ended = 0] = done.split(' ').map(Number);
-      const [count = 0, secondSlowestS = 0, slowestS = 0] = ((await serving)[0] ?? '').split(' ').map(Number);
-      const facts = `${kind}: ${rounds} rounds, ${ended} sessions ended; memory ${Math.round(memory / MIB)} to ${Math.round(most.memory / MIB)} MiB, descriptors ${descriptors} to ${most.descriptors}; neighbour ${count} requests, slowest ${slowestS} s and ${secondSlowestS} s`;
+      const [count = 0, slowestS = 0] = ((await serving)[0] ?? '').split(' ').map(Number);
+      const facts = `${kind}: ${rounds} rounds, ${ended} sessions ended; memory ${Math.round(memory / MIB)} to ${Math.round(most.memory / MIB)} MiB, descriptors ${descriptors} to ${most.descriptors}; neighbour ${count} requests, slowest ${slowestS} s`;
       if (process.env['CAISSON_TEST_LOG'] !== undefined) console.error(facts);
 
       assert.equal(await scene.pidOf('gate'), gate, 'it is the same gate');
       assert.ok(rounds + ended > 3, facts);
       if (ENDED.has(kind)) assert.ok(ended > 0, facts);
-      assert.ok(count >= 2 && secondSlowestS < 4, facts); // one may be the machine's
+      assert.ok(count >= 1 && slowestS < 4, facts);
       assert.ok(most.memory - memory < 150 * MIB, facts);
       await box[Symbol.asyncDispose]();
       for (const untilMs = performance.now() + REST_MS; descriptorsOf(gate) > descriptors + 20; await delay(200)) assert.ok(performance.now() < untilMs, `${facts}; ${descriptorsOf(gate)} are left`);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, Sandbox, type NetworkInfo, type Process } from '@caisson/sdk';
+import { leastOf } from '../least.ts';
 import { caissonIn, type CaissonIn } from './caisson-in.ts';
 import { noInternet, openInternet, type Internet } from './internet/internet.ts';
 
@@ -105,16 +106,17 @@ for (const level of LEVELS) {
     const kept = await talk(box, 'kept.test');
     await kept.next();
 
-    const tookMs: number[] = []; // the least counts: the machine makes it longer, and nothing makes it shorter
-    while (tookMs.length < 3 && !(Math.min(...tookMs) < SOON_MS)) {
-      if (tookMs.length > 0) await box.network.set(BEFORE);
+    let isAgain = false;
+    const tookMs = await leastOf(SOON_MS, async () => {
+      if (isAgain) await box.network.set(BEFORE);
+      isAgain = true;
       const cut = await talk(box, 'cut.test');
       await cut.next();
       const begun = performance.now();
       await box.network.set(['kept.test:7/tcp', 'new.test']);
-      tookMs.push((await cut.over) - begun);
-    }
-    assert.ok(Math.min(...tookMs) < SOON_MS, `what is no longer allowed is cut: ${tookMs.join()} ms`);
+      return (await cut.over) - begun;
+    });
+    assert.ok(tookMs < SOON_MS, `what is no longer allowed is cut: ${tookMs} ms`);
     await kept.next();
     const mark = await net.mark();
     assert.equal(await reach(box, 'https://new.test/'), true);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ClientHelloReader, parseAddress, readClientHello, readFramed, readProxyHead, readQuery, readRefusedPackets, readServerAnswer, readSocksGreeting, readSocksRequest, writeAnswer, writeFramed, writeRefusal } from '@caisson/egress';
-import { leastMs } from '../least-ms.ts';
+import { leastMs } from '../least.ts';
 import { dnsQuery, opt, wireName } from './dns-bytes.ts';
 import { a, cname, reply } from './dns-server.ts';
 import { extension, helloMessage, record, records, serverName, vector16, vector8 } from './hello-bytes.ts';

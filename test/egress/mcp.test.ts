@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EgressRule, type HttpRule } from '@caisson/contract';
 import { asksForBody, decideConnection, decideHttp, layersOf, readMcp, type HttpRequest, type Layer, type McpRead } from '@caisson/egress';
 import fc from 'fast-check';
-import { leastMs } from '../least-ms.ts';
+import { leastMs } from '../least.ts';
 
 const JSON_TYPE = { 'content-type': ['application/json'] };
 const read = (body: string | Buffer, fields: Readonly<Record<string, readonly string[]>> = JSON_TYPE): McpRead => readMcp(Buffer.from(body), fields);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EgressRule } from '@caisson/contract';
 import { canonicalPath, matchesPath } from '@caisson/egress';
 import fc from 'fast-check';
-import { leastMs } from '../least-ms.ts';
+import { leastMs } from '../least.ts';
 
 const pathOf = (target: string): string | null => {
   const parsed = canonicalPath(target);

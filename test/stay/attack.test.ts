@@ -7,8 +7,6 @@ import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
 import { ground } from './given.ts';
 
 const { caisson, connection, sandbox } = ground();
-/** A pause that nothing interrupts tries for so long to stop what a close has killed. */
-const HELD_UP_MS = 5_000;
 const AS_ROOT = { skip: IS_ROOT ? false : NEEDS_ROOT };
 
 async function post(path: string, body: unknown, key?: string): ReturnType<typeof callApi> {
@@ -46,7 +44,6 @@ test('a fork of running processes that is asked for again with its key is the on
 });
 
 test('a pause does not hold up a close that comes with it, and nothing is left of the sandbox then', AS_ROOT, async () => {
-  const tookMs: number[] = [];
   for (let delayMs = 0; delayMs < 12; delayMs++) {
     const box = await sandbox();
     await box.spawn(['sh', '-c', 'sleep 300 & sleep 300 & sleep 300']);
@@ -56,11 +53,8 @@ test('a pause does not hold up a close that comes with it, and nothing is left o
     await box.close();
     await paused;
     assert.ok(isOver((await box.info()).state));
-    tookMs.push(Date.now() - beganMs);
+    assert.ok(Date.now() - beganMs < 3_000, `the close took ${Date.now() - beganMs} ms`);
   }
-  tookMs.sort((a, b) => a - b);
-  assert.ok(tookMs.slice(0, -1).every((each) => each < 3_000), `the closes took ${tookMs.join()} ms`);
-  assert.ok((tookMs.at(-1) ?? 0) < HELD_UP_MS, `the slowest close took ${tookMs.at(-1)} ms`);
 });
 
 test('a sandbox that is closed while it is being restored is closed, whoever was first', AS_ROOT, async () => {

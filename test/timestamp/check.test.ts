@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import fc from 'fast-check';
 import { checkTimeStamp, formatQuestion, newNonce, readTrust, type Expected } from '@caisson/timestamp';
-import { leastMs } from '../least-ms.ts';
+import { leastMs } from '../least.ts';
 import { Authority, DAY_MS, der, openssl, POLICY, RSA, type Issued } from './given.ts';
 
 const DATA = Buffer.from('caisson.example/evidence\n3\nc29tZSByb290\n');
