@@ -28,10 +28,14 @@ function socketOf(t: TestContext): string {
   return join(folder, 'docker.sock');
 }
 
-/** A daemon that answers two questions. */
-async function daemonThatSays(t: TestContext, version: object, info: object): Promise<string> {
+/** A daemon that answers two questions, but for the first few requests. */
+async function daemonThatSays(t: TestContext, version: object, info: object, { silentFor = 0 } = {}): Promise<string> {
   const path = socketOf(t);
-  const server = createServer(({ url }, response) => response.end(JSON.stringify(url?.endsWith('/version') === true ? version : info)));
+  let asked = 0;
+  const server = createServer(({ url }, response) => {
+    asked += 1;
+    if (asked > silentFor) response.end(JSON.stringify(url?.endsWith('/version') === true ? version : info));
+  });
   await new Promise<void>((done) => server.listen(path, done));
   t.after(() => new Promise((done) => {
     server.closeAllConnections();
@@ -49,6 +53,11 @@ suite('looking for a Docker daemon', { skip: IS_ROOT ? false : 'needs root: no o
       { name: 'docker', guestKernel: 'host', userInside: 'own', mountsWorkspaces: false, mountsImages: false, networks: true, checkpoint: false },
     ]);
     assert.equal(host.missing.container, null);
+  });
+
+  test('one that was busy when it was asked first is asked once more', async (t) => {
+    const own = { ...INFO, CgroupVersion: await cgroupVersion() };
+    assert.equal((await look(await daemonThatSays(t, VERSION, own, { silentFor: 2 }))).runtimes.length, 1);
   });
 
   const WEAK: readonly (readonly [what: string, version: object, info: object, words: RegExp])[] = [

@@ -25,7 +25,8 @@ type Answers = z.infer<typeof Version> & z.infer<typeof Info>;
 
 /**
  * Asks the daemon at the launcher's DOCKER_HOST, or where Debian has it. Where there is no socket this costs one look at
- * the file system, and a daemon that does not answer within 300 ms is none.
+ * the file system. A daemon that twice does not answer within 300 ms is none; one that is only busy then is not lost until
+ * the next start.
  *
  * @returns null where nobody speaks of a daemon
  */
@@ -37,7 +38,7 @@ export async function probeDocker({ dockerHost, cgroup }: { readonly dockerHost:
   if (socket === null || !socket.isSocket()) return named ? lack(`there is no Docker daemon at ${path}`, 'start dockerd, or unset DOCKER_HOST') : null;
   if (process.getuid?.() !== 0) return lack('a Docker daemon is used as root only', 'run Caisson as root');
   if (socket.uid !== 0) return lack(`the Docker daemon at ${path} is not root's`, 'use a daemon that root has started');
-  const answers = await ask(path).catch((error: unknown) => String(error instanceof Error ? error.message : error));
+  const answers = await ask(path).catch(() => ask(path)).catch((error: unknown) => String(error instanceof Error ? error.message : error));
   if (typeof answers === 'string') return lack(`the Docker daemon at ${path} does not answer as one does: ${answers}`, 'look at its log');
   const weak = weakness(answers, cgroup);
   if (weak !== null) return lack(`the Docker daemon at ${path} ${weak.what}`, weak.how);
