@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readEntries } from '@caisson/evidence';
 import { Sandbox } from '@caisson/sdk';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 
@@ -43,4 +45,47 @@ test('what is noted of all sandboxes is more than one frame can hold, and contro
     assert.equal((await box.info()).state, 'running');
     await box.close();
   }
+});
+
+/** Asks for a fork with its memory and kills control while the launcher makes it; gives what the next control has of it. */
+async function forkCutOff(caisson: Caisson, original: Sandbox): Promise<Sandbox> {
+  const connection = { socket: caisson.paths.apiSocket };
+  const leaving = new AbortController(); // whoever asked is gone as well: nobody asks again
+  const asked = original.fork({ memory: true }, { signal: leaving.signal }).catch(() => null);
+  await until(() => readdirSync(caisson.paths.checkpoints).some((name) => !name.endsWith('.partial')));
+  const before = new Set(readdirSync(caisson.paths.journals));
+  await until(() => readdirSync(caisson.paths.journals).some((name) => !before.has(name)));
+  leaving.abort();
+  await Promise.all([asked, replaceControl(caisson, original.id)]);
+  const [fork] = (await Array.fromAsync(Sandbox.list({}, { connection }))).filter(({ id }) => id !== original.id);
+  assert.ok(fork !== undefined, 'control: it was made, and is found');
+  return Sandbox.connect(fork.id, { connection });
+}
+
+async function until(what: () => boolean): Promise<void> {
+  for (const untilMs = Date.now() + 60_000; !what(); await delay(2)) assert.ok(Date.now() < untilMs, what.toString());
+}
+
+const WAITS = ['sh', '-c', 'until read code 2>/dev/null <go; do sleep 0.05; done; echo $code; exit $code'];
+
+test('a fork of running processes that control did not live to finish has commands of its own, and the outcome of the original is its own', { ...AS_ROOT, timeout: 240_000 }, async (t) => {
+  await using caisson = await startCaisson();
+  if (!(await caisson.levels()).includes('gvisor')) return t.skip('level gvisor is not delivered here');
+  const connection = { socket: caisson.paths.apiSocket };
+  await using original = await Sandbox.create({ level: 'gvisor' }, { connection });
+  const saved = await original.spawn(WAITS, { idempotencyKey: 'k' });
+  await using fork = await forkCutOff(caisson, original);
+  const [gone, ...more] = await fork.execs();
+  assert.deepEqual(more, []);
+  assert.notEqual(gone?.id, saved.id, 'it is another command');
+  await fork.files.write('go', '3\n');
+  assert.equal((await (await fork.attach(gone?.id ?? '')).wait()).exit, 3);
+  assert.equal((await saved.info()).state, 'running', 'control: the original waits');
+  await original.files.write('go', '7\n');
+  assert.equal((await saved.wait()).exit, 7);
+  assert.equal((await original.spawn(WAITS, { idempotencyKey: 'k' })).id, saved.id);
+  assert.notEqual((await fork.spawn(WAITS, { idempotencyKey: 'k' })).id, gone?.id, 'nobody has asked the fork with that key');
+  const entries = (await Array.fromAsync(readEntries(caisson.paths.evidence))).map(({ entry }) => entry);
+  const outcomes = entries.filter(({ kind, subject }) => kind === 'outcome' && [saved.id, gone?.id].includes(subject));
+  assert.deepEqual(outcomes.map(({ subject, body }) => [subject, (body as { exit: unknown }).exit]), [[gone?.id, 3], [saved.id, 7]]);
 });

@@ -1,9 +1,10 @@
-import type { Json } from '@caisson/contract';
+import { problemOf, type Json } from '@caisson/contract';
 import type { KeptInfo } from '@caisson/runtime';
 import type { Box } from './box.ts';
 import { closeBox, conclude } from './close.ts';
 import { admit, attested, specFor } from './create.ts';
 import { granted } from './credentials.ts';
+import { takeGoingOn } from './going-on.ts';
 import { boxFrom, execFrom, PREPARED } from './note.ts';
 import { commitment } from './record.ts';
 import { watchExec } from './stay-exec.ts';
@@ -38,14 +39,10 @@ async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promis
   const box = boxFrom(last.memo, { machine: last.id, wallMs: rooms.wallMs });
   if (!box.over) box.move('started', 'it runs');
   box.use(rooms.wallMs());
-  for (const { id, execs } of machines) {
-    for (const { memo, startedMs } of execs) {
-      const note = execFrom(memo);
-      const exec = watchExec(box, note, { startedMs, machine: id }, rooms);
-      if (note.key === null) continue;
-      box.execKeys.set(note.key, { same: (request) => commitment(note.salt, request as unknown as Json) === note.digest, id: exec.id, exec: Promise.resolve(exec.info) });
-    }
-  }
+  await watchAll(box, machines, rooms).catch((error: unknown) => {
+    const { code, message } = problemOf(error);
+    return conclude(box, { ending: { kind: 'failed', code, detail: message }, usage: null }, rooms); // nothing goes on that is not on record
+  });
   if (box.over) return box;
   if (last.closedFor !== null) {
     await closeBox(box, last.closedFor, rooms);
@@ -58,6 +55,30 @@ async function takeOver(machines: readonly KeptInfo[], rooms: StayRooms): Promis
   if (last.paused) box.move('pause', 'it was paused before Caisson was restarted');
   await attestAgain(box, last, rooms);
   return box;
+}
+
+async function watchAll(box: Box, machines: readonly KeptInfo[], rooms: StayRooms): Promise<void> {
+  for (const machine of machines) {
+    const inherited = inheritedBy(box, machine);
+    for (const { id, memo, startedMs } of machine.execs) {
+      if (inherited.some((one) => one.id === id)) continue;
+      const note = execFrom(memo);
+      const exec = watchExec(box, note, { startedMs, machine: machine.id }, rooms);
+      if (note.key === null) continue;
+      box.execKeys.set(note.key, { same: (request) => commitment(note.salt, request as unknown as Json) === note.digest, id: exec.id, exec: Promise.resolve(exec.info) });
+    }
+    if (!box.over) await takeGoingOn(box, { id: machine.id, execs: inherited }, rooms);
+  }
+}
+
+/**
+ * Commands of another sandbox that go on in this one, because control did not live to give them names of their own: they
+ * were asked for before this sandbox was. What becomes of them here is not what becomes of them there.
+ */
+function inheritedBy(box: Box, machine: KeptInfo): KeptInfo['execs'] {
+  const { id, request, intent } = box.facts;
+  if (request.memory !== true || machine.id !== id) return []; // a restore starts it anew, under another id
+  return machine.execs.filter(({ memo }) => execFrom(memo).intent.index < intent.index);
 }
 
 async function attestAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promise<void> {
