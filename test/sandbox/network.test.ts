@@ -118,6 +118,26 @@ test('changed rules are those of the next control, of a fork and of a restored s
   assert.deepEqual(on.gate.admitted.get(id)?.network, to('d.test'));
 });
 
+test('a sandbox that went on outlives a control that finds no gate, may speak to nobody meanwhile, and is admitted when there is one', async () => {
+  await using on = await stage();
+  const { id } = await on.sandboxes.create({ network: to('a.test') }, ASKING);
+  const { id: closed } = await on.sandboxes.create({ network: to('b.test') }, ASKING);
+  on.gate.admitted.clear();
+  let isAway = true;
+  on.gate.onAdmit = async () => {
+    if (isAway) throw new CaissonError('NETWORK_UNAVAILABLE', { what: 'the gate does not answer', how: 'look' });
+  };
+  const next = await on.restarted();
+  assert.deepEqual([next.get(id).state, next.get(closed).state], ['running', 'running']);
+  await next.close(closed, ASKING);
+  assert.deepEqual([...on.gate.admitted.keys()], []);
+  isAway = false;
+  for (const untilMs = Date.now() + 20_000; !on.gate.admitted.has(id); await delay(10)) assert.ok(Date.now() < untilMs, 'it is admitted');
+  assert.deepEqual(on.gate.admitted.get(id)?.network, to('a.test'));
+  await delay(600); // longer than the pause between two tries
+  assert.ok(!on.gate.admitted.has(closed), 'one that was closed meanwhile is not');
+});
+
 test('a fork may ask for other rules, and for a network that its original has not', async () => {
   await using on = await stage();
   const { id } = await on.sandboxes.create({}, ASKING);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { problemOf, type Json } from '@caisson/contract';
 import type { KeptInfo } from '@caisson/runtime';
 import type { Box } from './box.ts';
@@ -9,6 +10,9 @@ import { boxFrom, execFrom, PREPARED } from './note.ts';
 import { commitment } from './record.ts';
 import { watchExec } from './stay-exec.ts';
 import type { StayRooms } from './stay-rooms.ts';
+
+/** Between two tries to tell a gate that is away of a sandbox. */
+const ADMIT_AGAIN_MS = 500;
 
 /** What went on while there was no control. */
 export interface Adopted {
@@ -89,8 +93,21 @@ async function attestAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promi
     const isFromMemory = request.memory === true && machine.id === box.facts.id; // a restore starts it anew, under another id
     const spec = await specFor({ id: machine.id, ...(isFromMemory ? { hostname: machine.id } : {}), decision, workspace: workspace.id, image, ...granted(request, box.credentials, { sandbox, intent, nowMs: rooms.wallMs() }), terminals: request.terminals ?? true }, rooms);
     box.level = await attested(machine, spec, rooms, { restored: true }); // its commands run already
-    await admit(box, machine, rooms);
   } catch (error) {
     await conclude(box, { ending: { kind: 'failed', code: 'ATTESTATION_FAILED', detail: (error as Error).message }, usage: null }, rooms);
+    return;
   }
+  if (!(await admitAgain(box, machine, rooms))) void admitLater(box, machine, rooms);
+}
+
+/** Nobody gets out of a sandbox that the gate was not told of: that it is away is no reason to end it. Gives whether there is no more to be done. */
+function admitAgain(box: Box, machine: KeptInfo, rooms: StayRooms): Promise<boolean> {
+  return box.inTurn(async () => {
+    if (!box.over && box.state !== 'closing' && box.machine === machine.id) await admit(box, machine, rooms);
+  }).then(() => true, () => false);
+}
+
+async function admitLater(box: Box, machine: KeptInfo, rooms: StayRooms): Promise<void> {
+  do await delay(ADMIT_AGAIN_MS, undefined, { ref: false });
+  while (!(await admitAgain(box, machine, rooms)));
 }
