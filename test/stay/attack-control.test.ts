@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readEntries } from '@caisson/evidence';
-import { Sandbox } from '@caisson/sdk';
+import { Sandbox, Snapshots } from '@caisson/sdk';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 
 const AS_ROOT = { skip: IS_ROOT ? false : NEEDS_ROOT };
@@ -65,6 +65,29 @@ async function forkCutOff(caisson: Caisson, original: Sandbox): Promise<Sandbox>
 async function until(what: () => boolean): Promise<void> {
   for (const untilMs = Date.now() + 60_000; !what(); await delay(2)) assert.ok(Date.now() < untilMs, what.toString());
 }
+
+const namesOf = async (caisson: Caisson): Promise<readonly string[]> => {
+  const snapshots = await Snapshots.list({ connection: { socket: caisson.paths.apiSocket } });
+  return [...snapshots.map(({ id }) => id), ...readdirSync(caisson.paths.checkpoints)];
+};
+
+test('a snapshot with memory, or a fork, that control did not live to finish leaves no memory that no snapshot has', { ...AS_ROOT, timeout: 240_000 }, async (t) => {
+  await using caisson = await startCaisson();
+  if (!(await caisson.levels()).includes('gvisor')) return t.skip('level gvisor is not delivered here');
+  const connection = { socket: caisson.paths.apiSocket };
+  await using box = await Sandbox.create({ level: 'gvisor' }, { connection });
+  const leaving = new AbortController();
+  const asked = box.snapshot({ memory: true }, { signal: leaving.signal }).catch(() => null);
+  await until(() => readdirSync(caisson.paths.checkpoints).length > 0);
+  leaving.abort();
+  await Promise.all([asked, replaceControl(caisson, box.id)]);
+  const listed = (await Snapshots.list({ connection })).map(({ id }) => id);
+  assert.deepEqual(readdirSync(caisson.paths.checkpoints), listed, 'control may have lived to finish it');
+  await Promise.all(listed.map((id) => Snapshots.remove(id, { connection })));
+  await using fork = await forkCutOff(caisson, box);
+  assert.equal((await fork.info()).state, 'running');
+  assert.deepEqual(await namesOf(caisson), [], 'what a fork alone was made from goes with it');
+});
 
 const WAITS = ['sh', '-c', 'until read code 2>/dev/null <go; do sleep 0.05; done; echo $code; exit $code'];
 

@@ -24,6 +24,7 @@ export const KEEPER_VERBS = {
   launch: z.strictObject({ spec: IsolationSpec, memo: Memo, checkpoint: LayerId.nullable() }),
   checkpoint: z.strictObject({ id: SandboxId, snapshot: LayerId }),
   checkpoints: z.strictObject({}),
+  settledCheckpoints: z.strictObject({}),
   removeCheckpoint: z.strictObject({ snapshot: LayerId }),
   rename: z.strictObject({ id: SandboxId, exec: ExecKey, as: ExecKey, memo: Memo }),
   list: z.strictObject({}),

@@ -51,6 +51,10 @@ export class RemoteKeeper implements Disposable {
     return this.#call('checkpoints', {}, z.array(z.string()));
   }
 
+  settledCheckpoints(): Promise<readonly string[]> {
+    return this.#call('settledCheckpoints', {}, z.array(z.string()));
+  }
+
   removeCheckpoint(snapshot: string): Promise<void> {
     return this.#tell('removeCheckpoint', { snapshot });
   }

@@ -98,6 +98,7 @@ function keeperVerbs(keeper: Keeper): Verbs {
     launch: ({ spec, memo, checkpoint }) => keeper.launch(spec, memo, checkpoint),
     checkpoint: ({ id, snapshot }) => keeper.checkpoint(id, snapshot),
     checkpoints: () => keeper.checkpoints(),
+    settledCheckpoints: () => keeper.settledCheckpoints(),
     removeCheckpoint: ({ snapshot }) => keeper.removeCheckpoint(snapshot),
     rename: async ({ id, exec, as, memo }) => keeper.get(id).rename(exec, as, memo),
     list: () => keeper.settledList(),

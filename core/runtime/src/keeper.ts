@@ -57,6 +57,7 @@ export class Keeper implements AsyncDisposable {
   readonly #underWay = new Set<Promise<unknown>>();
   /** Memory limits of the sandboxes that are being saved. */
   #savingBytes = 0;
+  readonly #saving = new Set<Promise<void>>();
 
   constructor(ground: KeeperGround) {
     this.#ground = ground;
@@ -69,7 +70,13 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** Saves the memory of a sandbox under the id of a snapshot, where there is room for all that it can hold. @throws CaissonError CHECKPOINT_… */
-  async checkpoint(id: string, snapshot: string): Promise<void> {
+  checkpoint(id: string, snapshot: string): Promise<void> {
+    const saved = this.#checkpoint(id, snapshot).finally(() => this.#saving.delete(saved));
+    this.#saving.add(saved);
+    return saved;
+  }
+
+  async #checkpoint(id: string, snapshot: string): Promise<void> {
     const { checkpoints, freeBytes = roomOn } = this.#ground;
     const kept = this.get(id);
     const needed = kept.memoryBytes + this.#savingBytes + DISK_RESERVE_BYTES;
@@ -86,6 +93,12 @@ export class Keeper implements AsyncDisposable {
   /** Ids of the snapshots that have memory. */
   checkpoints(): Promise<readonly string[]> {
     return readdir(this.#ground.checkpoints);
+  }
+
+  /** As `checkpoints`, once what is being saved is saved: whoever asked for it may be gone. */
+  async settledCheckpoints(): Promise<readonly string[]> {
+    await Promise.allSettled(this.#saving);
+    return this.checkpoints();
   }
 
   async removeCheckpoint(snapshot: string): Promise<void> {

@@ -8,6 +8,7 @@ import { granted } from './credentials.ts';
 import { takeGoingOn } from './going-on.ts';
 import { boxFrom, execFrom, PREPARED } from './note.ts';
 import { commitment } from './record.ts';
+import { sweepMemory } from './snapshot.ts';
 import { watchExec } from './stay-exec.ts';
 import type { StayRooms } from './stay-rooms.ts';
 
@@ -34,6 +35,7 @@ export async function adopt(rooms: StayRooms): Promise<Adopted> {
   const boxes = await Promise.all([...machines.values()].map((of) => takeOver(of, rooms)));
   const inUse = new Set(boxes.filter((box) => !box.over).map(({ facts }) => facts.workspace.id));
   await Promise.all((await rooms.workspaces.nameless()).filter((id) => !inUse.has(id)).map((id) => rooms.leavings.remove(id)));
+  await sweepMemory(boxes, rooms);
   return { boxes, goingOn: new Set(boxes.flatMap((box) => [box.facts.id, ...box.execs.keys()])) };
 }
 

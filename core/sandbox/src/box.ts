@@ -78,6 +78,8 @@ export class Box {
   /** IPv4 address of its link, as of when it was last admitted to the network; null: it never was. */
   address: string | null = null;
   #lastChange: Promise<unknown> = Promise.resolve();
+  /** Snapshots that something is made from, and that nobody asked for: they go with what is made, or with control. */
+  passing: readonly string[] = [];
   lastUsedMs: number;
   /** Connections, and work on its files, under way. */
   uses = 0;

@@ -18,21 +18,23 @@ interface BoxNote {
   readonly network: BoxFacts['request']['network'] | null;
   /** Default, of one that a former control noted: none. */
   readonly credentials?: Credentials;
+  /** Default, of one that a former control noted: none. */
+  readonly passing?: readonly string[];
   readonly spec: string | null;
   readonly end: BoxEnd | null;
 }
 
 export type ExecNote = Pick<BoxExec, 'id' | 'program' | 'tty' | 'salt' | 'request' | 'intent' | 'limits'> & { readonly key: string | null; readonly digest: string };
 
-export function noteOf({ facts, expiresMs, idleMs, network, credentials, spec, end }: Box): string {
-  return JSON.stringify({ version: VERSION, facts, expiresMs, idleMs, network, credentials, spec, end } satisfies BoxNote);
+export function noteOf({ facts, expiresMs, idleMs, network, credentials, passing, spec, end }: Box): string {
+  return JSON.stringify({ version: VERSION, facts, expiresMs, idleMs, network, credentials, passing, spec, end } satisfies BoxNote);
 }
 
 /** The sandbox that was noted. */
 export function boxFrom(note: string, { machine, wallMs }: { readonly machine: string; readonly wallMs: () => number }): Box {
-  const { version, facts, expiresMs, idleMs, network = null, credentials = NO_CREDENTIALS, spec, end } = JSON.parse(note) as BoxNote;
+  const { version, facts, expiresMs, idleMs, network = null, credentials = NO_CREDENTIALS, passing = [], spec, end } = JSON.parse(note) as BoxNote;
   if (version !== VERSION) throw new CaissonError('INTERNAL', { detail: 'a note of another version' });
-  const box = Object.assign(new Box(facts, wallMs), { machine, expiresMs, idleMs, network, credentials, spec });
+  const box = Object.assign(new Box(facts, wallMs), { machine, expiresMs, idleMs, network, credentials, passing, spec });
   if (end !== null) box.conclude(end);
   return box;
 }

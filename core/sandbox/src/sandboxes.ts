@@ -17,7 +17,7 @@ import { noteOf } from './note.ts';
 import { canonicalDigest } from './record.ts';
 import { restore } from './restore.ts';
 import type { Asking, ForkRequest, Renewal, SandboxService, SnapshotInfo, SnapshotOptions } from './service.ts';
-import { takeSnapshot } from './snapshot.ts';
+import { takeSnapshot, withPassing } from './snapshot.ts';
 import { followExec, startExec } from './stay-exec.ts';
 import { lifecycle } from './stay-record.ts';
 import type { StayRooms } from './stay-rooms.ts';
@@ -351,13 +351,11 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
       await this.#rooms.evidence.append(lifecycle(box.facts.id, 'fork', { caller: asking.caller }));
       return (await this.#create(wanted, asking, box.facts.workspace.id, asked)).info();
     }
-    const { id: from } = await this.#snapshot(box, { memory }, asking.caller);
-    try {
+    const from = freshId('lay', this.#rooms.randomBytes);
+    return withPassing(box, from, async () => {
+      await this.#snapshot(box, { memory }, asking.caller, from);
       return (await this.#create({ ...wanted, from, memory }, asking, null, asked)).info();
-    } finally {
-      await this.#rooms.workspaces.removeLayer(from).catch(() => undefined);
-      await this.#rooms.keeper.removeCheckpoint(from).catch(() => undefined);
-    }
+    }, this.#rooms);
   }
 
   async restore(sandbox: string, snapshot: string, { caller }: Asking): Promise<SandboxInfo> {

@@ -12,6 +12,8 @@ export interface KeeperRoom {
   launch(spec: IsolationSpec, memo: string, checkpoint: string | null): Promise<KeptInfo>;
   /** Saves the memory of all processes under the id of a snapshot. @throws CaissonError CHECKPOINT_… */
   checkpoint(machine: string, snapshot: string): Promise<void>;
+  /** Ids of all snapshots that have memory, once what is being saved is saved. */
+  settledCheckpoints(): Promise<readonly string[]>;
   removeCheckpoint(snapshot: string): Promise<void>;
   rename(machine: string, exec: string, as: string, memo: string): Promise<void>;
   list(): Promise<readonly KeptInfo[]>;
