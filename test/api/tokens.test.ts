@@ -210,6 +210,25 @@ test('RATE_LIMITED: a token has so many streams and no more, and one that ends m
   assert.equal(third.status, 200);
 });
 
+test('RATE_LIMITED: a command whose output cannot be followed is not started', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK, streamsPerToken: 1 });
+  const where = overTcp(place);
+  const headers = bearer(place.tokens.make({ name: 'ci', scopes: ['exec'] }).token);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const started = (): number => place.double.execs('a').length;
+  const path = '/v1/sandboxes/a/execs';
+  const first = await follow(where, path, { method: 'POST', body: { argv: ['first'] }, headers });
+  assert.deepEqual([first.status, started()], [200, 1]);
+  const refused = await ask(where, path, { method: 'POST', body: { argv: ['second'] }, headers: { ...headers, accept: 'text/event-stream' } });
+  assert.deepEqual([refused.status, refused.json['code'], started()], [429, 'RATE_LIMITED', 1]);
+  first[Symbol.dispose]();
+  while (place.double.followers() > 0) await delay(5);
+  // A command that is refused takes no stream either.
+  assert.equal((await ask(where, '/v1/sandboxes/b/execs', { method: 'POST', body: { argv: ['x'] }, headers: { ...headers, accept: 'text/event-stream' } })).json['code'], 'SANDBOX_NOT_FOUND');
+  using again = await follow(where, path, { method: 'POST', body: { argv: ['second'] }, headers });
+  assert.deepEqual([again.status, started()], [200, 2]);
+});
+
 test('within any stretch of time a bucket gives at most its burst and what came in since', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: -50, max: 400 }), { maxLength: 200 }), fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 20 }), (steps, perSecond, burst) => {

@@ -21,11 +21,13 @@ export const EXEC_ROUTES: readonly Route[] = [
     body: wire.ExecRequest, keyed: true,
     answers: [{ status: 201, schema: wire.ExecInfo }, { status: 200, type: 'text/event-stream', events: { started: wire.ExecInfo, ...FOLLOWED } }],
     async handle(call) {
-      const follows = wantsEvents(call);
-      const exec = await call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, { ...call.asking, follows });
-      if (!follows) return exec;
-      const takesInput = call.body.stdin === true || exec.tty;
-      return sendEvents(call, (signal) => startedAndFollowed(call, exec, takesInput ? 0 : TOGETHER_MS, signal), { headWaits: true });
+      const start = (follows: boolean): Promise<ExecInfo> => call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, { ...call.asking, follows });
+      if (!wantsEvents(call)) return start(false);
+      return sendEvents(call, async (signal) => {
+        const exec = await start(true);
+        const takesInput = call.body.stdin === true || exec.tty;
+        return startedAndFollowed(call, exec, takesInput ? 0 : TOGETHER_MS, signal);
+      }, { headWaits: true });
     },
   }),
   route({
