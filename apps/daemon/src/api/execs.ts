@@ -4,7 +4,7 @@ import * as wire from '@caisson/contract/api';
 import { CaissonError } from '@caisson/contract';
 import { z } from 'zod';
 import { sendBytes } from './bytes.ts';
-import { eventText, sendEvents } from './events.ts';
+import { eventText, sendEvents, whenLeft } from './events.ts';
 import { given, part, route, type Call, type Route } from './route.ts';
 import { together } from './together.ts';
 import { uploaded } from './upload.ts';
@@ -99,7 +99,7 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
   if (call.query.waitMs === undefined || now.state === 'ended') return now;
   using stream = call.streams.open(call.caller);
   const expiry = setTimeout(() => stream.end(new CaissonError('CANCELLED', { detail: 'the time is up' })), call.query.waitMs);
-  call.reply.raw.once('close', () => stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
+  whenLeft(call.reply.raw, () => stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
   try {
     return await call.rooms.sandboxes.wait(sandbox, exec, { signal: stream.signal });
   } catch (error) {
@@ -112,7 +112,7 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
 
 async function recording(call: Call): Promise<void> {
   const over = new AbortController();
-  call.reply.raw.once('close', () => over.abort());
+  whenLeft(call.reply.raw, () => over.abort());
   const chunks = call.rooms.sandboxes.recording(part(call, 'sandbox'), part(call, 'exec'), { signal: over.signal })[Symbol.asyncIterator]();
   const first = await chunks.next(); // what is not there is a problem, and not a body that breaks off
   await sendBytes(call, Readable.from(withFirst(first, chunks)), { status: 200, type: 'application/octet-stream' });
