@@ -116,11 +116,11 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   }
 
   #create(request: CreateRequest, asking: Asking, from: string | null, asked = digestOf(request, from)): Promise<Box> {
-    const { caller, key } = asking;
+    const { caller, key, freshWorkspace = false } = asking;
     const made = this.#made(asking, asked);
     if (made !== undefined) return made;
     if (request.name !== undefined) this.#checkName(request.name);
-    const box = this.#make({ request, caller, key: key ?? null, from, asked });
+    const box = this.#make({ request, caller, key: key ?? null, from, asked, freshWorkspace });
     if (key !== undefined) {
       this.#byKey.set(key, { asked, box });
       box.catch(() => this.#byKey.delete(key)); // what failed may be tried again
@@ -128,7 +128,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     return box;
   }
 
-  async #make(wanted: Pick<Creation, 'request' | 'caller' | 'key' | 'from' | 'asked'>): Promise<Box> {
+  async #make(wanted: Pick<Creation, 'request' | 'caller' | 'key' | 'from' | 'asked' | 'freshWorkspace'>): Promise<Box> {
     const { request, from } = wanted;
     this.#starting += 1;
     if (request.name !== undefined) this.#naming.add(request.name);
