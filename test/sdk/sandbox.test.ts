@@ -265,3 +265,17 @@ test('WORKSPACE_EXISTS: an archive is not unpacked over a workspace that is ther
   await using whole = await real().create({ workspace: 'broken' });
   assert.equal(await whole.files.read('kept'), 'kept');
 });
+
+test('a workspace is exported while a sandbox that was restored uses it', REAL, async () => {
+  const { connection } = real();
+  await using box = await real().create({ workspace: 'restored' });
+  await box.files.write('page', 'text');
+  await box.restore(await box.snapshot());
+  assert.equal((await Workspaces.get('restored', { connection })).attachedTo, box.id);
+  assert.equal((await Workspaces.list({ connection })).find(({ name }) => name === 'restored')?.attachedTo, box.id);
+  const archive = Buffer.concat(await Array.fromAsync(await Workspaces.export('restored', { connection })));
+  assert.ok(archive.includes('page'));
+  const inUse = (error: unknown): boolean => code('WORKSPACE_ATTACHED')(error) && (error as Error).message.includes(box.id);
+  await assert.rejects(Workspaces.remove('restored', { connection }), inUse);
+  await assert.rejects(real().create({ workspace: 'restored' }), inUse);
+});

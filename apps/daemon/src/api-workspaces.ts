@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { CaissonError, type WorkspaceInfo } from '@caisson/contract';
+import { holderOf, inUse } from '@caisson/sandbox';
 import type { FilesRoom, WorkspacesRoom } from './api/rooms.ts';
 import type { Stay } from './stay.ts';
 
@@ -7,15 +8,25 @@ import type { Stay } from './stay.ts';
 export function apiWorkspaces({ workspaces, memory, sandboxes }: Pick<Stay, 'workspaces' | 'memory' | 'sandboxes'>, files: FilesRoom): WorkspacesRoom {
   /** Names of those that are being made of an archive. */
   const importing = new Set<string>();
+  const list = async (): Promise<readonly WorkspaceInfo[]> => {
+    const found = await workspaces.list();
+    const live = sandboxes.list();
+    return found.map((info) => ({ ...info, attachedTo: holderOf(info.id, live)?.id ?? info.attachedTo }));
+  };
   const find = async (ref: string): Promise<WorkspaceInfo> => {
-    const found = (await workspaces.list()).find(({ id, name }) => id === ref || name === ref);
+    const found = (await list()).find(({ id, name }) => id === ref || name === ref);
     if (found === undefined) throw new CaissonError('WORKSPACE_NOT_FOUND', { workspace: ref });
     return found;
   };
   return {
-    list: () => workspaces.list(),
+    list,
     get: find,
-    remove: async (ref) => workspaces.remove((await find(ref)).id),
+    async remove(ref) {
+      const { id } = await find(ref);
+      await workspaces.remove(id).catch((error: unknown) => {
+        throw inUse(error, id, sandboxes.list());
+      });
+    },
     async snapshots() {
       const [layers, saved] = await Promise.all([workspaces.layers(), memory.checkpoints()]);
       return layers.map(({ id, label, createdMs, sizeBytes }) => ({ id, label, createdMs, sizeBytes, memory: saved.includes(id) }));

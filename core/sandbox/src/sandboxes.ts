@@ -10,6 +10,7 @@ import { closeBox, watchBox } from './close.ts';
 import { create, type Creation } from './create.ts';
 import { Expiry } from './expiry.ts';
 import { digestOf, made as madeOf } from './fork-request.ts';
+import { inUse } from './holder.ts';
 import { freshId, keyedId } from './ids.ts';
 import { changeNetwork, networkOf } from './network.ts';
 import { revokeSecret, rotateSecret, secretsIn } from './secrets.ts';
@@ -146,6 +147,8 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
       }, this.#rooms);
       this.#live(box);
       return box;
+    } catch (error) {
+      throw inUse(error, request.workspace, this.list());
     } finally {
       if (known === undefined) this.#starting -= 1;
       if (request.name !== undefined) this.#naming.delete(request.name);
