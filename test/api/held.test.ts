@@ -92,6 +92,26 @@ test('a client that answers no ping is gone, and is cut', { timeout: 30_000 }, a
   while (place.double.followers() > 0) await delay(5);
 });
 
+test('what goes wrong inside while a connection is made is told to the log, and over TCP to nobody else', async () => {
+  await using place = await apiInMemory({ tcp: TCP });
+  const path = await execPath(place);
+  place.double.execInfo = () => {
+    throw new Error('boom in /var/lib');
+  };
+  const authorization = `Bearer ${place.tokens.make({ name: 't', scopes: ['exec'] }).token}`;
+  const answered = async (to: Socket): Promise<string> => {
+    to.write(`GET ${path}/attach HTTP/1.1\r\n${HANDSHAKE}Authorization: ${authorization}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of to) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString();
+  };
+  const [operator, other] = [await answered(connect(place.socketPath)), await answered(connect({ host: '127.0.0.1', port: place.api.tcpPort ?? 0 }))];
+  assert.match(operator, /^HTTP\/1\.1 500 [^]*"code":"INTERNAL"[^]*boom/);
+  assert.match(other, /^HTTP\/1\.1 500 [^]*"code":"INTERNAL"/);
+  assert.doesNotMatch(other, /boom|var.lib/);
+  assert.equal(place.logged.filter((line) => line.includes('boom') && line.includes('{exec}/attach')).length, 2, place.logged.join());
+});
+
 test('a handshake that fails leaves no stream behind', { timeout: 30_000 }, async () => {
   await using place = await apiInMemory({ tcp: TCP, streamsPerToken: 2 });
   const path = await execPath(place);

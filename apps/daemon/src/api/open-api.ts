@@ -9,7 +9,7 @@ import { openApp } from './app.ts';
 import type { Rate } from './bucket.ts';
 import { openGate } from './gate.ts';
 import { askingOf } from './access.ts';
-import { HEAD_MOST_BYTES, rawProblem } from './problems.ts';
+import { HEAD_MOST_BYTES, problemFor, rawProblem } from './problems.ts';
 import type { ApiRooms } from './rooms.ts';
 import { Streams } from './streams.ts';
 import { upgradeRoute } from './upgrades.ts';
@@ -83,7 +83,11 @@ export async function openApi(options: ApiOptions): Promise<Api> {
     underWay.add(socket);
     socket.once('close', () => underWay.delete(socket));
     socket.on('error', () => socket.destroy());
-    void become(request, socket, head, isTcp).catch((error: unknown) => socket.end(rawProblem(error), () => socket.destroy()));
+    void become(request, socket, head, isTcp).catch((error: unknown) => {
+      const { found, shown } = problemFor(error, isTcp);
+      if (found.code === 'INTERNAL') options.log('request failed', { method: 'GET', route: upgradeRoute(request.url ?? '')?.route.path ?? '', message: found.message });
+      socket.end(rawProblem(shown), () => socket.destroy());
+    });
   };
 
   async function become(request: IncomingMessage, socket: Duplex, head: Buffer, isTcp: boolean): Promise<void> {
