@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { SCOPES } from '@caisson/contract/api';
-import { openTokens, take, type Bucket } from '@caisson/daemon';
+import { openTokens, take, tcpPlace, type Bucket } from '@caisson/daemon';
 import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -227,6 +227,48 @@ test('RATE_LIMITED: a command whose output cannot be followed is not started', a
   assert.equal((await ask(where, '/v1/sandboxes/b/execs', { method: 'POST', body: { argv: ['x'] }, headers: { ...headers, accept: 'text/event-stream' } })).json['code'], 'SANDBOX_NOT_FOUND');
   using again = await follow(where, path, { method: 'POST', body: { argv: ['second'] }, headers });
   assert.deepEqual([again.status, started()], [200, 2]);
+});
+
+test('a stream of a token that is valid for longer than a timer can wait is cut when it expires', async (t) => {
+  const clock = { ms: 1_000_000 };
+  await using place = await apiInMemory({ tcp: LOOPBACK, now: () => clock.ms });
+  const where = overTcp(place);
+  const [TIMER_MS, lateMs] = [2 ** 31 - 1, 60_000];
+  const headers = bearer(place.tokens.make({ name: 'long', scopes: ['exec'], expiresMs: TIMER_MS + lateMs }).token);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const exec = String((await ask(where, '/v1/sandboxes/a/execs', { method: 'POST', body: { argv: ['true'] }, headers })).json['id']);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    using open = await follow(where, `/v1/sandboxes/a/execs/${exec}/output`, { headers });
+    const told = everything(open);
+    for (const stepMs of [TIMER_MS, lateMs - 1]) {
+      clock.ms += stepMs;
+      t.mock.timers.tick(stepMs);
+      await ask(where, '/v1/health');
+      assert.equal(place.double.followers(), 1, 'it is cut before its time');
+    }
+    clock.ms += 1;
+    t.mock.timers.tick(1);
+    for (let round = 0; round < 50 && place.double.followers() > 0; round++) await ask(where, '/v1/health');
+    assert.equal(place.double.followers(), 0, 'it goes on');
+    assert.deepEqual((await told).filter(({ event }) => event !== 'problem'), []);
+  } finally {
+    t.mock.timers.reset();
+  }
+});
+
+test('TOKEN_INVALID: whoever waits for the end of a command is told nothing more once the token is revoked or has expired', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK });
+  const where = overTcp(place);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const exec = String((await ask(place, '/v1/sandboxes/a/execs', { method: 'POST', body: { argv: ['true'] } })).json['id']);
+  const wait = (token: string, waitMs: number): ReturnType<typeof ask> => ask(where, `/v1/sandboxes/a/execs/${exec}?waitMs=${waitMs}`, { headers: bearer(token) });
+  const [revoked, short, valid] = [place.tokens.make({ name: 'revoked', scopes: ['exec'] }), place.tokens.make({ name: 'short', scopes: ['exec'], expiresMs: 1_000 }), place.tokens.make({ name: 'valid', scopes: ['exec'] })];
+  const waiting = [wait(revoked.token, 20_000), wait(short.token, 20_000)];
+  const said = await wait(valid.token, 50);
+  assert.deepEqual([said.status, said.json['state']], [200, 'running']);
+  place.tokens.revoke(revoked.id);
+  for (const { status, json } of await Promise.all(waiting)) assert.deepEqual([status, json['code'], json['state']], [401, 'TOKEN_INVALID', undefined]);
 });
 
 test('within any stretch of time a bucket gives at most its burst and what came in since', () => {

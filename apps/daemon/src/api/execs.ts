@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { ExecEvent, ExecInfo } from '@caisson/contract';
 import * as wire from '@caisson/contract/api';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, problemOf } from '@caisson/contract';
 import { z } from 'zod';
 import { sendBytes } from './bytes.ts';
 import { eventText, sendEvents, whenLeft } from './events.ts';
@@ -103,8 +103,8 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
   try {
     return await call.rooms.sandboxes.wait(sandbox, exec, { signal: stream.signal });
   } catch (error) {
-    if (stream.signal.aborted) return call.rooms.sandboxes.execInfo(sandbox, exec);
-    throw error;
+    if (!stream.signal.aborted || problemOf(error).code === 'TOKEN_INVALID') throw error;
+    return call.rooms.sandboxes.execInfo(sandbox, exec);
   } finally {
     clearTimeout(expiry);
   }
