@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { SCOPES } from '@caisson/contract/api';
-import { openTokens, take, tcpPlace, type Bucket } from '@caisson/daemon';
+import { openTokens, take, type Bucket } from '@caisson/daemon';
 import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -269,6 +269,19 @@ test('TOKEN_INVALID: whoever waits for the end of a command is told nothing more
   assert.deepEqual([said.status, said.json['state']], [200, 'running']);
   place.tokens.revoke(revoked.id);
   for (const { status, json } of await Promise.all(waiting)) assert.deepEqual([status, json['code'], json['state']], [401, 'TOKEN_INVALID', undefined]);
+});
+
+test('what is kept for a token goes when its time is over, as when it is revoked', async () => {
+  await using place = await apiInMemory();
+  const clock = { ms: 0 };
+  const tokens = openTokens({ path: `${place.dir}/others.json`, now: () => clock.ms });
+  const gone: string[] = [];
+  tokens.onRevoked((id) => gone.push(id));
+  const short = tokens.make({ name: 'short', scopes: ['exec'], expiresMs: 1_000 });
+  const long = tokens.make({ name: 'long', scopes: ['exec'], expiresMs: 9_000 });
+  clock.ms = 2_000;
+  const next = tokens.make({ name: 'next', scopes: ['exec'] });
+  assert.deepEqual([gone, tokens.list().map(({ id }) => id)], [[short.id], [long.id, next.id]]);
 });
 
 test('within any stretch of time a bucket gives at most its burst and what came in since', () => {
