@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { SCOPES } from '@caisson/contract/api';
-import { openTokens, take, type Bucket } from '@caisson/daemon';
+import { openTokens, take, tcpPlace, type Bucket } from '@caisson/daemon';
 import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -282,6 +282,21 @@ test('what is kept for a token goes when its time is over, as when it is revoked
   clock.ms = 2_000;
   const next = tokens.make({ name: 'next', scopes: ['exec'] });
   assert.deepEqual([gone, tokens.list().map(({ id }) => id)], [[short.id], [long.id, next.id]]);
+});
+
+test('USAGE: a certificate without its key, or a key without its certificate, is not taken for no TLS at all', () => {
+  const dir = mkdtempSync(`${tmpdir()}/caisson-tls-`);
+  try {
+    writeFileSync(`${dir}/pem`, 'pem');
+    const listen = { CAISSON_API_LISTEN: '127.0.0.1:0' };
+    for (const half of [{ CAISSON_API_TLS_CERT: `${dir}/pem` }, { CAISSON_API_TLS_KEY: `${dir}/pem` }, { CAISSON_API_TLS_CERT: `${dir}/pem`, CAISSON_API_TLS_KEY: '' }]) {
+      assert.throws(() => tcpPlace({ ...listen, ...half }), { code: 'USAGE', message: /go together/ });
+    }
+    assert.deepEqual(tcpPlace({ ...listen, CAISSON_API_TLS_CERT: `${dir}/pem`, CAISSON_API_TLS_KEY: `${dir}/pem` })?.tls, { cert: 'pem', key: 'pem' });
+    assert.equal(tcpPlace(listen)?.tls, undefined);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('within any stretch of time a bucket gives at most its burst and what came in since', () => {
