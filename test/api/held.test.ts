@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Files, WorkspacesRoom } from '@caisson/daemon';
+import { WebSocket } from 'ws';
 import { apiInMemory, ask, follow, type Place, type Where } from './given.ts';
 
 const TCP = { host: '127.0.0.1', port: 0 };
@@ -55,6 +56,60 @@ test('stdin that nobody takes stops being read, however little is in each messag
   const unread = socket.writableLength;
   socket.destroy();
   assert.ok(unread > 0, 'a million messages were taken in');
+});
+
+test('a client whose stdin is not taken is held back, and not cut', { timeout: 30_000 }, async () => {
+  await using place = await apiInMemory({ pingMs: 100 });
+  const path = await execPath(place);
+  const [taken, { stdin }] = [Promise.withResolvers<void>(), place.double];
+  place.double.stdin = async (...args) => {
+    await taken.promise;
+    return stdin(...args);
+  };
+  const client = new WebSocket(`ws+unix:${place.socketPath}:${path}/attach`);
+  const [state, closed] = [{ pings: 0, ended: false }, new Promise<number>((resolve) => client.on('error', () => undefined).on('close', resolve))];
+  client.on('ping', () => state.pings++);
+  void closed.then(() => (state.ended = true));
+  await once(client, 'open');
+  const all = Array.from({ length: 600 }, (_, at) => `${String(at).padStart(1_023, '.')}\n`);
+  for (const text of all) client.send(Buffer.from(text));
+  client.send('{"type":"end-stdin"}');
+  const before = state.pings;
+  while (state.pings < before + 5 && !state.ended) await delay(20);
+  assert.equal(state.ended, false, 'it is cut');
+  taken.resolve();
+  while (place.double.asked.at(-1)?.verb !== 'endStdin' && !state.ended) await delay(5);
+  assert.equal(place.double.asked.at(-1)?.detail, all.join(''));
+  place.double.end(path.split('/').at(-1) ?? '');
+  assert.equal(await closed, 1000);
+});
+
+test('a client that answers no ping is gone, and is cut', { timeout: 30_000 }, async () => {
+  await using place = await apiInMemory({ tcp: TCP, pingMs: 100 });
+  const socket = await deaf(place, await execPath(place));
+  socket.resume();
+  await once(socket, 'close');
+  while (place.double.followers() > 0) await delay(5);
+});
+
+test('what goes wrong inside while a connection is made is told to the log, and over TCP to nobody else', async () => {
+  await using place = await apiInMemory({ tcp: TCP });
+  const path = await execPath(place);
+  place.double.execInfo = () => {
+    throw new Error('boom in /var/lib');
+  };
+  const authorization = `Bearer ${place.tokens.make({ name: 't', scopes: ['exec'] }).token}`;
+  const answered = async (to: Socket): Promise<string> => {
+    to.write(`GET ${path}/attach HTTP/1.1\r\n${HANDSHAKE}Authorization: ${authorization}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of to) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString();
+  };
+  const [operator, other] = [await answered(connect(place.socketPath)), await answered(connect({ host: '127.0.0.1', port: place.api.tcpPort ?? 0 }))];
+  assert.match(operator, /^HTTP\/1\.1 500 [^]*"code":"INTERNAL"[^]*boom/);
+  assert.match(other, /^HTTP\/1\.1 500 [^]*"code":"INTERNAL"/);
+  assert.doesNotMatch(other, /boom|var.lib/);
+  assert.equal(place.logged.filter((line) => line.includes('boom') && line.includes('{exec}/attach')).length, 2, place.logged.join());
 });
 
 test('a handshake that fails leaves no stream behind', { timeout: 30_000 }, async () => {

@@ -209,3 +209,20 @@ test('control is killed in the middle of an exec: it goes on, and a new follower
   assert.equal(output([...told, ...rest]).toString(), Array.from({ length: 40 }, (_, index) => `line ${index + 1}\n`).join(''));
   assert.equal(rest.at(-1)?.data['exit'], 0);
 });
+
+test('imports with one key are an import each, and an export that is asked for again is whole', { skip }, async () => {
+  await using box = await sandbox();
+  await ask(box.where, `${box.path}/files/content?path=page`, { method: 'PUT', body: Buffer.from('text') });
+  const headers = { 'idempotency-key': 'one' };
+  const archive = (await ask(box.where, `${box.path}/files/archive?path=/workspace`)).bytes;
+  const made = await Promise.all([1, 2].map(() => ask(box.where, '/v1/workspaces/import', { method: 'POST', body: archive, headers })));
+  assert.deepEqual(made.map(({ status }) => status), [201, 201], made.map(({ bytes }) => bytes.toString()).join());
+  const found = made.map(({ json }) => json as { readonly workspace: { readonly id: string; readonly name: string }; readonly snapshot: { readonly id: string } });
+  assert.equal(new Set(found.map(({ workspace }) => workspace.id)).size, 2);
+  const exported = async (): Promise<Said> => ask(box.where, `/v1/snapshots/${found[0]?.snapshot.id ?? ''}/export`, { headers });
+  for (const { status, bytes } of [await exported(), await exported()]) assert.deepEqual([status, bytes.includes('page')], [200, true], bytes.toString('latin1').slice(0, 200));
+  for (const { workspace, snapshot } of found) {
+    assert.equal((await ask(box.where, `/v1/workspaces/${workspace.name}`, { method: 'DELETE' })).status, 204);
+    assert.equal((await ask(box.where, `/v1/snapshots/${snapshot.id}`, { method: 'DELETE' })).status, 204);
+  }
+});

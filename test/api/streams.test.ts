@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError } from '@caisson/contract';
 import fc from 'fast-check';
 import { WebSocket } from 'ws';
-import { apiInMemory, ask, everything, follow, type Place, type Told } from './given.ts';
+import { apiInMemory, ask, everything, follow, type Place, type Told, type Where } from './given.ts';
 
 async function started(place: Place): Promise<{ readonly exec: string; readonly path: string }> {
   await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
@@ -103,6 +103,63 @@ test('a follower that leaves ends its following and not the exec', async () => {
   }
   assert.equal(place.double.execInfo('a', exec).state, 'running');
 });
+
+test('a follower that leaves while its command is being started is followed no more', async () => {
+  await using place = await apiInMemory({ tcp: { host: '127.0.0.1', port: 0 }, streamsPerToken: 1 });
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const where = { host: '127.0.0.1', port: place.api.tcpPort ?? 0 };
+  const headers = { authorization: `Bearer ${place.tokens.make({ name: 't', scopes: ['exec'] }).token}` };
+  const { exec } = place.double;
+  const [asked, start] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  place.double.exec = async (...args) => {
+    asked.resolve();
+    await start.promise;
+    return exec(...args);
+  };
+  await cutAfter(where, '/v1/sandboxes/a/execs', { body: { argv: ['sleep'] }, headers, when: asked.promise });
+  await seenByServer(place);
+  start.resolve();
+  while (place.double.execs('a').length === 0) await delay(2);
+  place.double.exec = exec;
+  const again = async (): Promise<number> => {
+    using stream = await follow(where, '/v1/sandboxes/a/execs', { method: 'POST', body: { argv: ['next'] }, headers });
+    return stream.status;
+  };
+  const statuses: number[] = [];
+  for (const untilMs = performance.now() + 5_000; statuses.at(-1) !== 200 && performance.now() < untilMs; await delay(10)) statuses.push(await again());
+  assert.equal(statuses.at(-1), 200, 'the stream of who left is still open');
+});
+
+test('an import whose caller leaves while it is put on record is not begun', async () => {
+  const [asked, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let begun = 0;
+  const images = { list: async () => [], get: async () => ({}), remove: async () => undefined, import: async () => ({ begun: ++begun }) };
+  const record = async (): Promise<void> => {
+    asked.resolve();
+    await recorded.promise;
+  };
+  await using place = await apiInMemory({ rooms: { images, record } });
+  await cutAfter(place, '/v1/images', { body: { source: '/var/image.tar' }, headers: {}, when: asked.promise });
+  await seenByServer(place);
+  recorded.resolve();
+  await seenByServer(place);
+  assert.equal(begun, 0);
+});
+
+/** Asks for events, and leaves before there is an answer. */
+async function cutAfter(where: Where, path: string, { body, headers, when }: { readonly body: unknown; readonly headers: Readonly<Record<string, string>>; readonly when: Promise<void> }): Promise<void> {
+  const request = httpRequest({ ...where, path, method: 'POST', agent: false, headers: { accept: 'text/event-stream', 'content-type': 'application/json', ...headers } });
+  const gone = new Promise<void>((resolve) => request.on('error', () => undefined).on('close', resolve));
+  request.end(JSON.stringify(body));
+  await when;
+  request.destroy();
+  await gone;
+}
+
+/** The server is in this process: it has taken in what came before when it has answered what came after. */
+async function seenByServer(place: Place): Promise<void> {
+  for (let round = 0; round < 3; round++) await ask(place, '/v1/health');
+}
 
 test('a follower that does not read holds its source back and costs no memory', { timeout: 20_000 }, async () => {
   await using place = await apiInMemory();

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { SCOPES } from '@caisson/contract/api';
-import { openTokens, take, type Bucket } from '@caisson/daemon';
+import { openTokens, take, tcpPlace, type Bucket } from '@caisson/daemon';
 import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -208,6 +208,95 @@ test('RATE_LIMITED: a token has so many streams and no more, and one that ends m
   while (place.double.followers() > 1) await delay(5);
   using third = await follow(where, path, { headers });
   assert.equal(third.status, 200);
+});
+
+test('RATE_LIMITED: a command whose output cannot be followed is not started', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK, streamsPerToken: 1 });
+  const where = overTcp(place);
+  const headers = bearer(place.tokens.make({ name: 'ci', scopes: ['exec'] }).token);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const started = (): number => place.double.execs('a').length;
+  const path = '/v1/sandboxes/a/execs';
+  const first = await follow(where, path, { method: 'POST', body: { argv: ['first'] }, headers });
+  assert.deepEqual([first.status, started()], [200, 1]);
+  const refused = await ask(where, path, { method: 'POST', body: { argv: ['second'] }, headers: { ...headers, accept: 'text/event-stream' } });
+  assert.deepEqual([refused.status, refused.json['code'], started()], [429, 'RATE_LIMITED', 1]);
+  first[Symbol.dispose]();
+  while (place.double.followers() > 0) await delay(5);
+  // A command that is refused takes no stream either.
+  assert.equal((await ask(where, '/v1/sandboxes/b/execs', { method: 'POST', body: { argv: ['x'] }, headers: { ...headers, accept: 'text/event-stream' } })).json['code'], 'SANDBOX_NOT_FOUND');
+  using again = await follow(where, path, { method: 'POST', body: { argv: ['second'] }, headers });
+  assert.deepEqual([again.status, started()], [200, 2]);
+});
+
+test('a stream of a token that is valid for longer than a timer can wait is cut when it expires', async (t) => {
+  const clock = { ms: 1_000_000 };
+  await using place = await apiInMemory({ tcp: LOOPBACK, now: () => clock.ms });
+  const where = overTcp(place);
+  const [TIMER_MS, lateMs] = [2 ** 31 - 1, 60_000];
+  const headers = bearer(place.tokens.make({ name: 'long', scopes: ['exec'], expiresMs: TIMER_MS + lateMs }).token);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const exec = String((await ask(where, '/v1/sandboxes/a/execs', { method: 'POST', body: { argv: ['true'] }, headers })).json['id']);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    using open = await follow(where, `/v1/sandboxes/a/execs/${exec}/output`, { headers });
+    const told = everything(open);
+    for (const stepMs of [TIMER_MS, lateMs - 1]) {
+      clock.ms += stepMs;
+      t.mock.timers.tick(stepMs);
+      await ask(where, '/v1/health');
+      assert.equal(place.double.followers(), 1, 'it is cut before its time');
+    }
+    clock.ms += 1;
+    t.mock.timers.tick(1);
+    for (let round = 0; round < 50 && place.double.followers() > 0; round++) await ask(where, '/v1/health');
+    assert.equal(place.double.followers(), 0, 'it goes on');
+    assert.deepEqual((await told).filter(({ event }) => event !== 'problem'), []);
+  } finally {
+    t.mock.timers.reset();
+  }
+});
+
+test('TOKEN_INVALID: whoever waits for the end of a command is told nothing more once the token is revoked or has expired', async () => {
+  await using place = await apiInMemory({ tcp: LOOPBACK });
+  const where = overTcp(place);
+  await ask(place, '/v1/sandboxes', { method: 'POST', body: { name: 'a' } });
+  const exec = String((await ask(place, '/v1/sandboxes/a/execs', { method: 'POST', body: { argv: ['true'] } })).json['id']);
+  const wait = (token: string, waitMs: number): ReturnType<typeof ask> => ask(where, `/v1/sandboxes/a/execs/${exec}?waitMs=${waitMs}`, { headers: bearer(token) });
+  const [revoked, short, valid] = [place.tokens.make({ name: 'revoked', scopes: ['exec'] }), place.tokens.make({ name: 'short', scopes: ['exec'], expiresMs: 1_000 }), place.tokens.make({ name: 'valid', scopes: ['exec'] })];
+  const waiting = [wait(revoked.token, 20_000), wait(short.token, 20_000)];
+  const said = await wait(valid.token, 50);
+  assert.deepEqual([said.status, said.json['state']], [200, 'running']);
+  place.tokens.revoke(revoked.id);
+  for (const { status, json } of await Promise.all(waiting)) assert.deepEqual([status, json['code'], json['state']], [401, 'TOKEN_INVALID', undefined]);
+});
+
+test('what is kept for a token goes when its time is over, as when it is revoked', async () => {
+  await using place = await apiInMemory();
+  const clock = { ms: 0 };
+  const tokens = openTokens({ path: `${place.dir}/others.json`, now: () => clock.ms });
+  const gone: string[] = [];
+  tokens.onRevoked((id) => gone.push(id));
+  const short = tokens.make({ name: 'short', scopes: ['exec'], expiresMs: 1_000 });
+  const long = tokens.make({ name: 'long', scopes: ['exec'], expiresMs: 9_000 });
+  clock.ms = 2_000;
+  const next = tokens.make({ name: 'next', scopes: ['exec'] });
+  assert.deepEqual([gone, tokens.list().map(({ id }) => id)], [[short.id], [long.id, next.id]]);
+});
+
+test('USAGE: a certificate without its key, or a key without its certificate, is not taken for no TLS at all', () => {
+  const dir = mkdtempSync(`${tmpdir()}/caisson-tls-`);
+  try {
+    writeFileSync(`${dir}/pem`, 'pem');
+    const listen = { CAISSON_API_LISTEN: '127.0.0.1:0' };
+    for (const half of [{ CAISSON_API_TLS_CERT: `${dir}/pem` }, { CAISSON_API_TLS_KEY: `${dir}/pem` }, { CAISSON_API_TLS_CERT: `${dir}/pem`, CAISSON_API_TLS_KEY: '' }]) {
+      assert.throws(() => tcpPlace({ ...listen, ...half }), { code: 'USAGE', message: /go together/ });
+    }
+    assert.deepEqual(tcpPlace({ ...listen, CAISSON_API_TLS_CERT: `${dir}/pem`, CAISSON_API_TLS_KEY: `${dir}/pem` })?.tls, { cert: 'pem', key: 'pem' });
+    assert.equal(tcpPlace(listen)?.tls, undefined);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('within any stretch of time a bucket gives at most its burst and what came in since', () => {

@@ -154,4 +154,24 @@ COMP_WORDS=(./caisson exec --det); COMP_CWORD=2; _caisson ./caisson --det exec; 
     await ok(['workspaces', 'rm', 'notes', 'other']);
     assert.doesNotMatch(await ok(['workspaces']), /notes|other/);
   });
+
+  test('a workspace that was imported without a name is there afterwards', async () => {
+    await ok(['create', '--name', 'source']);
+    await ok(['files', 'source', 'write', 'page'], 'text');
+    const { stdout } = await cli(caisson.env, ['files', 'source', 'archive']);
+    await ok(['rm', 'source']);
+    const made = await cli(caisson.env, ['workspaces', 'import'], stdout);
+    assert.equal(made.status, 0, said(made));
+    const id = made.stdout.toString().trim();
+    const [, name = ''] = /it is called (import-[0-9a-z]+)/.exec(made.stderr) ?? [];
+    assert.notEqual(name, '', said(made));
+    const { workspaces } = JSON.parse(await ok(['workspaces', '--json'])) as { workspaces: { id: string; name: string; attachedTo: string | null }[] };
+    const found = workspaces.find((each) => each.id === id);
+    assert.deepEqual([found?.name, found?.attachedTo], [name, null]);
+    assert.equal((await cli(caisson.env, ['workspaces', 'export', id])).status, 0);
+    await ok(['create', '--name', 'user', '--workspace', name]);
+    assert.equal(await ok(['files', 'user', 'cat', 'page']), 'text');
+    await ok(['rm', 'user']);
+    await ok(['workspaces', 'rm', id]);
+  });
 });

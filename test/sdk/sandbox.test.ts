@@ -234,3 +234,48 @@ test('NETWORK_ABSENT: a sandbox that was made without a network gets none', REAL
   await assert.rejects(box.network.get(), { code: 'NETWORK_ABSENT' });
   await assert.rejects(box.network.set([]), { code: 'NETWORK_ABSENT' });
 });
+
+test('WORKSPACE_EXISTS: an archive is not unpacked over a workspace that is there, and one that breaks off leaves none', REAL, async () => {
+  const { connection } = real();
+  await using source = await real().create({ workspace: 'own' });
+  await source.files.write('kept', 'kept');
+  const archive = Buffer.concat(await Array.fromAsync(await Workspaces.export('own', { connection })));
+  await source.files.write('kept', 'changed');
+  const names = async (): Promise<readonly unknown[]> => (await Workspaces.list({ connection })).map(({ name }) => name);
+  for (const state of ['in use', 'free'] as const) {
+    if (state === 'free') await source.close();
+    await assert.rejects(Workspaces.import(archive, { name: 'own', connection }), code('WORKSPACE_EXISTS'), state);
+  }
+  await using again = await real().create({ workspace: 'own' });
+  assert.equal(await again.files.read('kept'), 'changed');
+
+  await assert.rejects(Workspaces.import(Buffer.from('no archive'), { name: 'broken', connection }), code('ARCHIVE_INVALID'));
+  assert.equal((await names()).includes('broken'), false);
+  async function* cut(): AsyncGenerator<Buffer> {
+    yield archive.subarray(0, archive.length / 2);
+    for (const untilMs = performance.now() + 10_000; !(await names()).includes('broken') && performance.now() < untilMs; ) await delay(20);
+    throw new Error('the sender breaks off');
+  }
+  await assert.rejects(Workspaces.import(cut(), { name: 'broken', connection }));
+  for (const untilMs = performance.now() + 10_000; (await names()).includes('broken'); await delay(20)) assert.ok(performance.now() < untilMs, 'half a workspace is left');
+
+  const made = await Promise.allSettled([1, 2].map(() => Workspaces.import(archive, { name: 'broken', connection })));
+  assert.deepEqual(made.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
+  assert.ok(made.every((each) => each.status === 'fulfilled' || code('WORKSPACE_EXISTS')(each.reason)));
+  await using whole = await real().create({ workspace: 'broken' });
+  assert.equal(await whole.files.read('kept'), 'kept');
+});
+
+test('a workspace is exported while a sandbox that was restored uses it', REAL, async () => {
+  const { connection } = real();
+  await using box = await real().create({ workspace: 'restored' });
+  await box.files.write('page', 'text');
+  await box.restore(await box.snapshot());
+  assert.equal((await Workspaces.get('restored', { connection })).attachedTo, box.id);
+  assert.equal((await Workspaces.list({ connection })).find(({ name }) => name === 'restored')?.attachedTo, box.id);
+  const archive = Buffer.concat(await Array.fromAsync(await Workspaces.export('restored', { connection })));
+  assert.ok(archive.includes('page'));
+  const inUse = (error: unknown): boolean => code('WORKSPACE_ATTACHED')(error) && (error as Error).message.includes(box.id);
+  await assert.rejects(Workspaces.remove('restored', { connection }), inUse);
+  await assert.rejects(real().create({ workspace: 'restored' }), inUse);
+});

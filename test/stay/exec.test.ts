@@ -4,9 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Level } from '@caisson/contract';
 import { Sandbox } from '@caisson/sdk';
 import { IS_ROOT, NEEDS_ROOT } from '../harness.ts';
+import { callApi, type Answered } from './call-api.ts';
 import { ground } from './given.ts';
 
-const { connection, levels, sandbox } = ground();
+const { caisson, connection, levels, sandbox } = ground();
 
 const LEVELS: readonly Level[] = ['container', 'gvisor'];
 
@@ -200,4 +201,27 @@ test('the changes of a sandbox that started empty are all that it has', { skip: 
   await box.sh('mkdir -p a/b; echo 1 > a/b/c; ln -s a l');
   const { changes, truncated } = await box.changes();
   assert.deepEqual([changes.map(({ kind, type, path }) => `${kind} ${type} ${path}`), truncated], [['added directory a', 'added directory a/b', 'added file a/b/c', 'added symlink l'], false]);
+});
+
+test('the same key gives the first exec, and the first fork, when the sandbox has been paused or closed since', { skip: IS_ROOT ? false : NEEDS_ROOT }, async () => {
+  const { apiSocket } = (await caisson()).paths;
+  await using box = await sandbox({ labels: { team: 'a' }, env: { GIVEN: '1' }, limits: { memoryBytes: 128 * 2 ** 20 } });
+  const ask = (what: string, body: unknown, key: string): Promise<Answered> => callApi(apiSocket, 'POST', `/v1/sandboxes/${box.id}/${what}`, body, { 'idempotency-key': key });
+  const asked = (key: string): Promise<readonly Answered[]> => Promise.all([ask('execs', { argv: ['sh', '-c', 'echo ran >> log'] }, key), ask('fork', { labels: { team: 'b' } }, key)]);
+  const idsOf = (answers: readonly Answered[]): unknown => answers.map(({ status, body }) => [status, body['id'] ?? body['code']]);
+  const first = await asked('once');
+  assert.deepEqual(first.map(({ status }) => status), [201, 201], JSON.stringify(first));
+  const [, fork] = first;
+  await using forked = await Sandbox.connect(String(fork?.body['id']), { connection: await connection() });
+  const other = async (): Promise<unknown> => idsOf([await ask('execs', { argv: ['true'] }, 'once'), await ask('fork', {}, 'once')]);
+  const mismatch = [[422, 'IDEMPOTENCY_MISMATCH'], [422, 'IDEMPOTENCY_MISMATCH']];
+  for (const state of ['paused', 'closed'] as const) {
+    if (state === 'paused') await box.pause();
+    else await box.close();
+    assert.deepEqual(idsOf(await asked('once')), idsOf(first), state);
+    assert.deepEqual(await other(), mismatch, state);
+    assert.deepEqual((await ask('execs', { argv: ['true'] }, `other ${state}`)).body['code'], 'SANDBOX_STATE');
+  }
+  assert.equal((await ask('fork', {}, 'another')).body['code'], 'SANDBOX_STATE');
+  assert.equal((await forked.info()).labels['team'], 'b');
 });

@@ -144,7 +144,7 @@ function addWorkspaces(program: Command, finish: (status: number) => void): void
   workspaces
     .command('import')
     .summary('make a workspace of the tar archive on the standard input, and print its id')
-    .argument('[name]', 'what to call it')
+    .argument('[name]', 'what to call it; no workspace may be called so; default: a name that is made for it and told')
     .option('--json', 'print one object')
     .action(async (name: string | undefined, _flags: Json, command: Command) => finish(await (await import('./workspace-commands.ts')).workspaceImport(name, command.optsWithGlobals())));
 }

@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises';
-import { CaissonError } from '@caisson/contract/errors';
+import { CaissonError, printable } from '@caisson/contract/errors';
 import { openApi } from './api.ts';
 import { counted, howFar, startProgress } from './progress.ts';
 import { showBytes } from './quantity.ts';
 import { defined, type Json } from './sandbox-commands.ts';
-import { print, printJson, printTable, showSpan } from './say.ts';
+import { note, print, printJson, printTable, showSpan } from './say.ts';
 
 /** Those with a name; the others belong to one sandbox each, and go with it. */
 export async function workspaceLs({ all, json }: Json & { readonly all?: boolean }): Promise<number> {
@@ -39,5 +39,6 @@ export async function workspaceImport(name: string | undefined, { json }: Json):
   const made = await sdk.Workspaces.import(counted(process.stdin, (bytes) => progress.tell(howFar('sent', 1, bytes))), { ...defined({ name }), connection });
   if (json === true) printJson(made);
   else print(`${made.workspace.id}\n`);
+  if (name === undefined) note(`it is called ${printable(made.workspace.name ?? '-')}`);
   return 0;
 }

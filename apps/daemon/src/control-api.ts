@@ -37,6 +37,8 @@ export async function openControlApi(paths: StatePaths, stay: Stay, { tcp, statu
 /**
  * CAISSON_API_LISTEN is `host:port`, CAISSON_API_TLS_CERT and CAISSON_API_TLS_KEY name PEM files, CAISSON_API_HOSTS further
  * host names, comma-separated. Read while control may still read what is root's.
+ *
+ * @throws CaissonError USAGE when the address is none, or a certificate comes without its key or a key without its certificate
  */
 export function tcpPlace(env: NodeJS.ProcessEnv): TcpPlace | null {
   const listen = env['CAISSON_API_LISTEN'];
@@ -44,6 +46,7 @@ export function tcpPlace(env: NodeJS.ProcessEnv): TcpPlace | null {
   const [, host, port] = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(listen) ?? [];
   if (host === undefined || Number(port) > 65_535) throw new CaissonError('USAGE', { detail: `CAISSON_API_LISTEN is ${listen}, not host:port` });
   const { CAISSON_API_TLS_CERT: cert, CAISSON_API_TLS_KEY: key, CAISSON_API_HOSTS: names = '' } = env;
+  if (Boolean(cert) !== Boolean(key)) throw new CaissonError('USAGE', { detail: 'CAISSON_API_TLS_CERT and CAISSON_API_TLS_KEY go together, and one of them is not set' });
   const tls = cert && key ? { tls: { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') } } : {};
   return { host, port: Number(port), names: names.split(',').filter((name) => name !== ''), ...tls };
 }

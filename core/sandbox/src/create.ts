@@ -28,6 +28,8 @@ export interface Creation {
   readonly key: string | null;
   /** Digest of what is asked for. */
   readonly asked: string;
+  /** Whether a named workspace that is there is refused. */
+  readonly freshWorkspace: boolean;
   /** Sandboxes that are live. */
   readonly live: number;
   /** Snapshot or workspace that a new workspace starts from. */
@@ -69,7 +71,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
     throw refused;
   }
 
-  const workspace = prepared?.workspace ?? await workspaceIdFor(request, creation.from, rooms).catch(async (error: unknown) => {
+  const workspace = prepared?.workspace ?? await workspaceIdFor(request, creation, rooms).catch(async (error: unknown) => {
     const { code, message } = problemOf(error);
     await recordOutcome(notMade({ kind: 'failed', code, detail: message }), rooms);
     throw error;
@@ -119,9 +121,9 @@ export async function discard({ machine, workspace }: Pick<Prepared, 'machine' |
 }
 
 /** The named workspace that there is, or the id that a new one gets. */
-async function workspaceIdFor({ workspace: name, from: snapshot, limits }: CreateRequest, from: string | null, rooms: StayRooms): Promise<string> {
+async function workspaceIdFor({ workspace: name, from: snapshot, limits }: CreateRequest, { from, freshWorkspace }: Creation, rooms: StayRooms): Promise<string> {
   const there = name === undefined ? null : await rooms.workspaces.byName(name);
-  if (there !== null && snapshot !== undefined) throw new CaissonError('WORKSPACE_EXISTS', { workspace: name ?? '' });
+  if (there !== null && (snapshot !== undefined || freshWorkspace)) throw new CaissonError('WORKSPACE_EXISTS', { workspace: name ?? '' });
   const source = snapshot ?? from;
   const size = there ?? (source === null ? null : await rooms.workspaces.sizeOf(source));
   if (size !== null) checkSize(limits, size, name ?? source ?? '');

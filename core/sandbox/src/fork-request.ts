@@ -5,7 +5,7 @@ import { canonicalDigest } from './record.ts';
 import type { ForkRequest } from './service.ts';
 
 /** What a fork asks for: what it says itself, and else what its original asked for. */
-export function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
+function forkOf(original: CreateRequest, fork: Omit<ForkRequest, 'memory'>): CreateRequest {
   return { ...inherited(original, fork), ...(original.auditMirror !== undefined && { auditMirror: original.auditMirror }), ...fork };
 }
 

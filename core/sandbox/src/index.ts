@@ -6,6 +6,7 @@ export { reconcile, sha256 } from './record.ts';
 export type { Admission, Client, GateRoom, Rooms, VaultRoom } from './rooms.ts';
 export { adopt, type Adopted } from './adopt.ts';
 export { expiryOf } from './expiry.ts';
+export { holderOf, inUse } from './holder.ts';
 export { Leavings } from './leavings.ts';
 export { Sandboxes } from './sandboxes.ts';
 export type { Asking, Renewal, SandboxService, SnapshotInfo } from './service.ts';

@@ -9,7 +9,8 @@ import type { Box, BoxExec } from './box.ts';
 import { closeBox, watchBox } from './close.ts';
 import { create, type Creation } from './create.ts';
 import { Expiry } from './expiry.ts';
-import { digestOf, forkOf, made as madeOf } from './fork-request.ts';
+import { digestOf, made as madeOf } from './fork-request.ts';
+import { inUse } from './holder.ts';
 import { freshId, keyedId } from './ids.ts';
 import { changeNetwork, networkOf } from './network.ts';
 import { revokeSecret, rotateSecret, secretsIn } from './secrets.ts';
@@ -116,11 +117,11 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
   }
 
   #create(request: CreateRequest, asking: Asking, from: string | null, asked = digestOf(request, from)): Promise<Box> {
-    const { caller, key } = asking;
+    const { caller, key, freshWorkspace = false } = asking;
     const made = this.#made(asking, asked);
     if (made !== undefined) return made;
     if (request.name !== undefined) this.#checkName(request.name);
-    const box = this.#make({ request, caller, key: key ?? null, from, asked });
+    const box = this.#make({ request, caller, key: key ?? null, from, asked, freshWorkspace });
     if (key !== undefined) {
       this.#byKey.set(key, { asked, box });
       box.catch(() => this.#byKey.delete(key)); // what failed may be tried again
@@ -128,7 +129,7 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
     return box;
   }
 
-  async #make(wanted: Pick<Creation, 'request' | 'caller' | 'key' | 'from' | 'asked'>): Promise<Box> {
+  async #make(wanted: Pick<Creation, 'request' | 'caller' | 'key' | 'from' | 'asked' | 'freshWorkspace'>): Promise<Box> {
     const { request, from } = wanted;
     this.#starting += 1;
     if (request.name !== undefined) this.#naming.add(request.name);
@@ -146,6 +147,8 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
       }, this.#rooms);
       this.#live(box);
       return box;
+    } catch (error) {
+      throw inUse(error, request.workspace, this.list());
     } finally {
       if (known === undefined) this.#starting -= 1;
       if (request.name !== undefined) this.#naming.delete(request.name);
@@ -237,10 +240,12 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
 
   async exec(sandbox: string, request: ExecRequest, asking: Asking): Promise<ExecInfo> {
     const { caller, key, follows = false } = asking;
-    const box = this.#running(sandbox, 'an exec');
+    const box = this.#find(sandbox);
+    box.use(this.#rooms.wallMs());
     const known = key === undefined ? undefined : box.execKeys.get(key);
     if (known !== undefined && !known.same(request)) throw mismatch(asking);
     if (known !== undefined) return box.execs.get((await known.exec).id)?.info ?? known.exec;
+    box.mustBe('running', 'an exec'); // what was started may be asked for again in every state
     const exec = box.during(this.#rooms.wallMs, startExec(box, request, { caller, key: key ?? null, follows }, this.#rooms));
     if (key !== undefined) {
       const made = { same: sameAs(canonicalDigest(request as unknown as Json)), id: null as string | null, exec };
@@ -341,12 +346,12 @@ export class Sandboxes implements SandboxService, AsyncDisposable {
 
   async fork(sandbox: string, { memory = false, ...request }: ForkRequest, asking: Asking): Promise<SandboxInfo> {
     const box = this.#find(sandbox);
-    if (box.state !== 'paused' || memory) box.mustBe('running', 'a fork');
-    const wanted = madeOf(box, request, this.#rooms.wallMs());
-    // Rules that were changed meanwhile do not make the same request another.
-    const asked = digestOf({ ...forkOf(box.facts.request, request), memory }, box.facts.workspace.id);
+    // Neither rules that were changed meanwhile nor the end of its original make the same request another.
+    const asked = digestOf({ ...request, memory }, box.facts.id);
     const made = this.#made(asking, asked);
     if (made !== undefined) return (await made).info();
+    if (box.state !== 'paused' || memory) box.mustBe('running', 'a fork');
+    const wanted = madeOf(box, request, this.#rooms.wallMs());
     if (!memory) {
       await this.#rooms.evidence.append(lifecycle(box.facts.id, 'fork', { caller: asking.caller }));
       return (await this.#create(wanted, asking, box.facts.workspace.id, asked)).info();

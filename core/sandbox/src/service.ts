@@ -9,6 +9,8 @@ export interface Asking {
   readonly key?: string;
   /** Whether the caller of an exec goes on to its end: what ends at once is then answered with its end at hand. Default false. */
   readonly follows?: boolean;
+  /** Whether the named workspace of a new sandbox must be new as well: one that is there is then WORKSPACE_EXISTS. Default false. */
+  readonly freshWorkspace?: boolean;
   /** The key as its caller chose it, for messages: `key` may hold more, so that it is no other caller's. Default `key`. */
   readonly chosenKey?: string;
 }

@@ -28,9 +28,9 @@ export const Workspaces = {
   },
 
   /**
-   * Makes a workspace from a tar archive, gzip or not, and a snapshot of it.
+   * Makes a new workspace from a tar archive, gzip or not, and a snapshot of it. Without a name it is given one, which is in the answer.
    *
-   * @throws CaissonError ARCHIVE_INVALID
+   * @throws CaissonError ARCHIVE_INVALID, WORKSPACE_EXISTS
    */
   import(archive: Uint8Array | AsyncIterable<Uint8Array>, { name, signal, connection }: Connecting & { readonly name?: string } = {}): Promise<{ readonly workspace: WorkspaceInfo; readonly snapshot: SnapshotInfo }> {
     const headers = { 'content-type': 'application/x-tar' };

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
-import { CaissonError, problemOf } from '@caisson/contract';
+import { CaissonError } from '@caisson/contract';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerFactory } from 'fastify';
 import { z } from 'zod';
 import { askingOf, type Caller } from './access.ts';
 import { openApiDocument } from './document.ts';
 import { TooMany, type Gate } from './gate.ts';
 import { parse, parseJson, parseQuery } from './parse.ts';
-import { JSON_MOST_BYTES, mediaType, problemBody, problemOfThrown, rawProblem } from './problems.ts';
+import { JSON_MOST_BYTES, mediaType, problemBody, problemFor, rawProblem } from './problems.ts';
 import type { ApiRooms } from './rooms.ts';
 import { route as made, type Call, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -142,9 +142,8 @@ function queryOf({ url }: FastifyRequest): string {
  * be made the rest is taken for a while: a caller that has not stopped sending would lose the answer with the connection.
  */
 function refuse({ overTcp, log }: AppParts, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const found = problemOfThrown(thrown, request.headers['content-type']);
+  const { found, shown } = problemFor(thrown, overTcp(request.raw), request.headers['content-type']);
   if (found.code === 'INTERNAL') log('request failed', { method: request.method, route: request.routeOptions.url ?? '', message: found.message });
-  const shown = found.code === 'INTERNAL' && overTcp(request.raw) ? problemOf(new CaissonError('INTERNAL', { detail: 'the log of Caisson says more' })) : found;
   const body = problemBody(shown);
   if (thrown instanceof TooMany) void reply.header('retry-after', thrown.retryAfterSeconds);
   if (found.code === 'DRAINING') void reply.header('retry-after', 1);

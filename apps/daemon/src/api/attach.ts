@@ -6,7 +6,6 @@ import type { Upgrade } from './upgrade.ts';
 import { problemBody } from './problems.ts';
 import type { Stream } from './streams.ts';
 
-const PING_MS = 15_000;
 const MESSAGE_MOST_BYTES = 256 * 1024;
 /** Stdin bytes that wait for the sandbox before the connection is read no further. */
 const WAITING_MOST_BYTES = 256 * 1024;
@@ -40,9 +39,9 @@ export async function attach(upgrade: Upgrade, sockets: WebSocketServer, from: n
     socket.once('close', () => reject(new CaissonError('CANCELLED', { detail: 'the caller did not become a WebSocket' })));
     sockets.handleUpgrade(request, socket, head, resolve);
   });
-  const heart = beat(client);
+  const heart = beat(client, upgrade.pingMs);
   try {
-    listen(client, { upgrade, stream, sandbox, exec });
+    listen(client, { upgrade, stream, heart, sandbox, exec });
     for await (const event of rooms.sandboxes.follow(sandbox, exec, { from, signal: stream.signal })) {
       await tell(client, event);
       stream.signal.throwIfAborted();
@@ -51,7 +50,7 @@ export async function attach(upgrade: Upgrade, sockets: WebSocketServer, from: n
   } catch (error) {
     part(client, stream, error);
   } finally {
-    clearInterval(heart);
+    clearInterval(heart.timer);
     setTimeout(() => client.terminate(), CLOSING_MS).unref();
   }
 }
@@ -87,13 +86,14 @@ function frameOf({ stream, offset, bytes }: Extract<ExecEvent, { type: 'output' 
 interface Attached {
   readonly upgrade: Upgrade;
   readonly stream: Stream;
+  readonly heart: Heart;
   readonly sandbox: string;
   readonly exec: string;
 }
 
 /** Takes what the client says in the order in which it says it. */
 function listen(client: WebSocket, attached: Attached): void {
-  const { stream } = attached;
+  const { stream, heart } = attached;
   let last = Promise.resolve();
   let waiting = 0;
   client.on('message', (data: Buffer, isBinary: boolean) => {
@@ -102,7 +102,9 @@ function listen(client: WebSocket, attached: Attached): void {
     if (waiting > WAITING_MOST_BYTES) client.pause();
     const done = (): void => {
       waiting -= cost;
-      if (client.isPaused && waiting <= WAITING_MOST_BYTES) client.resume();
+      if (!client.isPaused || waiting > WAITING_MOST_BYTES) return;
+      heart.heard();
+      client.resume();
     };
     last = last.then(() => obey(attached, data, isBinary)).catch((error: unknown) => stream.end(asError(error))).finally(done);
   });
@@ -135,13 +137,21 @@ function wordOf(data: Buffer): z.output<typeof Word> {
   }
 }
 
-/** A client that answers no ping between two is gone. */
-function beat(client: WebSocket): NodeJS.Timeout {
+interface Heart {
+  readonly timer: NodeJS.Timeout;
+  /** From here on it is judged anew. */
+  heard(): void;
+}
+
+/** A client that answers no ping between two is gone. What is not read is not judged: the answer may be in it. */
+function beat(client: WebSocket, pingMs: number): Heart {
   let alive = true;
-  client.on('pong', () => (alive = true));
-  return setInterval(() => {
-    if (!alive) return client.terminate();
+  const heard = (): void => void (alive = true);
+  client.on('pong', heard);
+  const timer = setInterval(() => {
+    if (!alive && !client.isPaused) return client.terminate();
     alive = false;
-    client.ping();
-  }, PING_MS);
+    client.ping(); // also where it is not read: who is gone does not take it, which the kernel finds out
+  }, pingMs);
+  return { timer, heard };
 }

@@ -12,18 +12,30 @@ export function eventText(event: string, data: unknown, id?: number): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
+/** Calls back when who asked leaves before the answer is whole, and at once when they have left: what is closed does not say so again. */
+export function whenLeft(response: ServerResponse, left: () => void): void {
+  if (response.destroyed) left();
+  else response.once('close', () => response.writableFinished || left());
+}
+
+/** What is told, as its source comes to be; it is asked for when the stream is open. */
+type Events = (signal: AbortSignal) => AsyncIterable<string> | Promise<AsyncIterable<string>>;
+
 /**
  * Answers with events until there are no more, the client leaves, its token is revoked or Caisson stops. What fails
- * before the first event is an ordinary problem; after it, an event `problem`. A slow client holds its source back.
+ * before the first event is an ordinary problem; after it, an event `problem`. A slow client holds its source back. Who may
+ * not open a stream, or has left, is refused before the source is asked for: nothing is begun whose course cannot be told.
  *
  * @param headWaits whether the head of the answer waits for the first event, which is sure to come soon. Default false.
+ * @throws CaissonError RATE_LIMITED, DRAINING, CANCELLED
  */
-export async function sendEvents(call: Call, events: (signal: AbortSignal) => AsyncIterable<string>, { headWaits = false } = {}): Promise<void> {
+export async function sendEvents(call: Call, events: Events, { headWaits = false } = {}): Promise<void> {
   using stream = call.streams.open(call.caller);
   const { reply } = call;
   const response = reply.raw;
-  response.once('close', () => response.writableFinished || stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
-  const iterator = events(stream.signal)[Symbol.asyncIterator]();
+  whenLeft(response, () => stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
+  stream.signal.throwIfAborted();
+  const iterator = (await events(stream.signal))[Symbol.asyncIterator]();
   const first = iterator.next();
   const isThere = headWaits || (await Promise.race([first.then(() => true), nextTurn(false)]));
   reply.hijack();

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import type { ExecEvent, ExecInfo } from '@caisson/contract';
 import * as wire from '@caisson/contract/api';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, problemOf } from '@caisson/contract';
 import { z } from 'zod';
 import { sendBytes } from './bytes.ts';
-import { eventText, sendEvents } from './events.ts';
+import { eventText, sendEvents, whenLeft } from './events.ts';
 import { given, part, route, type Call, type Route } from './route.ts';
 import { together } from './together.ts';
 import { uploaded } from './upload.ts';
@@ -21,11 +21,13 @@ export const EXEC_ROUTES: readonly Route[] = [
     body: wire.ExecRequest, keyed: true,
     answers: [{ status: 201, schema: wire.ExecInfo }, { status: 200, type: 'text/event-stream', events: { started: wire.ExecInfo, ...FOLLOWED } }],
     async handle(call) {
-      const follows = wantsEvents(call);
-      const exec = await call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, { ...call.asking, follows });
-      if (!follows) return exec;
-      const takesInput = call.body.stdin === true || exec.tty;
-      return sendEvents(call, (signal) => startedAndFollowed(call, exec, takesInput ? 0 : TOGETHER_MS, signal), { headWaits: true });
+      const start = (follows: boolean): Promise<ExecInfo> => call.rooms.sandboxes.exec(part(call, 'sandbox'), call.body, { ...call.asking, follows });
+      if (!wantsEvents(call)) return start(false);
+      return sendEvents(call, async (signal) => {
+        const exec = await start(true);
+        const takesInput = call.body.stdin === true || exec.tty;
+        return startedAndFollowed(call, exec, takesInput ? 0 : TOGETHER_MS, signal);
+      }, { headWaits: true });
     },
   }),
   route({
@@ -97,12 +99,12 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
   if (call.query.waitMs === undefined || now.state === 'ended') return now;
   using stream = call.streams.open(call.caller);
   const expiry = setTimeout(() => stream.end(new CaissonError('CANCELLED', { detail: 'the time is up' })), call.query.waitMs);
-  call.reply.raw.once('close', () => stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
+  whenLeft(call.reply.raw, () => stream.end(new CaissonError('CANCELLED', { detail: 'the caller went away' })));
   try {
     return await call.rooms.sandboxes.wait(sandbox, exec, { signal: stream.signal });
   } catch (error) {
-    if (stream.signal.aborted) return call.rooms.sandboxes.execInfo(sandbox, exec);
-    throw error;
+    if (!stream.signal.aborted || problemOf(error).code === 'TOKEN_INVALID') throw error;
+    return call.rooms.sandboxes.execInfo(sandbox, exec);
   } finally {
     clearTimeout(expiry);
   }
@@ -110,7 +112,7 @@ async function wait(call: Call<z.output<typeof wire.WaitQuery>>): Promise<ExecIn
 
 async function recording(call: Call): Promise<void> {
   const over = new AbortController();
-  call.reply.raw.once('close', () => over.abort());
+  whenLeft(call.reply.raw, () => over.abort());
   const chunks = call.rooms.sandboxes.recording(part(call, 'sandbox'), part(call, 'exec'), { signal: over.signal })[Symbol.asyncIterator]();
   const first = await chunks.next(); // what is not there is a problem, and not a body that breaks off
   await sendBytes(call, Readable.from(withFirst(first, chunks)), { status: 200, type: 'application/octet-stream' });

@@ -9,7 +9,7 @@ import { openApp } from './app.ts';
 import type { Rate } from './bucket.ts';
 import { openGate } from './gate.ts';
 import { askingOf } from './access.ts';
-import { HEAD_MOST_BYTES, rawProblem } from './problems.ts';
+import { HEAD_MOST_BYTES, problemFor, rawProblem } from './problems.ts';
 import type { ApiRooms } from './rooms.ts';
 import { Streams } from './streams.ts';
 import { upgradeRoute } from './upgrades.ts';
@@ -36,6 +36,8 @@ export interface ApiOptions {
   readonly rate?: Rate;
   /** Streams that one token may have open. Default 64. */
   readonly streamsPerToken?: number;
+  /** How often an attached client is asked whether it is there, in milliseconds. Default 15 s. */
+  readonly pingMs?: number;
 }
 
 export interface Api extends AsyncDisposable {
@@ -48,6 +50,7 @@ export interface Api extends AsyncDisposable {
 const DRAIN_MS = 5_000;
 const RATE: Rate = { perSecond: 100, burst: 200 };
 const STREAMS_PER_TOKEN = 64;
+const PING_MS = 15_000;
 const CONNECTIONS_MOST = 4_096;
 /** A head that takes longer is not waited for; nor is an idle connection kept longer than the other. */
 const HEAD_MOST_MS = 10_000;
@@ -80,7 +83,11 @@ export async function openApi(options: ApiOptions): Promise<Api> {
     underWay.add(socket);
     socket.once('close', () => underWay.delete(socket));
     socket.on('error', () => socket.destroy());
-    void become(request, socket, head, isTcp).catch((error: unknown) => socket.end(rawProblem(error), () => socket.destroy()));
+    void become(request, socket, head, isTcp).catch((error: unknown) => {
+      const { found, shown } = problemFor(error, isTcp);
+      if (found.code === 'INTERNAL') options.log('request failed', { method: 'GET', route: upgradeRoute(request.url ?? '')?.route.path ?? '', message: found.message });
+      socket.end(rawProblem(shown), () => socket.destroy());
+    });
   };
 
   async function become(request: IncomingMessage, socket: Duplex, head: Buffer, isTcp: boolean): Promise<void> {
@@ -88,7 +95,7 @@ export async function openApi(options: ApiOptions): Promise<Api> {
     if (found === null) throw new CaissonError('ROUTE_NOT_FOUND', { method: 'GET', path: (request.url ?? '').slice(0, 256) });
     const caller = gate.enter(request, found.route.right, isTcp);
     const asking = askingOf(caller, request.headers['idempotency-key']);
-    await found.route.handle({ ...found, caller, asking, request, socket, head, rooms, streams }, sockets);
+    await found.route.handle({ ...found, caller, asking, request, socket, head, rooms, streams, pingMs: options.pingMs ?? PING_MS }, sockets);
   }
 
   await using opened = new AsyncDisposableStack();

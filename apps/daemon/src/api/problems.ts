@@ -12,7 +12,7 @@ export function problemBody({ code, message, hint }: Problem): ProblemBody {
 }
 
 /** What the router and its body parser refuse, as codes of the table. */
-export function problemOfThrown(thrown: unknown, type: string | undefined): Problem {
+function problemOfThrown(thrown: unknown, type: string | undefined): Problem {
   if (thrown instanceof CaissonError) return problemOf(thrown);
   const code = (thrown as { readonly code?: unknown } | null)?.code;
   switch (code) {
@@ -34,9 +34,15 @@ function invalid(detail: string): Problem {
   return problemOf(new CaissonError('REQUEST_INVALID', { detail }));
 }
 
+/** What was thrown, and what its caller is shown of it: over TCP nothing of what went wrong inside. */
+export function problemFor(thrown: unknown, overTcp: boolean, type?: string): { readonly found: Problem; readonly shown: Problem } {
+  const found = problemOfThrown(thrown, type);
+  return { found, shown: found.code === 'INTERNAL' && overTcp ? problemOf(new CaissonError('INTERNAL', { detail: 'the log of Caisson says more' })) : found };
+}
+
 /** A whole HTTP/1.1 response for a connection that the HTTP server has let go of. */
-export function rawProblem(thrown: unknown): string {
-  const body = problemBody(problemOfThrown(thrown, undefined));
+export function rawProblem(shown: Problem): string {
+  const body = problemBody(shown);
   return rawResponse(body.status, JSON.stringify(body), body.code);
 }
 

@@ -71,10 +71,18 @@ export interface Change {
 
 /** Workspaces and their snapshots, apart from any sandbox. */
 export interface WorkspacesRoom {
+  /** `attachedTo` is the sandbox as callers know it. */
   list(): Promise<readonly WorkspaceInfo[]>;
   /** By id or name. @throws CaissonError WORKSPACE_NOT_FOUND */
   get(workspace: string): Promise<WorkspaceInfo>;
+  /** @throws CaissonError WORKSPACE_NOT_FOUND, WORKSPACE_ATTACHED */
   remove(workspace: string, asking: Asking): Promise<void>;
+  /**
+   * Makes a new workspace of an archive; without a name it is given one, so that it outlives what it was made in. One that is
+   * there already stays as it is, and of an archive that breaks off nothing is left.
+   *
+   * @throws CaissonError WORKSPACE_EXISTS, ARCHIVE_INVALID
+   */
   import(name: string | undefined, tar: AsyncIterable<Buffer>, asking: Asking): Promise<{ readonly workspace: WorkspaceInfo; readonly snapshot: SnapshotInfo }>;
   snapshots(): Promise<readonly SnapshotInfo[]>;
   removeSnapshot(snapshot: string, asking: Asking): Promise<void>;

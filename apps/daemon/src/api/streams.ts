@@ -40,13 +40,12 @@ export class Streams {
     const over = new AbortController();
     const entry: Open = { token, end: (reason) => over.abort(reason) };
     this.#open.add(entry);
-    const leftMs = expiresMs === null ? Infinity : expiresMs - this.#now();
-    const expiry = leftMs > TIMER_MOST_MS ? undefined : setTimeout(() => entry.end(new CaissonError('TOKEN_INVALID')), leftMs);
+    const expiry = expiresMs === null ? undefined : at(expiresMs, this.#now, () => entry.end(new CaissonError('TOKEN_INVALID')));
     return {
       signal: over.signal,
       end: entry.end,
       [Symbol.dispose]: () => {
-        clearTimeout(expiry);
+        expiry?.[Symbol.dispose]();
         this.#open.delete(entry);
       },
     };
@@ -66,4 +65,15 @@ export class Streams {
   #of(token: string): readonly Open[] {
     return [...this.#open].filter((open) => open.token === token);
   }
+}
+
+/** Calls back at a time, however far off: a timer that cannot wait so long is followed by the next. */
+function at(timeMs: number, now: () => number, reached: () => void): Disposable {
+  const arm = (): NodeJS.Timeout => {
+    const leftMs = timeMs - now();
+    if (leftMs <= TIMER_MOST_MS) return setTimeout(reached, leftMs);
+    return setTimeout(() => (timer = arm()), TIMER_MOST_MS);
+  };
+  let timer = arm();
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }

@@ -21,7 +21,7 @@ export interface Tokens {
   revoke(id: string): void;
   /** The token in an Authorization header that is valid now, or null. */
   verify(authorization: string | undefined): StoredToken | null;
-  /** Called with the id of each token that is revoked. */
+  /** Called with the id of each token that is revoked, or is dropped because its time is over: nothing that is kept of it is needed any more. */
   onRevoked(listener: (id: string) => void): void;
 }
 
@@ -89,7 +89,11 @@ export function openTokens({ path, now }: { readonly path: string; readonly now:
   }
 
   function dropExpired(): void {
-    for (const { id, expiresMs } of tokens.values()) if (now() >= expiresMs) tokens.delete(id);
+    const expired = [...tokens.values()].filter(({ expiresMs }) => now() >= expiresMs);
+    for (const { id } of expired) {
+      tokens.delete(id);
+      for (const listener of listeners) listener(id);
+    }
   }
 }
 

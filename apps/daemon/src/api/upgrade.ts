@@ -16,4 +16,6 @@ export interface Upgrade {
   readonly head: Buffer;
   readonly rooms: ApiRooms;
   readonly streams: Streams;
+  /** How often an attached client is asked whether it is there. */
+  readonly pingMs: number;
 }

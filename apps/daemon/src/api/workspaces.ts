@@ -30,7 +30,7 @@ export const WORKSPACE_ROUTES: readonly Route[] = [
     handle: (call) => workspacesOf(call).remove(part(call, 'workspace'), call.asking),
   }),
   route({
-    method: 'POST', path: '/v1/workspaces/import', title: 'Makes a workspace from a tar archive', right: 'workspaces', query: wire.WorkspaceImport, bytes: 'application/x-tar',
+    method: 'POST', path: '/v1/workspaces/import', title: 'Makes a new workspace from a tar archive; without a name it is given one', right: 'workspaces', query: wire.WorkspaceImport, bytes: 'application/x-tar',
     answers: [{ status: 201, schema: z.strictObject({ workspace: WorkspaceInfo, snapshot: SnapshotInfo }) }],
     handle: (call) => workspacesOf(call).import(call.query.name, uploaded(call), call.asking),
   }),

@@ -42,10 +42,10 @@ class Workspaces:
 
     @staticmethod
     def import_(archive: Any, *, name: str | None = None, connection: Where | None = None) -> dict[str, Any]:
-        """Makes a workspace from a tar archive, gzip or not, and a snapshot of it: {"workspace", "snapshot"}. `archive`: bytes, an
-        open file or an iterable of them.
+        """Makes a new workspace from a tar archive, gzip or not, and a snapshot of it: {"workspace", "snapshot"}. `archive`: bytes, an
+        open file or an iterable of them. Without a name it is given one, which is in the answer.
 
-        Raises CaissonError ARCHIVE_INVALID.
+        Raises CaissonError ARCHIVE_INVALID, WORKSPACE_EXISTS.
         """
         headers = {"Content-Type": "application/x-tar"}
         with Http(connection or default_connection()) as http:
