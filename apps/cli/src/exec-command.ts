@@ -18,19 +18,24 @@ export interface ExecFlags extends Json {
   readonly timeout?: string;
   /** Where what it writes goes. Default: stdout and stderr, each to its own. */
   readonly streams?: 'own' | 'stderr' | undefined;
+  /** What it is aborted with before the command has begun is thrown; after that it means nothing. */
+  readonly signal?: AbortSignal;
 }
 
 /** Runs a command in a sandbox that stays, and returns its exit status. */
 export async function exec(id: string, argv: readonly string[], flags: ExecFlags): Promise<number> {
   const options = spawnOptions(flags);
+  const terminal = flags.tty === true ? await import('./attach.ts') : null;
   const box = await (await openApi()).box(id);
+  flags.signal?.throwIfAborted();
   const started = await box.spawn(argv, options);
+  flags.signal?.throwIfAborted(); // signals to us go to the command from here on
   if (flags.detach === true) {
     if (flags.json === true) printJson(await started.info());
     else print(`${started.id}\n`);
     return 0;
   }
-  if (flags.tty === true) return (await import('./attach.ts')).attachTo(started, { input: flags.interactive === true, json: flags.json === true });
+  if (terminal !== null) return terminal.attachTo(started, { input: flags.interactive === true, json: flags.json === true });
   return streamed(started, flags);
 }
 
