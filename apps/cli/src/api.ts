@@ -100,6 +100,15 @@ async function* sourceOf(bytes: AsyncIterable<Uint8Array>, failed: (error: unkno
   }
 }
 
+/** The bytes of an answer. @throws CaissonError CONNECTION_LOST where they break off */
+export async function* wholeOf(connection: Connection, answer: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* answer;
+  } catch (cause) {
+    throw await lost(connection, cause);
+  }
+}
+
 /** Whether the connection broke after the request may have arrived. */
 function isLost(error: unknown): boolean {
   return (error as { readonly code?: unknown } | null)?.code === 'CONNECTION_LOST';
