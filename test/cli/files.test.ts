@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { plain, writeLayout } from '../images/given.ts';
 import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { cli, endOf, startCli, type Said } from './given.ts';
 import { roadTo } from './road.ts';
@@ -104,6 +105,21 @@ describe('files, ports and what the operator has, by the command line', { skip: 
     assert.equal(await ok(['image', 'ls', '--json']), '{"images":[]}\n');
     const missing = await cli(caisson.env, ['image', 'rm', 'nothing']);
     assert.match(missing.stderr, /IMAGE_NOT_FOUND/, said(missing));
+  });
+
+  test('an image is imported by a path relative to here, as the help says', async () => {
+    assert.match(await ok(['image', 'import', '--help']), /<?source>? +PATH of an OCI layout, or of an archive/);
+    const layout = join(here, 'layout');
+    mkdirSync(layout);
+    const digest = writeLayout(layout, { layers: [plain([{ name: 'a', body: 'here' }])] });
+    execFileSync('tar', ['-C', layout, '-cf', join(here, 'layout.tar'), '.']);
+    for (const source of ['layout', './layout', 'layout.tar', `./layout@${digest}`, join(here, 'layout')]) {
+      const end = await endOf(spawn(process.execPath, [`${HOME}/apps/cli/src/main.ts`, 'image', 'import', source], { cwd: here, env: caisson.env, stdio: ['ignore', 'pipe', 'pipe'] }));
+      assert.deepEqual([end.status, end.stdout.toString()], [0, `${digest}\n`], `${source}: ${said(end)}`);
+    }
+    const missing = await cli(caisson.env, ['image', 'import', './no-such']);
+    assert.match(missing.stderr, /IMAGE_UNAVAILABLE: .*no such file/, said(missing));
+    await ok(['image', 'rm', digest]);
   });
 
   test('CONNECTION_LOST is what a request is told whose answer broke off, and DAEMON_UNREACHABLE only one that was not sent', async () => {
