@@ -122,6 +122,13 @@ describe('files, ports and what the operator has, by the command line', { skip: 
     await ok(['image', 'rm', digest]);
   });
 
+  test('forward to port 0 is USAGE, and nothing listens', async () => {
+    for (const ports of ['0', '0:8080', '65536', '80:65536']) {
+      const end = await cli(caisson.env, ['forward', 'box', ports]);
+      assert.deepEqual([end.status, /USAGE: forward: /.test(end.stderr)], [2, true], said(end));
+    }
+  });
+
   test('CONNECTION_LOST is what a request is told whose answer broke off, and DAEMON_UNREACHABLE only one that was not sent', async () => {
     const socket = join(caisson.dir, 'cut.sock');
     const env = { ...caisson.env, CAISSON_API_SOCKET: socket };
