@@ -86,6 +86,17 @@ describe('attach is a terminal', { skip: IS_ROOT ? false : NEEDS_ROOT }, () => {
     assert.equal(status, 9);
   });
 
+  test('Ctrl-P Ctrl-Q leaves a program that takes nothing of what is typed', { timeout: 60_000 }, async () => {
+    const fresh = (await cli(caisson.env, ['create'])).stdout.toString().trim();
+    await using terminal = new PersonsTerminal(caisson.env, ['attach', fresh, '--', 'sh', '-c', 'stty raw -echo; echo here; sleep 300'], { cols: 80, rows: 24 });
+    await terminal.until((lines) => lines[0] === 'here', 'the program');
+    terminal.type('x'.repeat(400_000));
+    terminal.type('\u0010\u0011');
+    const { status, before: was, after: is } = await terminal.end();
+    assert.deepEqual([status, is], [0, was]);
+    assert.match(terminal.lines().join('\n'), /left exe-[0-9a-z]{16} running/);
+  });
+
   test('attach without a command is a shell', async () => {
     const fresh = (await cli(caisson.env, ['create'])).stdout.toString().trim();
     await using terminal = new PersonsTerminal(caisson.env, ['attach', fresh], { cols: 80, rows: 24 });

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { cli, emptyPlace, endOf, startCli, type Said } from './given.ts';
+import { roadTo } from './road.ts';
 
 const said = ({ status, stdout, stderr }: Said): string => `${status}\n${stdout.toString()}\n${stderr}`;
 
@@ -256,6 +257,40 @@ describe('a folder that is brought in', { skip: IS_ROOT ? false : NEEDS_ROOT }, 
       assert.deepEqual(readdirSync(dirname(folder)), ['My Project']);
       await ok('discard', id);
     }
+  });
+
+  test('Ctrl-C while the folder comes in leaves neither a sandbox nor a workspace', { timeout: 120_000 }, async () => {
+    const folder = project();
+    writeFileSync(join(folder, 'big'), Buffer.alloc(8 * 1024 * 1024, 'x'));
+    const was = tree(folder);
+    const moments: readonly (readonly [NodeJS.Signals, number, 'there' | 'back', RegExp])[] = [
+      ['SIGINT', 130, 'there', /^PUT .*\/files\/archive/], ['SIGTERM', 143, 'back', /^PUT .*\/files\/archive/], ['SIGHUP', 129, 'back', /^POST \/v1\/sandboxes$/],
+      ['SIGINT', 130, 'back', /^POST .*\/snapshots$/], ['SIGINT', 130, 'back', /^POST .*\/execs$/],
+    ];
+    for (const [signal, status, held, request] of moments) {
+      const reached = Promise.withResolvers<void>();
+      const release = Promise.withResolvers<void>();
+      let pieces = 0;
+      await using road = await roadTo(caisson.paths.apiSocket, join(ground, 'road.sock'), (way, asked) => {
+        if (way !== held || !request.test(asked) || ++pieces < (held === 'there' ? 4 : 1)) return;
+        reached.resolve();
+        return release.promise;
+      });
+      const running = startCli({ ...env, CAISSON_API_SOCKET: road.socket }, ['run', '--in', folder, '--', 'sh', '-c', 'sleep 20; echo ran']);
+      const ended = endOf(running);
+      await Promise.race([reached.promise, ended.then((end) => assert.fail(`it ended before: ${said(end)}`))]);
+      running.kill(signal);
+      running.kill(signal); // a program above us may send it on once more
+      await delay(200);
+      release.resolve();
+      const end = await ended;
+      assert.deepEqual([end.status, end.stdout.toString()], [status, ''], `${request}: ${said(end)}`);
+      assert.match(end.stderr, new RegExp(`CANCELLED: .*${signal}`));
+      assert.equal(await ok('ls', '--json'), '{"sandboxes":[]}\n', String(request));
+      await nothingKept();
+      assert.equal(await ok('changes', '--json'), '{"brought":[]}\n');
+    }
+    assert.deepEqual(tree(folder), was);
   });
 
   test('bring-in that fails leaves no sandbox and no workspace behind', async () => {

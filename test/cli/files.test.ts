@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { plain, writeLayout } from '../images/given.ts';
 import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { cli, endOf, startCli, type Said } from './given.ts';
+import { roadTo } from './road.ts';
 
 const said = ({ status, stdout, stderr }: Said): string => `${status}\n${stdout.toString()}\n${stderr}`;
 
@@ -102,6 +105,73 @@ describe('files, ports and what the operator has, by the command line', { skip: 
     assert.equal(await ok(['image', 'ls', '--json']), '{"images":[]}\n');
     const missing = await cli(caisson.env, ['image', 'rm', 'nothing']);
     assert.match(missing.stderr, /IMAGE_NOT_FOUND/, said(missing));
+  });
+
+  test('an image is imported by a path relative to here, as the help says', async () => {
+    assert.match(await ok(['image', 'import', '--help']), /<?source>? +PATH of an OCI layout, or of an archive/);
+    const layout = join(here, 'layout');
+    mkdirSync(layout);
+    const digest = writeLayout(layout, { layers: [plain([{ name: 'a', body: 'here' }])] });
+    execFileSync('tar', ['-C', layout, '-cf', join(here, 'layout.tar'), '.']);
+    for (const source of ['layout', './layout', 'layout.tar', `./layout@${digest}`, join(here, 'layout')]) {
+      const end = await endOf(spawn(process.execPath, [`${HOME}/apps/cli/src/main.ts`, 'image', 'import', source], { cwd: here, env: caisson.env, stdio: ['ignore', 'pipe', 'pipe'] }));
+      assert.deepEqual([end.status, end.stdout.toString()], [0, `${digest}\n`], `${source}: ${said(end)}`);
+    }
+    const missing = await cli(caisson.env, ['image', 'import', './no-such']);
+    assert.match(missing.stderr, /IMAGE_UNAVAILABLE: .*no such file/, said(missing));
+    await ok(['image', 'rm', digest]);
+  });
+
+  test('forward to port 0 is USAGE, and nothing listens', async () => {
+    for (const ports of ['0', '0:8080', '65536', '80:65536']) {
+      const end = await cli(caisson.env, ['forward', 'box', ports]);
+      assert.deepEqual([end.status, /USAGE: forward: /.test(end.stderr)], [2, true], said(end));
+    }
+  });
+
+  test('CONNECTION_LOST is what a request is told whose answer broke off, and DAEMON_UNREACHABLE only one that was not sent', async () => {
+    const socket = join(caisson.dir, 'cut.sock');
+    const env = { ...caisson.env, CAISSON_API_SOCKET: socket };
+    const away = await cli(env, ['token', 'create', 'none', '--scope', 'exec']);
+    assert.match(away.stderr, /DAEMON_UNREACHABLE/, said(away));
+    await using road = await roadTo(caisson.paths.apiSocket, socket, (way, request) => {
+      if (way === 'back' && request === 'POST /v1/tokens') throw new Error('cut');
+    });
+    const cut = await cli({ ...env, CAISSON_API_SOCKET: road.socket }, ['token', 'create', 'half', '--scope', 'exec']);
+    assert.equal(cut.status, 1, said(cut));
+    assert.match(cut.stderr, /CONNECTION_LOST: .*\nhint: look whether the request took effect/);
+    const { tokens } = JSON.parse(await ok(['token', 'ls', '--json'])) as { readonly tokens: readonly { readonly id: string; readonly name: string }[] };
+    assert.deepEqual(tokens.map(({ name }) => name), ['half'], 'it took effect');
+    await ok(['token', 'rm', ...tokens.map(({ id }) => id)]);
+  });
+
+  test('approvals watch goes on until Ctrl-C, also when Caisson goes away and comes back', { timeout: 60_000 }, async () => {
+    const socket = join(caisson.dir, 'watch.sock');
+    let answered = 0;
+    const open = (): Promise<AsyncDisposable> => roadTo(caisson.paths.apiSocket, socket, (way, request) => void (way === 'back' && request === 'GET /v1/approvals' && answered++));
+    const until = async (holds: () => boolean): Promise<void> => {
+      while (!holds()) await delay(20);
+    };
+    let road = await open();
+    const watching = startCli({ ...caisson.env, CAISSON_API_SOCKET: socket }, ['approvals', 'watch']);
+    let noted = '';
+    watching.stderr?.on('data', (chunk: Buffer) => (noted += chunk.toString()));
+    const end = endOf(watching);
+    try {
+      await until(() => answered > 0);
+      await road[Symbol.asyncDispose]();
+      await Promise.race([until(() => noted.includes('asking again')), end.then((ended) => assert.fail(`it ended: ${said(ended)}`))]);
+      answered = 0;
+      road = await open();
+      await until(() => answered > 1);
+      watching.kill('SIGINT');
+      const ended = await end;
+      assert.equal(ended.status, 0, said(ended));
+      assert.equal(noted.match(/asking again/g)?.length, 1, 'it is told once');
+    } finally {
+      watching.kill('SIGKILL');
+      await road[Symbol.asyncDispose]();
+    }
   });
 
   test('ids and names are completed where one is wanted', async () => {

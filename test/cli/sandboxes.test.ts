@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecInfo, SandboxInfo } from '@caisson/sdk';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { cli, endOf, startCli, type Said } from './given.ts';
+import { roadTo } from './road.ts';
 
 const said = ({ status, stdout, stderr }: Said): string => `${status}\n${stdout.toString()}\n${stderr}`;
 const json = ({ stdout }: Said): unknown => JSON.parse(stdout.toString());
@@ -69,6 +72,7 @@ describe('sandboxes that stay, by the command line', { skip: IS_ROOT ? false : N
   test('a command that was detached goes on, and logs shows what it wrote', async () => {
     const id = await made();
     const exec = (await ok('exec', '-d', id, '--', 'sh', '-c', 'echo one; until test -e go; do sleep 0.1; done; echo two')).trim();
+    while ((await ok('logs', id, exec)) === '') await delay(20); // it may not have begun
     assert.equal(await ok('logs', id, exec), 'one\n');
     await ok('exec', id, '--', 'touch', 'go');
     assert.equal(await ok('logs', '-f', id, exec), 'one\ntwo\n');
@@ -76,6 +80,32 @@ describe('sandboxes that stay, by the command line', { skip: IS_ROOT ? false : N
     const lines = (await ok('logs', '--json', id, exec)).trim().split('\n').map((line) => JSON.parse(line) as { base64?: string; end?: ExecInfo });
     assert.equal(Buffer.concat(lines.map(({ base64 = '' }) => Buffer.from(base64, 'base64'))).toString(), 'one\ntwo\n');
     assert.equal(lines.at(-1)?.end?.exit, 0);
+    await ok('rm', id);
+  });
+
+  test('logs of a running command shows all of it, however slowly it comes', { timeout: 60_000 }, async () => {
+    const id = await made();
+    const exec = (await ok('exec', '-d', id, '--', 'sh', '-c', 'seq 1 20000; echo sleeps >&2; sleep 60')).trim();
+    while (!(await run('logs', id, exec)).stderr.includes('sleeps')) await delay(20);
+    const expected = Array.from({ length: 20_000 }, (_, at) => `${at + 1}\n`).join('');
+    await using road = await roadTo(caisson.paths.apiSocket, join(caisson.dir, 'slow.sock'), (way) => (way === 'back' ? delay(400) : undefined));
+    const slow = { ...caisson.env, CAISSON_API_SOCKET: road.socket };
+    const all = await cli(slow, ['logs', id, exec]);
+    assert.deepEqual([all.status, all.stdout.toString() === expected, all.stderr], [0, true, 'sleeps\n'], `${all.stdout.length} bytes of ${expected.length} came`);
+    const rest = await cli(slow, ['logs', '--json', '--from', '7', id, exec]);
+    const shown = rest.stdout.toString().trim().split('\n').map((line) => JSON.parse(line) as { readonly stream: string; readonly offset: number; readonly base64: string });
+    let next = 7;
+    for (const { offset, base64 } of shown) {
+      assert.equal(offset, next);
+      next += Buffer.from(base64, 'base64').length;
+    }
+    assert.equal(Buffer.concat(shown.filter(({ stream }) => stream === 'stdout').map(({ base64 }) => Buffer.from(base64, 'base64'))).toString(), expected.slice(7));
+    let pieces = 0;
+    await using cut = await roadTo(caisson.paths.apiSocket, join(caisson.dir, 'cut.sock'), (way, request) => {
+      if (way === 'back' && request.endsWith('/recording') && ++pieces === 2) throw new Error('cut');
+    });
+    const broken = await cli({ ...caisson.env, CAISSON_API_SOCKET: cut.socket }, ['logs', id, exec]);
+    assert.deepEqual([broken.status, /CONNECTION_LOST/.test(broken.stderr)], [1, true], `a part is not told as all: ${broken.stderr}`);
     await ok('rm', id);
   });
 

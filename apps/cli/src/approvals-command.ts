@@ -4,7 +4,7 @@ import type { Decided, HeldAttempt } from '@caisson/contract';
 import { ask, openApi, type Api } from './api.ts';
 import { parseDurationMs } from './quantity.ts';
 import { defined, type Json } from './sandbox-commands.ts';
-import { note, print, printJson, printTable, showSpan } from './say.ts';
+import { note, print, printJson, printTable, showSpan, told } from './say.ts';
 
 const EVERY_MS = 500;
 const HEADING = ['ID', 'SANDBOX', 'WHAT', 'SINCE', 'EXPIRES', 'WAITING', 'RULE'];
@@ -22,13 +22,28 @@ export async function approvals({ json }: Json): Promise<number> {
   return 0;
 }
 
-/** Prints what sandboxes wait for as it comes, until SIGINT or SIGTERM. */
+/** What asking again may get over: Caisson is being started again, or is not there yet. */
+const AWAY: ReadonlySet<unknown> = new Set(['DAEMON_UNREACHABLE', 'CONNECTION_LOST', 'DRAINING']);
+
+/** Prints what sandboxes wait for as it comes, until SIGINT or SIGTERM; also when Caisson goes away in between and comes back. */
 export async function watchApprovals({ json }: Json): Promise<number> {
   const api = await openApi();
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  let isAway = false;
   for (let seen: ReadonlySet<string> = new Set(); ; ) {
-    const held = await heldBy(api);
+    const held = await heldBy(api, stop.signal).catch((error: unknown) => {
+      if (stop.signal.aborted) return null;
+      if (!AWAY.has((error as { readonly code?: unknown }).code)) throw error;
+      if (!isAway) note(`${told(error).message}; asking again until it is back`);
+      isAway = true;
+      return null;
+    });
+    if (held === null) {
+      if (await isOver(stop.signal)) return 0;
+      continue;
+    }
+    isAway = false;
     for (const attempt of held.filter(({ id }) => !seen.has(id))) {
       if (json === true) printJson(attempt);
       else {
@@ -37,8 +52,13 @@ export async function watchApprovals({ json }: Json): Promise<number> {
       }
     }
     seen = new Set(held.map(({ id }) => id));
-    if (await delay(EVERY_MS, false, { signal: stop.signal }).catch(() => true)) return 0;
+    if (await isOver(stop.signal)) return 0;
   }
+}
+
+/** Waits for the next time to ask. @returns whether a signal came */
+function isOver(signal: AbortSignal): Promise<boolean> {
+  return delay(EVERY_MS, false, { signal }).catch(() => true);
 }
 
 /** Decides what a sandbox waits for. */
@@ -53,8 +73,8 @@ export async function decideApproval(id: string, decision: 'allow' | 'deny', { j
   return 0;
 }
 
-async function heldBy({ connection }: Api): Promise<readonly HeldAttempt[]> {
-  return ((await ask(connection, { method: 'GET', path: '/v1/approvals' })) as { readonly approvals: readonly HeldAttempt[] }).approvals;
+async function heldBy({ connection }: Api, signal?: AbortSignal): Promise<readonly HeldAttempt[]> {
+  return ((await ask(connection, { method: 'GET', path: '/v1/approvals', signal })) as { readonly approvals: readonly HeldAttempt[] }).approvals;
 }
 
 function rowOf({ id, sandbox, host, port, method, path, sinceMs, expiresMs, waiting, rules }: HeldAttempt): readonly string[] {

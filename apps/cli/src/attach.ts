@@ -149,18 +149,27 @@ function followSize(exec: Process, again: boolean): Disposable {
   return { [Symbol.dispose]: () => void process.stdout.off('resize', onResize) };
 }
 
+/** What is typed ahead of a program that does not take it and kept here, in bytes; more of it waits in our terminal, unread. */
+const AHEAD_MOST_BYTES = 1024 * 1024;
+/** How long what was typed before we leave has to be taken. */
+const TAKEN_MOST_MS = 1_000;
+
+/** At a terminal reading goes on while what was typed is not taken, because the detach keys may follow it; a pipe waits until it is. */
 function passInput(exec: Process, detach: () => void): Disposable {
   const keys = detachKeys();
-  const failed = (): void => undefined; // the exec ended, or its output tells what is wrong
+  const mostBytes = process.stdin.isTTY ? AHEAD_MOST_BYTES : 0;
+  const over = new AbortController();
+  const typed = typedAhead((bytes) => exec.write(bytes, { signal: over.signal }).catch(failed));
   const onData = (chunk: Buffer): void => {
     const { bytes, detached } = process.stdin.isTTY ? keys(chunk) : { bytes: chunk, detached: false };
-    if (bytes.length > 0) {
-      process.stdin.pause(); // what is typed ahead waits in our terminal, not in memory
-      exec.write(bytes).catch(failed).finally(() => void process.stdin.resume());
+    const taken = typed.add(bytes);
+    if (typed.bytes() > mostBytes) {
+      process.stdin.pause();
+      void taken.then(() => process.stdin.resume());
     }
     if (detached) detach();
   };
-  const onEnd = (): void => void exec.endStdin().catch(failed);
+  const onEnd = (): void => void typed.add(Buffer.alloc(0)).then(() => exec.endStdin()).catch(failed);
   process.stdin.on('data', onData);
   process.stdin.once('end', onEnd);
   return {
@@ -168,6 +177,31 @@ function passInput(exec: Process, detach: () => void): Disposable {
       process.stdin.off('data', onData);
       process.stdin.off('end', onEnd);
       process.stdin.destroy();
+      setTimeout(() => over.abort(), TAKEN_MOST_MS).unref(); // a write that nobody takes would hold us
+    },
+  };
+}
+
+const failed = (): void => undefined; // the exec ended, or its output tells what is wrong
+
+/** Bytes that go to `pass` in their order, one write at a time, each of all that has come meanwhile. `add` resolves when what was added has been written. */
+function typedAhead(pass: (bytes: Buffer) => Promise<void>): { readonly add: (bytes: Buffer) => Promise<void>; readonly bytes: () => number } {
+  let waiting: Buffer[] = [];
+  let bytes = 0;
+  let last = Promise.resolve();
+  const writeAll = async (): Promise<void> => {
+    const all = Buffer.concat(waiting);
+    waiting = [];
+    if (all.length > 0) await pass(all);
+    bytes -= all.length;
+  };
+  return {
+    bytes: () => bytes,
+    add(more) {
+      waiting.push(more);
+      bytes += more.length;
+      last = last.then(writeAll);
+      return last;
     },
   };
 }

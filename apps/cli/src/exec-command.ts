@@ -1,8 +1,9 @@
 import { printable } from '@caisson/contract/errors';
 import type { OutputChunk, Process, SpawnOptions } from '@caisson/sdk';
-import { openApi } from './api.ts';
+import { openApi, wholeOf, type Api } from './api.ts';
 import { drain, explain, statusOf, terminalSize, write } from './exec-output.ts';
 import { parseCount, parseDurationMs } from './quantity.ts';
+import { records } from './recording.ts';
 import { asksForRecording, execOf, recording, type RecordingFlags } from './recording-command.ts';
 import { environmentOf } from './run.ts';
 import { defined, type Json } from './sandbox-commands.ts';
@@ -18,19 +19,24 @@ export interface ExecFlags extends Json {
   readonly timeout?: string;
   /** Where what it writes goes. Default: stdout and stderr, each to its own. */
   readonly streams?: 'own' | 'stderr' | undefined;
+  /** What it is aborted with before the command has begun is thrown; after that it means nothing. */
+  readonly signal?: AbortSignal;
 }
 
 /** Runs a command in a sandbox that stays, and returns its exit status. */
 export async function exec(id: string, argv: readonly string[], flags: ExecFlags): Promise<number> {
   const options = spawnOptions(flags);
+  const terminal = flags.tty === true ? await import('./attach.ts') : null;
   const box = await (await openApi()).box(id);
+  flags.signal?.throwIfAborted();
   const started = await box.spawn(argv, options);
+  flags.signal?.throwIfAborted(); // signals to us go to the command from here on
   if (flags.detach === true) {
     if (flags.json === true) printJson(await started.info());
     else print(`${started.id}\n`);
     return 0;
   }
-  if (flags.tty === true) return (await import('./attach.ts')).attachTo(started, { input: flags.interactive === true, json: flags.json === true });
+  if (terminal !== null) return terminal.attachTo(started, { input: flags.interactive === true, json: flags.json === true });
   return streamed(started, flags);
 }
 
@@ -95,12 +101,12 @@ export interface LogsFlags extends RecordingFlags {
   readonly from?: string;
 }
 
-/** What an exec wrote, and with `follow` what it goes on writing; or its recording. */
+/** What an exec wrote, of one that runs what it has written so far; with `follow` what it goes on writing as well; or its recording. */
 export async function logs(id: string, execId: string | undefined, flags: LogsFlags): Promise<number> {
   if (asksForRecording(flags)) return recording(id, execId, flags);
   const from = flags.from === undefined ? 0 : parseCount('--from', flags.from);
-  const box = await (await openApi()).box(id);
-  const found = await execOf(box, execId);
+  const api = await openApi();
+  const found = await execOf(await api.box(id), execId);
   const show = async ({ stream, offset, bytes }: OutputChunk): Promise<void> =>
     flags.json === true ? printJson({ stream, offset, base64: Buffer.from(bytes).toString('base64') }) : write(stream, bytes);
   if (flags.follow === true || (await found.info()).state === 'ended') {
@@ -108,27 +114,18 @@ export async function logs(id: string, execId: string | undefined, flags: LogsFl
     if (flags.json === true) printJson({ end });
     return 0;
   }
-  await untilQuiet(found, from, show);
+  for await (const chunk of written(api, found, from)) await show(chunk);
   return 0;
 }
 
-/** How long nothing new must come before what there was counts as shown. */
-const QUIET_MS = 300;
-
-/** What a running exec has written so far. */
-async function untilQuiet(found: Process, from: number, show: (chunk: OutputChunk) => Promise<void>): Promise<void> {
-  const quiet = new AbortController();
-  let timer = setTimeout(() => quiet.abort(), QUIET_MS);
-  const untilMs = Date.now();
-  try {
-    await drain(found.output({ from, signal: quiet.signal }), async (chunk) => {
-      clearTimeout(timer);
-      await show(chunk);
-      timer = setTimeout(() => quiet.abort(), Math.max(0, Math.min(QUIET_MS, untilMs + 10 * QUIET_MS - Date.now())));
-    });
-  } catch (error) {
-    if (!quiet.signal.aborted) throw error;
-  } finally {
-    clearTimeout(timer);
+/** What a running exec has written so far, by its recording: that has an end. @throws CaissonError CONNECTION_LOST before that end */
+async function* written({ connection }: Api, found: Process, from: number): AsyncGenerator<OutputChunk, void> {
+  let offset = 0;
+  for await (const piece of records(wholeOf(connection, await found.recording()))) {
+    if ('header' in piece || piece.record.kind === 'resize') continue;
+    const { kind: stream, bytes } = piece.record;
+    const skipped = Math.max(0, from - offset);
+    if (skipped < bytes.length) yield { stream, offset: offset + skipped, bytes: bytes.subarray(skipped) };
+    offset += bytes.length;
   }
 }

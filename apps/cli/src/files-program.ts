@@ -53,7 +53,7 @@ function addImages(program: Command, finish: (status: number) => void): void {
   image
     .command('import')
     .summary('import an OCI image')
-    .argument('<source>', 'oci:PATH, oci-archive:PATH, docker-archive:PATH or docker://NAME@DIGEST')
+    .argument('<source>', 'PATH of an OCI layout, or of an archive of one or by docker save, with @DIGEST where it holds several; or REGISTRY/NAME@DIGEST')
     .option('--name <name>', 'what to call it')
     .option('--json', 'print one object')
     .action(async (source: string, flags: Json & { readonly name?: string }) => finish(await (await import('./operator-commands.ts')).imageMake({ source, ...flags }, flags)));

@@ -31,7 +31,7 @@ export async function top(id: string | undefined, { json, once }: Json & { reado
 /** Passes connections to a port here on to one of a sandbox, until SIGINT or SIGTERM. */
 export async function forward(id: string, ports: string, { json }: Json): Promise<number> {
   const [, port, localPort] = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(ports) ?? [];
-  if (port === undefined || [port, localPort ?? '0'].some((each) => Number(each) > 65_535)) throw new CaissonError('USAGE', { detail: `forward: ${ports} is not PORT or PORT:LOCAL` });
+  if (port === undefined || Number(port) === 0 || [port, localPort ?? '0'].some((each) => Number(each) > 65_535)) throw new CaissonError('USAGE', { detail: `forward: ${ports} is not PORT or PORT:LOCAL` });
   const box = await (await openApi()).box(id);
   const { promise, resolve } = Promise.withResolvers<void>();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => resolve());

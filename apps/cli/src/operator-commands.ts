@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { CaissonError, printable } from '@caisson/contract/errors';
 import type { ImageInfo, TokenInfo } from '@caisson/sdk';
 import { ask, askStream, openApi } from './api.ts';
@@ -25,7 +27,7 @@ export async function imageRm(images: readonly string[], { json }: Json): Promis
 export async function imageMake(request: { readonly source?: string; readonly definition?: string; readonly name?: string }, { json }: Json): Promise<number> {
   const build = request.definition === undefined ? undefined : await definitionOf(request.definition);
   const { connection } = await openApi();
-  const response = await askStream(connection, { method: 'POST', path: '/v1/images', json: defined({ source: request.source, build, name: request.name }), headers: { accept: 'text/event-stream' } });
+  const response = await askStream(connection, { method: 'POST', path: '/v1/images', json: defined({ source: request.source === undefined ? undefined : sourceOf(request.source), build, name: request.name }), headers: { accept: 'text/event-stream' } });
   response.setEncoding('utf8');
   let rest = '';
   for await (const piece of response as AsyncIterable<string>) {
@@ -40,6 +42,14 @@ export async function imageMake(request: { readonly source?: string; readonly de
     }
   }
   throw new CaissonError('INTERNAL', { detail: 'the connection ended before the image was there' });
+}
+
+/**
+ * A path from here on is told whole, because Caisson runs elsewhere. One begins with a dot or exists; what names a digest and
+ * does not begin so is of a registry, whatever exists here.
+ */
+function sourceOf(text: string): string {
+  return /^\.{1,2}(?:\/|$)/.test(text) || (!text.includes('@sha256:') && existsSync(text)) ? resolve(text) : text;
 }
 
 async function definitionOf(path: string): Promise<unknown> {

@@ -20,6 +20,7 @@ uid, and 256 MiB of scratch in /workspace. Everything after -- is the command, a
 
 Exit status: the command's own, or 124 time is up, 137 out of memory, 127 no such program,
 126 not executable, 125 refused or failed by Caisson, 123 unknown (look at audit tail).
+Ctrl-C while --in brings a folder in takes all of it back and ends with 130.
 
 Examples:
   ./caisson run -- uname -a

@@ -6,10 +6,11 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 const TIME_UNITS_MS: Readonly<Record<string, number>> = { ms: 1, '': 1_000, s: 1_000, m: 60_000, h: 3_600_000 };
 
 function parse(option: string, text: string, units: Readonly<Record<string, number>>, example: string): number {
-  const match = /^(\d+(?:\.\d+)?)([a-z]*)$/i.exec(text.trim());
-  const factor = units[match?.[2]?.toLowerCase() ?? '-'];
-  if (match === null || factor === undefined) throw new CaissonError('USAGE', { detail: `${option}: ${text} is not a quantity such as ${example}` });
-  return Math.round(Number(match[1]) * factor);
+  const [, count = '', unit = ''] = /^(\d+(?:\.\d+)?)([a-z]*)$/i.exec(text.trim()) ?? [];
+  const name = unit.toLowerCase();
+  const value = count !== '' && Object.hasOwn(units, name) ? Math.round(Number(count) * (units[name] ?? Number.NaN)) : Number.NaN;
+  if (!Number.isSafeInteger(value)) throw new CaissonError('USAGE', { detail: `${option}: ${text} is not a quantity such as ${example}` });
+  return value;
 }
 
 /** `512Mi`, `1.5G` or plain bytes, to bytes. @throws CaissonError USAGE */

@@ -1,20 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import { lstatSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { CaissonError, printable } from '@caisson/contract/errors';
+import { CaissonError, printable, problem } from '@caisson/contract/errors';
 import type { CreateRequest, Sandbox } from '@caisson/sdk';
 import { networkOf } from './allow.ts';
 import { ask, openApi, type Api } from './api.ts';
 import { forgetBrought, keepBrought, type Brought } from './brought.ts';
 import { drop } from './changes.ts';
-import { exec } from './exec-command.ts';
+import { exec, type ExecFlags } from './exec-command.ts';
 import { ignoreRules } from './ignore.ts';
+import { Interrupted, interruption } from './interruption.ts';
 import { isOfKernel, lookAt, walk } from './own-folder.ts';
 import { archivesOf, type Packing } from './pack-folder.ts';
 import { howFar, startProgress } from './progress.ts';
 import { parseDurationMs } from './quantity.ts';
 import { requestOf, type RunFlags } from './run.ts';
-import { note } from './say.ts';
+import { note, printJson, told } from './say.ts';
 import { CHANGES_MOST } from './snapshot-commands.ts';
 
 /** Wall and CPU time of a command on a folder, where none is asked for: as long as a day of work. */
@@ -26,7 +27,7 @@ const INODES_DEFAULT = 65_536;
 /**
  * Brings a folder into a sandbox of its own, runs a command on it, and says what has changed there. The folder is only read.
  *
- * @returns the exit status of the command
+ * @returns the exit status of the command; where a signal came before it had begun, 128 and the number of that
  */
 export async function runIn(dir: string, argv: readonly string[], flags: RunFlags, home: string): Promise<number> {
   const folder = ownFolder(dir);
@@ -37,15 +38,32 @@ export async function runIn(dir: string, argv: readonly string[], flags: RunFlag
   const workspace = `in-${basename(folder).toLowerCase().replace(/[^a-z0-9._-]+/g, '-').slice(0, 40) || 'root'}-${randomBytes(3).toString('hex')}`;
   const network = await networkOf(flags);
   const request = { ...createIn(argv, flags, workspace, paths), ...(network && { network }) };
-  const box = await api.sdk.Sandbox.create(request, { connection: api.connection });
+  using interrupted = interruption();
+  const { signal } = interrupted;
+  const box = await api.sdk.Sandbox.create(request, { connection: api.connection }); // not aborted: it might be made all the same, and nobody would know its id
   let brought: Brought | undefined;
   try {
-    brought = await bringIn(api, box, folder, workspace);
+    brought = await bringIn(api, box, folder, { workspace, signal });
     flags.learning?.ended(box.id);
-    return await exec(box.id, argv, { streams: flags.learning?.streams, tty: process.stdin.isTTY && process.stdout.isTTY && flags.learning?.streams !== 'stderr', interactive: process.stdin.isTTY || flags.stdin === true, ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }), json: flags.json === true });
+    return await exec(box.id, argv, { signal, ...howToExec(flags) });
+  } catch (error) {
+    if (error instanceof Interrupted) return notBegun(error, flags.json === true);
+    throw error;
   } finally {
     await ended(api, box, brought, workspace);
   }
+}
+
+function howToExec({ learning, stdin, cwd, json }: RunFlags): ExecFlags {
+  return { streams: learning?.streams, tty: process.stdin.isTTY && process.stdout.isTTY && learning?.streams !== 'stderr', interactive: process.stdin.isTTY || stdin === true, ...(cwd === undefined ? {} : { cwd }), json: json === true };
+}
+
+/** @returns the exit status */
+function notBegun({ message, status }: Interrupted, json: boolean): number {
+  const cancelled = problem('CANCELLED', { detail: message });
+  if (json) printJson({ problem: cancelled });
+  else note(`${cancelled.code}: ${cancelled.message}`);
+  return status;
 }
 
 /** @throws CaissonError USAGE when it is no folder */
@@ -98,14 +116,17 @@ function createIn(argv: readonly string[], flags: RunFlags, workspace: string, p
   };
 }
 
-async function bringIn({ connection }: Api, box: Sandbox, folder: string, workspace: string): Promise<Brought> {
+/** @throws Interrupted and whatever else `signal` is aborted with: before anything is noted down, or when all of it is */
+async function bringIn({ connection }: Api, box: Sandbox, folder: string, { workspace, signal }: { readonly workspace: string; readonly signal: AbortSignal }): Promise<Brought> {
+  signal.throwIfAborted();
   using progress = startProgress();
   const leftOut: string[] = [];
   const packing: Packing = { manifest: new Map(), bytes: 0, onProgress: () => progress.tell(howFar('brought in', packing.manifest.size, packing.bytes)) };
   const walked = walkOf(folder, (path, why) => leftOut.push(`${path}: ${why}`));
   for await (const archive of archivesOf(walked, packing)) {
-    await ask(connection, { method: 'PUT', path: `/v1/sandboxes/${box.id}/files/archive?path=%2Fworkspace`, bytes: archive, headers: { 'content-type': 'application/x-tar' } });
+    await ask(connection, { method: 'PUT', path: `/v1/sandboxes/${box.id}/files/archive?path=%2Fworkspace`, bytes: archive, headers: { 'content-type': 'application/x-tar' }, signal });
   }
+  signal.throwIfAborted();
   for (const each of leftOut) note(`left out ${printable(each)}`);
   const { id: base } = await box.snapshot({ label: 'brought in' });
   const { dev, ino, birthtimeNs } = lstatSync(folder, { bigint: true });
@@ -117,7 +138,10 @@ async function bringIn({ connection }: Api, box: Sandbox, folder: string, worksp
 /** Closes the sandbox and says what has changed in it. What never came in, or came to nothing, leaves nothing behind. */
 async function ended(api: Api, box: Sandbox, brought: Brought | undefined, workspace: string): Promise<void> {
   await box.close();
-  if (brought === undefined) return void (await ask(api.connection, { method: 'DELETE', path: `/v1/workspaces/${workspace}` }).catch(() => undefined));
+  if (brought === undefined) {
+    await ask(api.connection, { method: 'DELETE', path: `/v1/workspaces/${workspace}` }).catch((error: unknown) => note(`workspace ${workspace} stays until ./caisson workspaces rm ${workspace}: ${told(error).message}`));
+    return;
+  }
   const { changes, truncated } = await box.changes({ from: brought.base, limit: CHANGES_MOST });
   if (changes.length === 0 && !truncated) {
     await drop(api, brought);

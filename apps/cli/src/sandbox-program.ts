@@ -65,7 +65,7 @@ export function addSandboxes(program: Command, finish: (status: number) => void,
     .action(async (ids: readonly string[], flags: Json & { readonly all?: boolean }) => finish(await (await import('./sandbox-commands.ts')).rm(ids, flags)));
   program
     .command('logs')
-    .summary('print what a command wrote, or replay it')
+    .summary('print what a command wrote, of one that runs what it has written so far; or replay it')
     .argument('<id>', 'id or name of the sandbox')
     .argument('[exec]', 'id of the exec (default: the only one)')
     .option('-f, --follow', 'go on until it ends')
