@@ -281,6 +281,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     promise: 'A uid that no other sandbox has, no capability, read-only root, sized writable places, rlimits, cgroup limits, wall and CPU time, output cut while streaming, the whole cgroup killed.',
     proofs: [
       WALLS,
+      ['test/escape/inotify.test.ts', 'a sandbox that takes all the inotify instances it can leaves its neighbours theirs, and the host its own'],
       ['test/drivers/docker-daemon.test.ts', 'one that hoards pipes takes nothing from another, because the kernel counts them for another uid'],
       ['test/alone.test.ts', 'two sandboxes at once have different uids on the host, and neither sees the other'],
       ['test/sandbox/open.test.ts', 'output is counted, cut at its cap and identified by what was returned'],

@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -49,6 +51,16 @@ static void add_namespaces(void) {
   }
 }
 
+/* The kernel charges to the owner, as a uid of this namespace, what it counts by user in here (ioctl_nsfs(2)). */
+static long user_namespace_owner(void) {
+  uid_t owner;
+  int fd = open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  int told = ioctl(fd, NS_GET_OWNER_UID, &owner);
+  close(fd);
+  return told == 0 ? (long)owner : -1;
+}
+
 static long other_processes(void) {
   DIR *proc = opendir("/proc");
   if (proc == NULL) return -1;
@@ -73,6 +85,9 @@ void send_hello(int landlock_abi) {
   add_number("landlock", landlock_abi);
   add_number("root_read_only", statvfs("/", &root) == 0 && (root.f_flag & ST_RDONLY) != 0);
   add_number("other_processes", other_processes());
+  add_number("user_namespace_owner", user_namespace_owner());
+  add_file("/proc/sys/user/max_inotify_instances");
+  add_file("/proc/sys/user/max_inotify_watches");
   add_file("/proc/version");
   add_file("/proc/self/status");
   add_file("/proc/self/uid_map");

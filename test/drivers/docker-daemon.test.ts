@@ -19,7 +19,7 @@ const roomOf = ({ host, driver }: Ground): LauncherRoom => ({ facts: async () =>
 
 /** Another driver on the same daemon that begins with the same uid. */
 function driverAt(ground: Ground, base: string, start: number): Driver {
-  const image = { rootfs: `${ground.base}/images/host`, initPath: `${ground.base}/images/init`, roots: `${ground.base}/images/roots` };
+  const image = { rootfs: `${ground.base}/images/host`, initPath: `${ground.base}/images/init`, usersPath: `${ground.base}/images/users`, roots: `${ground.base}/images/roots` };
   return new DockerDriver(ground.driver.facts, { host: ground.host, image, sandboxes: base, cgroupParent: ground.cgroupParent, cores: new Cores([0]), slots: new Slots(1_999_000_000, 0) }, start);
 }
 

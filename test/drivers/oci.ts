@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
+import { fork, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, suite, test } from 'node:test';
@@ -77,6 +77,24 @@ export function ociSuite(name: string, skip: string | false, { uids: range = [UI
       assert.ok(uids.every((own) => own.size > 0));
       for (const machine of machines) await machine.close();
       await ground.driver.settled();
+    });
+
+    test(`${name}: a sandbox that has all the inotify instances it can get leaves its neighbours theirs, and the host its own`, async () => {
+      const [first, second] = await Promise.all([1, 2].map(() => ground.driver.launch(specFor(ground.host), never())));
+      assert.ok(first !== undefined && second !== undefined);
+      const all = 'import ctypes, os\nlibc, got = ctypes.CDLL(None), 0\nwhile got < 300 and libc.inotify_init1(0) >= 0: got += 1\nprint(got, flush=True)\n';
+      const taken = Promise.withResolvers<string>();
+      const taking = first.spawn({ argv: ['python3', '-c', `${all}os.read(0, 1)`], env: [], cwd: '/', stdin: true, outputBytes: 1_000 }, { onOutput: async (_stream, bytes) => taken.resolve(bytes.toString()) });
+      try {
+        const one = await Promise.race([taken.promise, taking.done.then(() => 'ended')]);
+        const other = (await runIn(second, ['python3', '-c', all])).stdout.toString();
+        assert.match(one, /^[1-9]\d+\n$/);
+        assert.equal(other, one);
+        assert.equal(spawnSync('python3', ['-c', 'import ctypes, sys\nsys.exit(ctypes.CDLL(None).inotify_init1(0) < 0)']).status, 0);
+      } finally {
+        await Promise.all([first.close(), second.close()]);
+        await ground.driver.settled();
+      }
     });
 
     test(`${name}: what a command leaves behind is reaped when it ends, so that no zombie stays`, () => withMachine(async (machine) => {

@@ -77,8 +77,8 @@ test('what Docker would tell of the host\'s names lies under files that are the 
   assert.deepEqual(bound.map(({ Source, Target, ReadOnly }) => [Source, Target, ReadOnly]), written.map((name) => [`${placement.etc.own}/${name}`, `/etc/${name}`, true]));
 });
 
-test('pid 1 waits for the link where there is to be one, and a container has no network of Docker\'s either way', () => {
-  assert.deepEqual(container.Entrypoint, ['/.caisson/init']);
+test('pid 1 waits for its bounds and its link, and a container has no network of Docker\'s', () => {
+  assert.deepEqual(container.Entrypoint, ['/.caisson/init', '--wait']);
   const linked = toDocker({ ...specFor(), network: 'gate' }, placement);
   assert.deepEqual(linked.Entrypoint, ['/.caisson/init', '--wait']);
   assert.equal(linked.HostConfig.NetworkMode, 'none');

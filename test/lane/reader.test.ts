@@ -102,7 +102,8 @@ test('a failure of any bytes is FRAME_INVALID or has a stage and an errno', () =
 
 const STATUS = 'Name:\tinit\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000001\nCapEff:\t0000000000000002\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000010\nNoNewPrivs:\t1\nSeccomp:\t2\n';
 const HELLO: Readonly<Record<string, string>> = {
-  kernel: '6.1.0', hostname: 'caisson', pid: '1', uid: '1000', gid: '1000', landlock: '3', root_read_only: '1', other_processes: '0',
+  kernel: '6.1.0', hostname: 'caisson', pid: '1', uid: '1000', gid: '1000', landlock: '3', root_read_only: '1', other_processes: '0', user_namespace_owner: '0',
+  '/proc/sys/user/max_inotify_instances': '16\n', '/proc/sys/user/max_inotify_watches': '',
   '/proc/version': 'Linux version 6.1.0\n', '/proc/self/status': STATUS, '/proc/self/uid_map': '         0 1879048192          1\n', '/proc/self/gid_map': '',
   '/proc/net/dev': 'Inter-|   Receive\n face |bytes\n    lo:       0\n', '/proc/self/ns/pid': 'pid:[4026532182]',
 };
@@ -111,7 +112,7 @@ const encodeHello = (values: Readonly<Record<string, string>>): Buffer => Buffer
 test('a hello says what pid 1 saw', () => {
   assert.deepEqual(parseHello(encodeHello(HELLO)), {
     kernel: '6.1.0', version: 'Linux version 6.1.0', hostname: 'caisson', pid: 1, uid: 1000, gid: 1000, landlockAbi: 3, rootReadOnly: true,
-    otherProcesses: 0, capabilities: '13', noNewPrivileges: true, seccomp: 2, uidMap: '0 1879048192 1', interfaces: ['lo'], namespaces: { pid: 'pid:[4026532182]' },
+    otherProcesses: 0, capabilities: '13', noNewPrivileges: true, seccomp: 2, namespaceOwner: 0, inotifyInstances: 16, inotifyWatches: null, uidMap: '0 1879048192 1', interfaces: ['lo'], namespaces: { pid: 'pid:[4026532182]' },
   });
 });
 
@@ -139,7 +140,7 @@ test('a hello of any bytes is FRAME_INVALID or has every field', () => {
   fc.assert(fc.property(fc.oneof(damaged, fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes))), (payload) => {
     if (refuses(() => parseHello(payload))) return;
     const hello = parseHello(payload);
-    for (const value of [hello.pid, hello.uid, hello.gid, hello.landlockAbi, hello.otherProcesses, hello.seccomp]) assert.ok(Number.isSafeInteger(value));
+    for (const value of [hello.pid, hello.uid, hello.gid, hello.landlockAbi, hello.otherProcesses, hello.seccomp, hello.namespaceOwner, hello.inotifyInstances ?? 0, hello.inotifyWatches ?? 0]) assert.ok(Number.isSafeInteger(value));
     assert.match(hello.capabilities, /^[0-9a-f]+$/);
   }), { numRuns: 3_000 });
 });

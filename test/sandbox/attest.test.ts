@@ -6,7 +6,7 @@ import { attest } from '@caisson/sandbox';
 import { goodHost, runtime, specFor } from '../isolation/given.ts';
 
 const HOST: HostFacts = { ...goodHost, runtimes: [runtime({ name: 'fake' }), runtime({ name: 'own', guestKernel: 'own' }), runtime({ name: 'shared', userInside: 'own' })] };
-const GVISOR = { kernel: '4.4.0-gvisor', landlockAbi: 0, uidMap: '0 0 4294967295' };
+const GVISOR = { kernel: '4.4.0-gvisor', landlockAbi: 0, namespaceOwner: -1, inotifyInstances: null, inotifyWatches: null, uidMap: '0 0 4294967295' };
 
 type Seen = Pick<Machine, 'runtime' | 'user' | 'hello'>;
 
@@ -30,6 +30,10 @@ const WEAKER: readonly (readonly [what: string, hello: Partial<Hello>, finding: 
   ['no Landlock', { landlockAbi: 0 }, /^Landlock is not in force$/],
   ['no user namespace', { uidMap: '0 0 4294967295' }, /^no user namespace is in force$/],
   ['some uids that are themselves', { uidMap: '0 100000 1000 1000 1000 1' }, /^no user namespace is in force$/],
+  ['counts that root shares', { namespaceOwner: 65_534 }, /^what the kernel counts by user is counted for another owner, and without a bound$/],
+  ['too many instances for what root shares', { namespaceOwner: 65_534, inotifyInstances: 17, inotifyWatches: 8192 }, /without a bound$/],
+  ['too many watches for what root shares', { namespaceOwner: -1, inotifyInstances: 16, inotifyWatches: 8193 }, /without a bound$/],
+  ['no bounds to be seen', { namespaceOwner: -1, inotifyInstances: null, inotifyWatches: null }, /without a bound$/],
   ['no map to be seen', { uidMap: '' }, /^no user namespace is in force$/],
 ];
 
@@ -42,6 +46,11 @@ for (const [what, weaker, finding] of WEAKER) {
     assert.match(findings[0] ?? '', finding);
   });
 }
+
+test('a sandbox is as strong where another owns its user namespace, when what is counted for that one is bounded', async () => {
+  const bounded = { namespaceOwner: 65_534, inotifyInstances: 16, inotifyWatches: 8192 };
+  assert.deepEqual(attest(specFor(), await good(specFor(), bounded), HOST).findings, []);
+});
 
 test('a sandbox that has a link to the gate and shows none is not the one that was asked for', async () => {
   const spec: IsolationSpec = { ...specFor(), network: 'gate' };

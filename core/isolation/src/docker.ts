@@ -119,8 +119,8 @@ export function toDocker(spec: IsolationSpec, placement: DockerPlacement): Docke
     Image: placement.imageId,
     Hostname: spec.hostname,
     User: `${placement.id}:${placement.id}`,
-    // The link is made in the namespace of pid 1, which is there when pid 1 is: it waits, and then says what it sees.
-    Entrypoint: ['/.caisson/init', ...(spec.network === 'gate' ? ['--wait'] : [])],
+    // Bounds and the link are made in the namespaces of pid 1, which are there when pid 1 is: it waits, and then says what it sees.
+    Entrypoint: ['/.caisson/init', '--wait'],
     Env: ['PATH=/usr/bin'],
     WorkingDir: '/',
     Tty: false,

@@ -25,7 +25,7 @@ const RLIMITS: Readonly<Record<string, (limits: Limits) => number>> = {
   msgqueue: () => 0,
   nofile: ({ openFiles }) => openFiles,
   nproc: ({ pids }) => pids,
-  sigpending: () => 4096,
+  sigpending: () => 256,
   stack: () => 8_388_608,
 };
 

@@ -2,6 +2,7 @@ import { CaissonError, type IsolationSpec } from '@caisson/contract';
 import { toOciMounts, type OciMount, type TrustPlace } from './oci-mounts.ts';
 import { toOciSeccomp, type OciSeccomp } from './oci-seccomp.ts';
 import { CPU_PERIOD_US, socketLimitBytes } from './resources.ts';
+import { boundArgs, type CountsHook } from './user-counts.ts';
 
 /** Where a sandbox lies on the host. The launcher alone knows; nothing in a request or spec can name these paths. */
 export interface Placement {
@@ -26,6 +27,10 @@ export interface Placement {
   readonly mirror?: string | undefined;
   /** The network namespace that is linked to the gate, where the spec has a link. */
   readonly netns?: string | undefined;
+  /** A user namespace with the same map as here, which the runtime enters. Default: it makes one. */
+  readonly userNamespace?: string | undefined;
+  /** What bounds the counts of the user namespace that the runtime makes. Default: nothing does. */
+  readonly countsHook?: CountsHook | undefined;
   /** First of two consecutive host uids that no other sandbox has: root inside, then the user inside. */
   readonly hostUid: number;
   readonly hostGid: number;
@@ -60,6 +65,8 @@ export interface OciConfig {
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly hostname: string;
   readonly mounts: readonly OciMount[];
+  /** Run in the namespaces of the sandbox before its root is (config.md, "createContainer Hooks"); one that fails is the end of the start. */
+  readonly hooks?: { readonly createContainer: readonly { readonly path: string; readonly args: readonly string[]; readonly timeout: number }[] };
   readonly linux: {
     readonly uidMappings: readonly OciIdMapping[];
     readonly gidMappings: readonly OciIdMapping[];
@@ -77,6 +84,7 @@ export interface OciConfig {
   };
 }
 
+const HOOK_S = 5;
 const GVISOR_TASKS = 256;
 const GVISOR_TASKS_PER_PROCESS = 4;
 
@@ -103,10 +111,11 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
     root: { path: rootOf(spec, placement), readonly: spec.readOnlyRoot },
     hostname: spec.hostname,
     mounts: spec.mounts.flatMap((mount) => toOciMounts(mount, spec, placement)),
+    ...hooksOf(placement),
     linux: {
       uidMappings: idMappings(spec.user.uid, placement.hostUid),
       gidMappings: idMappings(spec.user.gid, placement.hostGid),
-      namespaces: spec.namespaces.map((type) => ({ type, ...(type === 'network' ? joined(spec, placement) : {}) })),
+      namespaces: spec.namespaces.map((type) => ({ type, ...entered(type, spec, placement) })),
       cgroupsPath: placement.cgroupsPath,
       resources: {
         memory: {
@@ -125,6 +134,17 @@ export function toOci(spec: IsolationSpec, placement: Placement): OciConfig {
       seccomp: toOciSeccomp(spec.seccomp, { arch: placement.arch, level: spec.level }),
     },
   };
+}
+
+function entered(type: string, spec: IsolationSpec, placement: Placement): { readonly path?: string } {
+  if (type === 'network') return joined(spec, placement);
+  return type === 'user' && placement.userNamespace !== undefined ? { path: placement.userNamespace } : {};
+}
+
+function hooksOf({ countsHook }: Placement): Pick<OciConfig, 'hooks'> {
+  if (countsHook === undefined) return {};
+  const { program, outside } = countsHook;
+  return { hooks: { createContainer: [{ path: program, args: ['caisson-users', 'bound', `${outside}`, ...boundArgs()], timeout: HOOK_S }] } };
 }
 
 /** @throws CaissonError LAUNCH_FAILED rather than that a sandbox without a link passes for one that has it */

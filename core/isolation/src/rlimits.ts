@@ -12,7 +12,7 @@ export const rlimits: Mechanism<'rlimits'> = ({ decision: { limits } }) => ({
     { name: 'msgqueue', value: 0 }, // POSIX message queues are not in the filter either
     { name: 'nofile', value: limits.openFiles },
     { name: 'nproc', value: limits.pids }, // a second wall behind the pids cgroup
-    { name: 'sigpending', value: 4096 }, // queued signals and POSIX timers live in kernel memory
+    { name: 'sigpending', value: 256 }, // queued signals and POSIX timers live in kernel memory, and count for all of a sandbox's processes together
     { name: 'stack', value: 8 * MIB }, // the usual value: thread libraries take it as their default stack
   ],
 });

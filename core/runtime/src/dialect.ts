@@ -1,4 +1,5 @@
 import type { RuntimeFacts } from '@caisson/contract';
+import type { Counting } from './user-counts.ts';
 
 /** How one OCI runtime is spoken to: argument lists, and nothing else. */
 export interface Dialect {
@@ -22,6 +23,8 @@ export interface Dialect {
     readonly stop: (where: Invocation) => readonly string[];
     readonly go: (where: Invocation) => readonly string[];
   };
+  /** How what the kernel counts by user is kept apart. Default: the host's kernel counts nothing of what is inside. */
+  readonly counting?: Counting;
   /** Removes what is left of a sandbox, running or not. */
   readonly remove: (where: Invocation) => readonly string[];
 }
@@ -57,6 +60,7 @@ export const DIALECTS: readonly Dialect[] = [
   {
     name: 'crun',
     guestKernel: 'host',
+    counting: 'owned',
     checkpoint: false,
     typicalLaunchMs: 5,
     version: (output) => /^crun version (\S+)/.exec(output)?.[1] ?? null,
@@ -65,6 +69,8 @@ export const DIALECTS: readonly Dialect[] = [
   {
     name: 'runc',
     guestKernel: 'host',
+    // It sets limits of a process that it has no privilege over in a namespace of another owner, unless it has CAP_SYS_RESOURCE.
+    counting: 'bounded',
     checkpoint: false,
     typicalLaunchMs: 15,
     version: (output) => /^runc version (\S+)/.exec(output)?.[1] ?? null,

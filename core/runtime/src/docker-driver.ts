@@ -17,6 +17,7 @@ import { frozen, OciMachine } from './oci-machine.ts';
 import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
 import { writeTrust } from './trust.ts';
+import { boundProcess } from './user-counts.ts';
 
 export interface DockerGround {
   readonly host: HostFacts;
@@ -41,7 +42,7 @@ const LAUNCH_MS = 10_000;
 const FIRST_ID = 20_000;
 const IDS = 65_534 - FIRST_ID;
 const SWEEPS_AT_ONCE = 4;
-/** Pid 1 of a sandbox with a link says nothing before it is told that the link is there. */
+/** Pid 1 says nothing before it is told that its bounds and its link are there. */
 const WAITING = { nextExec: 1 };
 
 interface Placed {
@@ -92,10 +93,12 @@ export class DockerDriver implements Driver {
       const { container, uid } = await this.#create(spec, placed, { imageId, denials: await this.#denials(slot) });
       signal.throwIfAborted();
       const { control, data } = splitStream(await this.#engine.attach(container));
-      lanes = new Lanes(control, data, slot === null ? undefined : WAITING);
+      lanes = new Lanes(control, data, WAITING);
       const address = await started(async () => {
         await startContainer(this.#engine, container);
-        return slot === null ? null : this.#link(placed, slot, container);
+        const pid = await pidOf(this.#engine, container);
+        await boundProcess(this.#ground.image.usersPath, { pid, group: container });
+        return slot === null ? null : joinGate(this.#ground.gate, { slot, folder: placed.folder, pid, group: container });
       }, lanes, signal);
       const hello = await lanes.hello;
       return new OciMachine({
@@ -122,11 +125,6 @@ export class DockerDriver implements Driver {
   async #denials(slot: number | null): Promise<string | undefined> {
     const { gate } = this.#ground;
     return slot === null || gate === undefined ? undefined : makeDenialsFolder(gate.denials, addressOf(slot));
-  }
-
-  async #link({ folder }: Placed, slot: number, container: string): Promise<string> {
-    const pid = await pidOf(this.#engine, container);
-    return joinGate(this.#ground.gate, { slot, folder, pid, group: container });
   }
 
   #group(placed: Placed, container: string): Cgroup {
@@ -222,7 +220,7 @@ async function started<T>(start: () => Promise<T>, lanes: Lanes, signal: AbortSi
   try {
     const given = await start();
     signal.throwIfAborted();
-    lanes.resume(true); // where it waits
+    lanes.resume(true); // it waits for that
     const spoken = lanes.hello.catch(() => {
       throw new CaissonError('LAUNCH_FAILED', { detail: 'pid 1 ended before it spoke' });
     });

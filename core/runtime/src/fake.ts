@@ -22,7 +22,7 @@ export interface FakeScript {
 const GOOD_HELLO: Hello = {
   kernel: 'fake', version: 'fake', hostname: 'caisson', pid: 1, uid: 1000, gid: 1000, landlockAbi: 1,
   rootReadOnly: true, otherProcesses: 0, capabilities: '0', noNewPrivileges: true, seccomp: 2,
-  uidMap: '1000 1879048193 1', interfaces: ['lo'],
+  namespaceOwner: 0, inotifyInstances: 2_147_483_647, inotifyWatches: 2_147_483_647, uidMap: '1000 1879048193 1', interfaces: ['lo'],
   namespaces: Object.fromEntries(['cgroup', 'ipc', 'mnt', 'net', 'pid', 'user', 'uts'].map((kind) => [kind, `${kind}:[1]`])),
 };
 

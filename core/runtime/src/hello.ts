@@ -17,6 +17,11 @@ export interface Hello {
   /** Seccomp mode of proc(5): 0 off, 1 strict, 2 filter. */
   readonly seccomp: number;
   readonly uidMap: string;
+  /** Who owns the user namespace, as a uid inside: 0 is the sandbox's own root; -1 where nothing tells. */
+  readonly namespaceOwner: number;
+  /** Inotify instances that the user namespace allows each of its users; null where the kernel does not count them so. */
+  readonly inotifyInstances: number | null;
+  readonly inotifyWatches: number | null;
   readonly interfaces: readonly string[];
   /** Namespace kind to its link text, such as `pid:[4026532182]`. */
   readonly namespaces: Readonly<Record<string, string>>;
@@ -36,6 +41,12 @@ export function parseHello(payload: Buffer): Hello {
     if (!/^-?\d{1,10}$/.test(text(name))) throw new CaissonError('FRAME_INVALID', { detail: `a hello whose ${name} is not a number` });
     return Number(text(name));
   };
+  const bound = (name: string): number | null => {
+    const value = text(name).trim();
+    if (value === '') return null;
+    if (!/^\d{1,10}$/.test(value)) throw new CaissonError('FRAME_INVALID', { detail: `a hello whose ${name} is not a number` });
+    return Number(value);
+  };
   const status = new Map(text('/proc/self/status').split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]));
   const sets = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map((name) => status.get(name) ?? '');
   const seccomp = status.get('Seccomp') ?? '';
@@ -54,6 +65,9 @@ export function parseHello(payload: Buffer): Hello {
     capabilities: sets.reduce((all, set) => all | BigInt(`0x${set}`), 0n).toString(16),
     noNewPrivileges: status.get('NoNewPrivs') === '1',
     seccomp: Number(seccomp),
+    namespaceOwner: number('user_namespace_owner'),
+    inotifyInstances: bound('/proc/sys/user/max_inotify_instances'),
+    inotifyWatches: bound('/proc/sys/user/max_inotify_watches'),
     uidMap: text('/proc/self/uid_map').trim().replace(/\s+/g, ' '),
     interfaces: [...text('/proc/net/dev').matchAll(/^\s*([^\s:|]+):/gm)].map((match) => match[1] ?? ''),
     namespaces: Object.fromEntries(

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { DENIALS_FOLDER, RESOLV_CONF, SECRETS_FOLDER, TRUST_BUNDLE, TRUST_CERTIFICATE, TRUST_FOLDER } from '@caisson/contract';
 import { DOCKER_WRITES } from '@caisson/isolation';
@@ -42,11 +43,13 @@ const COPIED = ['etc/ld.so.cache', 'etc/ld.so.conf', 'etc/alternatives', 'etc/ss
 export interface HostImage {
   readonly rootfs: string;
   readonly initPath: string;
+  /** The program caisson-users, where root inside can execute it. */
+  readonly usersPath: string;
   /** Holds the root of every sandbox that runs from another image, while it runs. */
   readonly roots: string;
 }
 
-/** Makes the image and the copy of pid 1 under `images`; an image of an earlier start is replaced as a whole. */
+/** Makes the image and the copies of pid 1 and of caisson-users, which lies beside it, under `images`; an image of an earlier start is replaced as a whole. */
 export async function prepareHostImage(images: string, initBinary: string): Promise<HostImage> {
   const rootfs = `${images}/host`;
   const fresh = `${images}/host.new`;
@@ -67,10 +70,14 @@ export async function prepareHostImage(images: string, initBinary: string): Prom
   await copyFile(initBinary, `${initPath}.new`);
   await chmod(`${initPath}.new`, 0o755);
   await rename(`${initPath}.new`, initPath);
+  const usersPath = `${images}/users`;
+  await copyFile(`${dirname(initBinary)}/caisson-users`, `${usersPath}.new`);
+  await chmod(`${usersPath}.new`, 0o755);
+  await rename(`${usersPath}.new`, usersPath);
   const roots = `${images}/roots`;
   await mkdir(roots, { recursive: true });
   await chmod(roots, 0o711); // the uids of sandboxes pass through it
-  return { rootfs, initPath, roots };
+  return { rootfs, initPath, usersPath, roots };
 }
 
 /**

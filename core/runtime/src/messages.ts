@@ -58,7 +58,7 @@ export const Hello: z.ZodType<Hello> = z.strictObject({
   kernel: z.string(), version: z.string(), hostname: z.string(),
   pid: z.int(), uid: z.int(), gid: z.int(), landlockAbi: z.int(),
   rootReadOnly: z.boolean(), otherProcesses: z.int(), capabilities: z.string(), noNewPrivileges: z.boolean(),
-  seccomp: z.int(), uidMap: z.string(), interfaces: z.array(z.string()), namespaces: z.record(z.string(), z.string()),
+  seccomp: z.int(), namespaceOwner: z.int(), inotifyInstances: NullableCount, inotifyWatches: NullableCount, uidMap: z.string(), interfaces: z.array(z.string()), namespaces: z.record(z.string(), z.string()),
 });
 
 export const End: z.ZodType<ExecEnd> = z.discriminatedUnion('kind', [

@@ -21,6 +21,7 @@ import { mountSecrets, unmountSecrets, type SecretFiles, type SecretGround } fro
 import type { Slots } from './slots.ts';
 import { sweepLeft } from './sweep.ts';
 import { writeTrust } from './trust.ts';
+import { countedCommand, countsPlace } from './user-counts.ts';
 
 const run = promisify(execFile);
 
@@ -172,7 +173,7 @@ export class OciDriver implements Driver {
       secrets = await mountSecrets(spec, { bundle: placed.bundle, uid: taken.hostUid + 1, ground: this.#ground.secrets });
       const mirror = await makeMirror(spec, this.#ground.mirrors);
       await this.#writeBundle(spec, placed, { hostUid: taken.hostUid, workspace, imageRoot: root.path, trust, netns: link?.netns, denials, secrets: secrets?.folder, mirror });
-      const begun = await this.#start(placed, signal, beginning);
+      const begun = await this.#start(placed, signal, beginning, { hostUid: taken.hostUid, user: spec.user });
       lanes = begun.lanes;
       const hello = await lanes.hello;
       signal.throwIfAborted();
@@ -204,6 +205,7 @@ export class OciDriver implements Driver {
     const config = toOci(spec, {
       ...image,
       ...where,
+      ...(await countsPlace(this.#dialect.counting, image.usersPath)),
       hostGid: where.hostUid,
       cgroupsPath: `${cgroupParent}/${spec.id}`,
       swapAccounting: host.cgroup.swapAccounting,
@@ -214,10 +216,11 @@ export class OciDriver implements Driver {
     await writeFile(`${placed.bundle}/config.json`, JSON.stringify(config), { mode: 0o600 });
   }
 
-  async #start(placed: Placed, signal: AbortSignal, { argv, patienceMs, saved, adopt }: Beginning): Promise<{ readonly lanes: Lanes; readonly adopted: readonly LaneExec[] }> {
+  async #start(placed: Placed, signal: AbortSignal, { argv, patienceMs, saved, adopt }: Beginning, who: Pick<Parameters<typeof countedCommand>[1], 'hostUid' | 'user'>): Promise<{ readonly lanes: Lanes; readonly adopted: readonly LaneExec[] }> {
     const where = this.#invocation(placed);
     await mkdir(where.stateDir, { recursive: true, mode: 0o700 });
-    const { runtime, control, data } = await startRuntime({ path: this.facts.path, argv: argv(where), lanes: this.#dialect.lanes, folder: placed.bundle });
+    const command = countedCommand(this.#dialect.counting, { ...who, tool: this.#ground.image.usersPath, command: { path: this.facts.path, argv: argv(where) } });
+    const { runtime, control, data } = await startRuntime({ ...command, lanes: this.#dialect.lanes, folder: placed.bundle });
     const lanes = new Lanes(control, data, saved);
     try {
       const adopted = saved === undefined || adopt === undefined ? [] : adoptAll(lanes, saved, adopt);

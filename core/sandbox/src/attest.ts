@@ -1,4 +1,5 @@
 import { levelOf, type HostFacts, type IsolationSpec, type Level, type RuntimeFacts } from '@caisson/contract';
+import { USER_COUNTS } from '@caisson/isolation';
 import type { Hello, Machine } from '@caisson/runtime';
 
 export interface Attestation {
@@ -28,6 +29,7 @@ const checks: readonly Check[] = [
   (spec, hello) => expectEqual('the host name', spec.hostname, hello.hostname),
   (spec, hello) => (spec.landlock && hello.landlockAbi < 1 ? 'Landlock is not in force' : null),
   (spec, hello) => (spec.level === 'container' ? mapped(hello) : null),
+  (spec, hello) => (spec.level === 'container' ? counted(hello) : null),
   (spec, hello, host) => (spec.level === 'gvisor' && !kernelIsOwn(hello, host) ? `the kernel is ${hello.kernel}, which is not the sandbox's own` : null),
 ];
 
@@ -39,6 +41,13 @@ function mapped({ uidMap }: Hello): string | null {
   const ranges = [...uidMap.matchAll(/(\d+) (\d+) \d+/g)];
   const own = ranges.length > 0 && ranges.every(([, inside, outside]) => inside !== outside);
   return own ? null : 'no user namespace is in force';
+}
+
+/** What the kernel counts by user it charges to the owner of the user namespace too: the sandbox's own root, or it must be bounded. */
+function counted({ namespaceOwner, inotifyInstances, inotifyWatches }: Hello): string | null {
+  const within = (seen: number | null, most: number): boolean => seen !== null && seen <= most;
+  const bounded = within(inotifyInstances, USER_COUNTS.inotify_instances) && within(inotifyWatches, USER_COUNTS.inotify_watches);
+  return namespaceOwner === 0 || bounded ? null : 'what the kernel counts by user is counted for another owner, and without a bound';
 }
 
 const LAST_UNPRIVILEGED = 65_533;
