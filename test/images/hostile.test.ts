@@ -121,6 +121,18 @@ test('IMAGE_TOO_LARGE: an image of more entries than the limit is refused', asyn
   await refused(bench.layout(one(...Array.from({ length: 5_001 }, (_, index): Member => ({ name: `f${index}` })))), 'IMAGE_TOO_LARGE', /entries/);
 });
 
+test('IMAGE_TOO_LARGE: folders that an archive only implies are counted as entries', async () => {
+  const deep = (top: string): Buffer => pax({ path: `${top}/${'n/'.repeat(1_498)}x` });
+  const six = one(...Array.from({ length: 6 }, (_, index) => [deep(`${index}`), { name: 'x' }]).flat());
+  await refused(bench.layout(six), 'IMAGE_TOO_LARGE', /more than 5000 entries/);
+  // A link makes all of its target where something lies below it.
+  const linked = Array.from({ length: 6 }, (_, index): Member[] => [{ name: `l${index}`, type: '2' }, { name: `l${index}/x` }]);
+  const links = one(...linked.flatMap(([link = { name: '' }, below = { name: '' }], index) => [pax({ linkpath: `${index}/${'n/'.repeat(1_498)}n` }), link, below]));
+  await refused(bench.layout(links), 'IMAGE_TOO_LARGE', /more than 5000 entries/);
+  const three = await bench.layout(one(...Array.from({ length: 3 }, (_, index) => [deep(`${index}`), { name: 'x' }]).flat()));
+  assert.equal(files(three).length, 3 * 1_500);
+});
+
 test('a path through a symbolic link stays in the image, wherever the link points to', async () => {
   const info = await bench.layout(one(
     { name: 'abs', type: '2', target: '/etc' }, { name: 'abs/one', body: '1' },
