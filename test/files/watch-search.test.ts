@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AGENT, all, skip, startPlace } from './given.ts';
 import type { FileEvent, FilesClient } from '@caisson/files';
 
@@ -73,6 +74,70 @@ suite('watching', { skip, timeout: 60_000 }, () => {
     assert.equal((await place.files.stat('.')).type, 'directory');
     await until(events, 'overflow', '/workspace');
     await events.return?.();
+  });
+});
+
+suite('what a watch cannot tell', { skip, timeout: 60_000 }, () => {
+  const claim = 'what cannot be watched, or is too much at once, is an overflow and never silence';
+  const soon = (): AbortSignal => AbortSignal.timeout(10_000);
+
+  test(`${claim}: a directory that may be read only later`, async () => {
+    await using place = await startPlace();
+    const events = watching(place.files, '.', true, soon());
+    await place.files.stat('.');
+    mkdirSync(`${place.workspace}/d`, { mode: 0 });
+    await until(events, 'overflow', '/workspace/d');
+    chmodSync(`${place.workspace}/d`, 0o755);
+    assert.ok((await until(events, 'overflow', '/workspace/d')).includes('changed /workspace/d'));
+    writeFileSync(`${place.workspace}/d/x`, '');
+    await until(events, 'created', '/workspace/d/x');
+    await events.return?.();
+  });
+
+  const unwatchable: readonly (readonly [what: string, path: string, mode: number])[] = [
+    ['that may not be read', 'closed', 0],
+    ['that may be listed and not entered', 'listed', 0o444],
+    ['that is 120 levels down', 'd/'.repeat(120), 0o755],
+  ];
+  for (const [what, path, mode] of unwatchable) {
+    test(`${claim}: a directory ${what} when the watch begins, which is told once, and the rest is watched`, async () => {
+      await using place = await startPlace();
+      mkdirSync(`${place.workspace}/${path}`, { mode, recursive: true });
+      const events = watching(place.files, '.', true, soon());
+      await place.files.write('a', Buffer.from('1'));
+      await place.files.write('b', Buffer.from('1'));
+      const seen = await until(events, 'created', '/workspace/b');
+      assert.ok(seen.includes('created /workspace/a'));
+      assert.deepEqual([seen[0], seen.filter((event) => event.startsWith('overflow')).length], ['overflow /workspace', 1], seen.join(', '));
+      await events.return?.();
+    });
+  }
+
+  test(`${claim}: events of a long path that are more than a batch, and a path that is too long for one`, async () => {
+    await using place = await startPlace();
+    const level = 'l'.repeat(250);
+    const long = `${place.workspace}/${`${level}/`.repeat(12)}`;
+    mkdirSync(long, { recursive: true });
+    const events = watching(place.files, '.', true, soon());
+    await place.files.stat('.');
+    const { pid = 0 } = place.helper.process;
+    process.kill(pid, 'SIGSTOP'); // so that it finds all of them at once
+    while (!readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T ')) await delay(2);
+    const names = Array.from({ length: 40 }, (_, index) => `${long}f${index}`);
+    for (const name of names) writeFileSync(name, '');
+    process.kill(pid, 'SIGCONT');
+    await place.files.write('after', Buffer.from('1'));
+    const seen = await until(events, 'created', '/workspace/after');
+    const told = seen.filter((event) => event.startsWith('created') && event.includes('/f')).length;
+    assert.ok(told < names.length, 'they were more than a batch holds');
+    assert.ok(seen.includes('overflow /workspace'), `${told} of ${names.length} were told`);
+    await place.files.write('later', Buffer.from('1'));
+    await until(events, 'created', '/workspace/later');
+    // Made step by step: a system call takes no path of that length.
+    execFileSync('python3', ['-c', 'import os,sys\nos.chdir(sys.argv[1])\nfor i in range(5): os.mkdir("m" * 250); os.chdir("m" * 250)', long]);
+    await until(events, 'overflow', '/workspace');
+    await events.return?.();
+    execFileSync('rm', ['-rf', `${place.workspace}/${level}`]); // what goes step by step too
   });
 });
 

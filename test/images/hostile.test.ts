@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ImageInfo } from '@caisson/images';
@@ -119,6 +119,48 @@ test('IMAGE_TOO_LARGE: layers that are small one by one are counted together', a
 
 test('IMAGE_TOO_LARGE: an image of more entries than the limit is refused', async () => {
   await refused(bench.layout(one(...Array.from({ length: 5_001 }, (_, index): Member => ({ name: `f${index}` })))), 'IMAGE_TOO_LARGE', /entries/);
+});
+
+test('IMAGE_TOO_LARGE: folders that an archive only implies are counted as entries', async () => {
+  const deep = (top: string): Buffer => pax({ path: `${top}/${'n/'.repeat(1_498)}x` });
+  const six = one(...Array.from({ length: 6 }, (_, index) => [deep(`${index}`), { name: 'x' }]).flat());
+  await refused(bench.layout(six), 'IMAGE_TOO_LARGE', /more than 5000 entries/);
+  // A link makes all of its target where something lies below it.
+  const linked = Array.from({ length: 6 }, (_, index): Member[] => [{ name: `l${index}`, type: '2' }, { name: `l${index}/x` }]);
+  const links = one(...linked.flatMap(([link = { name: '' }, below = { name: '' }], index) => [pax({ linkpath: `${index}/${'n/'.repeat(1_498)}n` }), link, below]));
+  await refused(bench.layout(links), 'IMAGE_TOO_LARGE', /more than 5000 entries/);
+  const three = await bench.layout(one(...Array.from({ length: 3 }, (_, index) => [deep(`${index}`), { name: 'x' }]).flat()));
+  assert.equal(files(three).length, 3 * 1_500);
+});
+
+/** Has images unpacked by a program that leaves what it is told and says that it is the image of this digest. */
+async function subverted<T>({ digest, leaves }: { readonly digest: string; readonly leaves: string }, work: () => Promise<T>): Promise<T> {
+  const done = { digest, kind: 'blobs', sizeBytes: 0, env: [], labels: {}, createdMs: 0 };
+  const path = `${mkdtempSync(`${bench.dir}/subverted-`)}/unpacker`;
+  chmodSync(path.slice(0, path.lastIndexOf('/')), 0o755);
+  writeFileSync(path, `#!/bin/sh\nread -r job\nmkdir rootfs additions\n${leaves}\nprintf '%s\\n' '${JSON.stringify({ done })}'\n`, { mode: 0o755 });
+  const { execPath } = process;
+  process.execPath = path;
+  try {
+    return await work();
+  } finally {
+    process.execPath = execPath;
+  }
+}
+
+test('an unpacker that names another digest installs nothing', async () => {
+  const other = sha256(Buffer.from('{}'));
+  const layout = (): Promise<ImageInfo> => bench.layout(one({ name: `x${Math.random()}`, body: 'x' }));
+  await subverted({ digest: other, leaves: 'printf {} >manifest.json' }, () => refused(layout(), 'IMAGE_INVALID', /was unpacked where sha256:.* was asked for/));
+  const archive = (): Promise<ImageInfo> => bench.archive(tar([]));
+  const claimed = `sha256:${'0'.repeat(64)}`;
+  await subverted({ digest: claimed, leaves: 'printf {} >manifest.json' }, () => refused(archive(), 'IMAGE_INVALID', /has the manifest sha256:44136fa/));
+  await subverted({ digest: claimed, leaves: '' }, () => refused(archive(), 'IMAGE_INVALID', /has no manifest/));
+  await subverted({ digest: other, leaves: 'printf {} >m; ln -s m manifest.json' }, () => refused(archive(), 'IMAGE_INVALID', /has no manifest/));
+  await subverted({ digest: other, leaves: 'mkfifo manifest.json' }, () => refused(archive(), 'IMAGE_INVALID', /not a file/));
+  const { digest } = await subverted({ digest: other, leaves: 'printf {} >manifest.json' }, archive);
+  assert.equal(digest, other, 'the stand-in is refused for nothing else');
+  await bench.store.remove(digest);
 });
 
 test('a path through a symbolic link stays in the image, wherever the link points to', async () => {

@@ -18,6 +18,8 @@ const cases: readonly Case[] = [
   ['HOST_LACKS_CGROUP', 'no memory controller', { cgroup: { ...cgroup, controllers: ['cpu', 'pids'] } }, /no memory controller/],
   ['HOST_LACKS_CGROUP', 'no pids controller', { cgroup: { ...cgroup, controllers: ['cpu', 'memory'] } }, /no pids controller/],
   ['HOST_LACKS_CGROUP', 'no cpu controller', { cgroup: { ...cgroup, controllers: ['memory', 'pids', 'cpuset'] } }, /no cpu controller/],
+  ['HOST_LACKS_CGROUP', 'cgroup v1 and nothing that counts CPU time', { cgroup: { ...cgroup, mode: 'v1' } }, /: no cpuacct controller$/],
+  ['HOST_LACKS_CGROUP', 'a hybrid hierarchy and nothing that counts CPU time', { cgroup: { ...cgroup, mode: 'hybrid' } }, /: no cpuacct controller$/, 'gvisor'],
   ['HOST_LACKS_CGROUP', 'swap that is not accounted', { cgroup: { ...cgroup, swapAccounting: false }, swapBytes: 1 }, /swap is on and not accounted/],
   ['HOST_LACKS_USER_NAMESPACES', 'no user namespaces', { userNamespaces: 0 }, /user\.max_user_namespaces is 0/],
   ['HOST_LACKS_SECCOMP', 'no seccomp', { seccomp: false }, /no seccomp filter mode/],
@@ -78,7 +80,7 @@ const anyHost: fc.Arbitrary<HostFacts> = fc.record({
   cgroup: fc.record({
     mode: fc.constantFrom('v1', 'hybrid', 'v2', 'none'),
     writable: fc.boolean(),
-    controllers: fc.subarray(['cpu', 'memory', 'pids', 'io']),
+    controllers: fc.subarray(['cpu', 'cpuacct', 'memory', 'pids', 'io']),
     swapAccounting: fc.boolean(),
   }),
   swapBytes: fc.nat(2),
@@ -97,6 +99,7 @@ test('whatever the host lacks, a spec is either whole or refused', () => {
     assert.deepEqual(belowFloor(compiled), []);
     assert.ok(host.cgroup.mode !== 'none' && host.cgroup.writable && host.seccomp && host.userNamespaces > 0);
     assert.ok(['cpu', 'memory', 'pids'].every((name) => host.cgroup.controllers.includes(name)));
+    assert.ok(host.cgroup.mode === 'v2' || host.cgroup.controllers.includes('cpuacct'));
     assert.ok(level !== 'container' || host.landlockAbi > 0);
     assert.ok(host.swapBytes === 0 || host.cgroup.swapAccounting);
     assert.notEqual(chooseRuntime(needs(level), host), null);

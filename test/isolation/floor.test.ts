@@ -58,6 +58,20 @@ for (const [flag, bit] of Object.entries(NEW_FLAGS)) {
   });
 }
 
+const HUGE_PAGES = { mmap: [3, 0x40000], memfd_create: [1, 4], shmget: [2, 0o4000] } as const;
+for (const [name, [argument, flag]] of Object.entries(HUGE_PAGES)) {
+  test(`a filter that allows ${name} huge pages is below the floor`, () => {
+    const open = `the filter allows ${name} huge pages, which lie outside the memory limit`;
+    assertBelow(withRule({ names: [name] }), open);
+    assertBelow(withRule({ names: ['read', name] }), open);
+    assertBelow(withRule({ names: [name], when: [{ argument, operator: 'masked-equal', value: 0, mask: 0x7fff_ffff - flag }] }), open);
+    assertBelow(withRule({ names: [name], when: [{ argument, operator: 'masked-equal', value: flag, mask: flag }] }), open);
+    assertBelow(withRule({ names: [name], when: [{ argument, operator: 'not-equal', value: flag }] }), open);
+    assertBelow(withRule({ names: [name], when: [{ argument: argument - 1, operator: 'masked-equal', value: 0, mask: flag }] }), open);
+    assert.deepEqual(belowFloor({ ...good, ...withRule({ names: [name], errno: 1 }) }), [], 'refusing it is allowed');
+  });
+}
+
 const filters: readonly (readonly [string, Partial<IsolationSpec>, RegExp])[] = [
   ['any socket family', withRule({ names: ['socket'] }), /sockets of families/],
   ['AF_VSOCK', withRule({ names: ['socket'], when: [{ argument: 0, operator: 'equal', value: 40 }] }), /sockets of families/],

@@ -34,3 +34,30 @@ atEachLevel(instance, 'memory within the limit is there to be used', async (run)
   const ran = await run({ argv: python('x = bytearray(300 * 2 ** 20); print(len(x))') });
   assert.deepEqual([ran.result.exit, lines(ran)], [0, [String(300 * MIB)]]);
 });
+
+/** Prints the error of each way to ask for huge pages, and then that each of the same calls without them is answered. */
+const HUGE_PAGES = `
+import ctypes, errno, mmap, platform
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+memfd_create, shmget = {'x86_64': (319, 29), 'aarch64': (279, 194)}[platform.machine()]
+ABOVE = 1 << 40 # a bit that the kernel takes away from an int, and a filter sees
+def attempt(number, *arguments):
+  answer = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(each) if isinstance(each, int) else each for each in arguments])
+  return 'given' if answer >= 0 else errno.errorcode[ctypes.get_errno()]
+def mapped(flags):
+  try: mmap.mmap(-1, 2 << 20, flags=mmap.MAP_ANONYMOUS | flags)
+  except OSError as error: return errno.errorcode[error.errno]
+  return 'given'
+HUGE, PRIVATE, SHARED, GIB = 0x40000, mmap.MAP_PRIVATE, mmap.MAP_SHARED, 30 << 26
+print(*[mapped(flags) for flags in (HUGE | PRIVATE, HUGE | SHARED, HUGE | PRIVATE | GIB)])
+print(*[attempt(memfd_create, ctypes.c_char_p(b'x'), flags) for flags in (4, 4 | 1, 4 | GIB, 4 | ABOVE)])
+print(*[attempt(shmget, 0, 2 << 20, 0o1600 | flags) for flags in (0o4000, 0o4000 | GIB, 0o4000 | ABOVE)])
+print(mapped(PRIVATE), attempt(memfd_create, ctypes.c_char_p(b'x'), 1), attempt(shmget, 0, 4096, 0o1600))
+`;
+
+// Where the pool of the host is empty the kernel would answer ENOMEM or ENOSPC: only a refusal holds on a host that has pages.
+atEachLevel(instance, 'no page of a sandbox lies outside its memory limit, huge ones included', async (run) => {
+  const ran = await run({ argv: python(HUGE_PAGES) });
+  assert.deepEqual([ran.result.exit, lines(ran)], [0, ['EPERM EPERM EPERM', 'EPERM EPERM EPERM EPERM', 'EPERM EPERM EPERM', 'given given given']]);
+});

@@ -238,6 +238,24 @@ test('OUTPUT_GONE: of what ended sandboxes have written only so much is kept, th
   assert.deepEqual(kept, [false, false, false, true, true, true]);
 });
 
+test('output that comes byte by byte counts as what it takes on the disk', async () => {
+  const times = 3_000;
+  await using on = await stage({ print: Array.from({ length: times }, () => ({ stream: 'stdout', text: 'x' }) as const) }, { retainBytes: 100_000 });
+  const kept: string[] = [];
+  for (let n = 0; n < 5; n++) {
+    const { id: box } = await on.sandboxes.create({}, ASKING);
+    const { id: exec } = await on.sandboxes.exec(box, { argv: ['true'] }, ASKING);
+    assert.equal((await readAll(on.sandboxes, box, exec)).text.length, times);
+    let bytes = 0;
+    for await (const part of on.keeper.get(box).recording(exec) ?? []) bytes += part.length;
+    assert.ok(bytes > 12 * times, `a recording of ${bytes} bytes`);
+    await on.sandboxes.close(box, ASKING);
+    kept.push(box);
+  }
+  const there = await on.keeper.settledList();
+  assert.deepEqual(kept.map((box) => there.includes(box)), [false, false, false, true, true], 'three of them take more than 100,000 bytes');
+});
+
 test('of many sandboxes that are asked for together only some start at once, and all of them run', async () => {
   let [now, most] = [0, 0];
   await using on = await stage(HELLO, {

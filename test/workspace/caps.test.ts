@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { asAgent, freshId, opened, AGENT, MIB, SKIP, SMALL } from './given.ts';
 
@@ -60,6 +60,27 @@ test('what an agent deletes is free again in the pool', SKIP, async () => {
   asAgent(attached.path, 'rm big; sync');
   await attached.detach();
   assert.ok(before - usedBytes() > 15 * MIB, `${before} bytes were used, then ${usedBytes()}`);
+});
+
+test('as many sizes as clients ask for leave 64 empty file systems', SKIP, async () => {
+  await using given = await opened();
+  const { store, options } = given;
+  const templates = `${options.dir}/pool/templates`;
+  const create = async (inodes: number): Promise<string> => (await store.create({ id: freshId('wsp'), sizeBytes: 16 * MIB, inodes, passing: true })).id;
+  const sizes = Array.from({ length: 68 }, (_, index) => 16 + index);
+  for (const inodes of sizes.slice(0, 60)) await create(inodes);
+  await create(16); // asked for again, and so not the first to go
+  await Promise.all(sizes.slice(60).map(create));
+  const left = readdirSync(templates);
+  assert.equal(left.length, 64);
+  assert.ok(left.some((name) => name.startsWith(`${16 * MIB}-16-`)), 'what was asked for lately stays');
+  assert.ok(!left.some((name) => name.startsWith(`${16 * MIB}-17-`)), 'what was asked for the longest ago goes');
+  const again = await create(17);
+  assert.equal(readdirSync(templates).length, 64);
+  assert.ok((await store.attach(again, { hostUid: AGENT, sandbox: 'sbx-one' })).path.length > 0, 'a size that went is made anew');
+  writeFileSync(`${templates}/1-1-1.img.new`, 'what a launcher that died was making');
+  await store.collect();
+  assert.deepEqual(readdirSync(templates).filter((name) => name.endsWith('.new')), []);
 });
 
 test('nothing in a workspace is a device or sets the uid of who runs it, and nobody but its agent enters', SKIP, async () => {

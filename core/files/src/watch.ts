@@ -5,7 +5,9 @@ import { ItemStream, ReplyStream } from './stream.ts';
 import { flags } from './verbs.ts';
 
 /**
- * `overflow`: something at or below the path may have changed without having been told; look for yourself.
+ * `overflow`: something at or below the path may have changed without having been told; look for yourself. One that comes
+ * before all else says that some directories below are not watched from the start, because the agent may not read them or
+ * they lie more than 95 levels down: nothing below them is told. One that may be read later on is watched from then on.
  * `ended`: the watched directory itself is gone.
  */
 export type FileEventKind = 'created' | 'changed' | 'removed' | 'overflow' | 'ended';
@@ -26,7 +28,10 @@ export interface WatchOptions {
 const KINDS: Readonly<Record<number, FileEventKind>> = { 1: 'created', 2: 'changed', 3: 'removed', 4: 'overflow', 5: 'ended' };
 const FIXED_BYTES = 8;
 
-/** Nothing is missed that a request changes which is made after this call: the helper takes requests in their order. */
+/**
+ * Nothing is missed without an overflow that a request changes which is made after this call: the helper takes requests in
+ * their order.
+ */
 export function watchFiles(connection: Connection, path: FilePath, { recursive, signal }: WatchOptions): ItemStream<FileEvent> {
   const bytes = absolutePath(path);
   const opened = open(connection, { path: bytes, flags: flags({ recursive }) }, signal);

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, closeSync, constants, createReadStream, existsSync, fstatSync, mkdirSync, openSync, renameSync } from 'node:fs';
 import { open as openFile, rm } from 'node:fs/promises';
 import { CaissonError } from '@caisson/contract';
-import { locate, readBlob, readDocument, type BlobPath } from './blobs.ts';
+import { locate, readBlob, readDocument, sha256, type BlobPath } from './blobs.ts';
 import { buildBlobs } from './build.ts';
 import type { ImageDefinition } from './definition.ts';
 import { parseManifest } from './manifest.ts';
@@ -89,6 +89,7 @@ async function commit(folder: string, { unpacked, source, work }: { readonly unp
   // No process of that user is left. From the top down and without links being followed, all of it becomes ours.
   if (work.as !== undefined) chownSync(folder, 0, 0);
   if (work.as !== undefined) await runTool({ ...tool, argv: [toolAt('chown', 'coreutils'), '-hR', '0:0', '.'] });
+  checkManifest(folder, digest);
   chmodSync(folder, 0o755);
   writeRecord(folder, { digest, createdMs, importedMs: work.now(), sizeBytes, env, source, labels });
   await runTool({ ...tool, argv: [toolAt('sync', 'coreutils'), '--file-system', '.'] });
@@ -97,10 +98,26 @@ async function commit(folder: string, { unpacked, source, work }: { readonly unp
   syncFolder(work.dir);
 }
 
+/** The process that unpacked says of what manifest its tree is: it must be the one that it left. @throws CaissonError IMAGE_INVALID */
+function checkManifest(folder: string, digest: string): void {
+  const found = sha256(manifestOf(folder));
+  if (found !== digest) throw new CaissonError('IMAGE_INVALID', { detail: `what was unpacked as ${digest} has the manifest ${found}` });
+}
+
+function manifestOf(folder: string): Buffer {
+  try {
+    return readDocument(`${folder}/manifest.json`);
+  } catch (error) {
+    if (error instanceof CaissonError) throw error;
+    throw new CaissonError('IMAGE_INVALID', { detail: `what was unpacked has no manifest: ${(error as Error).message}` });
+  }
+}
+
 async function unpackBlobs(digest: string, { folder, work, source }: { readonly folder: string; readonly work: Work; readonly source: string }): Promise<Gathered> {
   if (readRecord(work.dir, digest) !== null) return { unpacked: null, digest, source };
   const unpacked = await unpack({ from: 'blobs', digest, arch: work.arch, maximum: work.maximum }, { ...work, folder });
-  return { unpacked, digest: unpacked.digest, source };
+  if (unpacked.digest !== digest) throw new CaissonError('IMAGE_INVALID', { detail: `${unpacked.digest} was unpacked where ${digest} was asked for` });
+  return { unpacked, digest, source };
 }
 
 async function unpackArchive({ path, digest }: Extract<ImageSource, { kind: 'archive' }>, folder: string, work: Work): Promise<Gathered> {

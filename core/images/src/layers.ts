@@ -7,7 +7,7 @@ import { verified, type BlobPath } from './blobs.ts';
 import { compressionOf, type Compression, type Manifest } from './manifest.ts';
 import type { ImageMaximum } from './source.ts';
 import { invalid, tarEntries, type TarEntry } from './tar.ts';
-import { applyLayer, emptyTree, type Folder, type LayerEntry } from './tree.ts';
+import { applyLayer, emptyTree, measure, type Folder, type LayerEntry } from './tree.ts';
 
 /** Memory that a zstd stream may ask for: 2^27, the window that its specification says every reader should take. */
 const ZSTD_WINDOW_LOG = 27;
@@ -16,6 +16,7 @@ interface Reading {
   /** Folder for the contents of files, each under its number. */
   readonly contents: string;
   readonly maximum: ImageMaximum;
+  /** Of the archives so far, and folders that their paths only imply. */
   entries: number;
   bytes: number;
 }
@@ -38,9 +39,24 @@ export async function readLayers(
     const hash = createHash('sha256');
     const entries = await readEntries(hashed(plain, hash), reading);
     if (`sha256:${hash.digest('hex')}` !== diffIds[index]) throw invalid(`layer ${index + 1} is not the one that the config names`);
-    applyLayer(root, entries);
+    applyLayer(root, entries, () => {
+      countEntry(reading);
+      return emptyTree();
+    });
   }
+  admitEntries(measure(root).entries, maximum); // whatever makes a name, none is written beyond the limit
   return root;
+}
+
+/** @returns how many there are with this one, a number that no other entry has */
+function countEntry(reading: Reading): number {
+  reading.entries++;
+  admitEntries(reading.entries, reading.maximum);
+  return reading.entries;
+}
+
+function admitEntries(entries: number, maximum: ImageMaximum): void {
+  if (entries > maximum.entries) throw new CaissonError('IMAGE_TOO_LARGE', { detail: `more than ${maximum.entries} entries` });
 }
 
 export function decompressed(bytes: AsyncIterable<Buffer>, compression: Compression): AsyncIterable<Buffer> {
@@ -83,8 +99,7 @@ async function* hashed(bytes: AsyncIterable<Buffer>, hash: ReturnType<typeof cre
 async function readEntries(bytes: AsyncIterable<Buffer>, reading: Reading): Promise<readonly LayerEntry[]> {
   const entries: LayerEntry[] = [];
   for await (const entry of tarEntries(bytes)) {
-    const content = ++reading.entries;
-    if (content > reading.maximum.entries) throw new CaissonError('IMAGE_TOO_LARGE', { detail: `more than ${reading.maximum.entries} entries` });
+    const content = countEntry(reading);
     const { name, kind, mode, mtimeS, sizeBytes, target } = entry;
     if (kind === 'device' || kind === 'fifo') {
       // A sandbox has a /dev of its own over whatever an image holds there. Anywhere else a device is an attack.

@@ -47,6 +47,9 @@ const FOLDER_MODE = 0o755;
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 
+/** Makes a folder that no entry names and a path leads through. It is where such folders are counted. */
+type ImpliedFolder = () => Folder;
+
 export function emptyTree(): Folder {
   return { kind: 'folder', mode: FOLDER_MODE, children: new Map() };
 }
@@ -54,12 +57,13 @@ export function emptyTree(): Folder {
 /**
  * Applies one layer (image-spec, layer.md): its whiteouts to what lies below first, whatever their place in the
  * archive, then its entries in order.
+ * @param implied may throw, and the layer goes no further
  * @throws CaissonError IMAGE_INVALID
  */
-export function applyLayer(root: Folder, entries: readonly LayerEntry[]): void {
+export function applyLayer(root: Folder, entries: readonly LayerEntry[], implied: ImpliedFolder = emptyTree): void {
   const parsed = entries.map((entry) => ({ entry, path: componentsOf(entry.name) }));
   for (const { path } of parsed) if (isWhiteout(path)) remove(root, path);
-  for (const { entry, path } of parsed) if (!isWhiteout(path)) put(root, entry, path);
+  for (const { entry, path } of parsed) if (!isWhiteout(path)) put(root, entry, path, implied);
 }
 
 /** Names of a path from the root of the image; a leading slash is that root. */
@@ -81,20 +85,20 @@ function remove(root: Folder, path: readonly string[]): void {
   const last = path.at(-1) ?? '';
   const hidden = last.slice(WHITEOUT.length);
   if (last !== OPAQUE && (hidden === '' || hidden === '.' || hidden === '..' || hidden.startsWith(WHITEOUT))) throw invalid(`a whiteout of nothing: ${last}`);
-  const parent = folderAt(root, path.slice(0, -1), false);
+  const parent = folderAt(root, path.slice(0, -1), null);
   if (parent === null) return;
   if (last === OPAQUE) parent.children.clear();
   else parent.children.delete(hidden);
 }
 
-function put(root: Folder, entry: LayerEntry, path: readonly string[]): void {
+function put(root: Folder, entry: LayerEntry, path: readonly string[], implied: ImpliedFolder): void {
   const last = path.at(-1);
   if (last === undefined) {
     if (entry.kind !== 'folder') throw invalid('the root of a layer is not a folder');
     root.mode = modeOf(entry);
     return;
   }
-  const parent = folderAt(root, path.slice(0, -1), true);
+  const parent = folderAt(root, path.slice(0, -1), implied);
   if (parent === null) throw invalid(`no folder for ${entry.name}`);
   if (entry.kind !== 'folder') {
     parent.children.set(last, nodeOf(root, entry));
@@ -124,14 +128,14 @@ function nodeOf(root: Folder, entry: LayerEntry): Node {
 
 function linked(root: Folder, target: string): Node {
   const path = componentsOf(target);
-  const found = folderAt(root, path.slice(0, -1), false)?.children.get(path.at(-1) ?? '');
+  const found = folderAt(root, path.slice(0, -1), null)?.children.get(path.at(-1) ?? '');
   if (found === undefined) throw invalid(`a hard link to ${target}, which is not there`);
   if (found.kind === 'folder') throw invalid(`a hard link to ${target}, which is a folder`);
   return found;
 }
 
-/** The folder that a path leads to inside the tree, through links; with `make`, what is missing is made. */
-function folderAt(root: Folder, path: readonly string[], make: boolean): Folder | null {
+/** The folder that a path leads to inside the tree, through links; what is missing is made by `make`, or is null. */
+function folderAt(root: Folder, path: readonly string[], make: ImpliedFolder | null): Folder | null {
   const stack: Folder[] = [root];
   const left = path.toReversed();
   for (let hops = 0; ; ) {
@@ -143,7 +147,7 @@ function folderAt(root: Folder, path: readonly string[], make: boolean): Folder 
       if (stack.length > 1) stack.pop(); // above the root is the root, as in any root directory
       continue;
     }
-    const next = here.children.get(part) ?? (make ? emptyTree() : null);
+    const next = here.children.get(part) ?? make?.() ?? null;
     if (next === null) return null;
     if (next.kind === 'file') throw invalid(`${part} is a file, and something lies below it`);
     if (next.kind === 'folder') {
@@ -161,7 +165,7 @@ function folderAt(root: Folder, path: readonly string[], make: boolean): Folder 
 export function fileAt(root: Folder, path: string): File | null {
   let left = path.split('/').filter((part) => part !== '');
   for (let hops = 0; hops <= HOPS_MAX; hops++) {
-    const folder = folderAt(root, left.slice(0, -1), false);
+    const folder = folderAt(root, left.slice(0, -1), null);
     const found = folder?.children.get(left.at(-1) ?? '');
     if (found?.kind === 'file') return found;
     if (found?.kind !== 'link') return null;

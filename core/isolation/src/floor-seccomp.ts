@@ -26,6 +26,11 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
 /** Calls that are dangerous with some arguments: a rule that looks at none of them allows those too. */
 const CONDITIONAL: ReadonlySet<string> = new Set(['prctl', 'prlimit64', 'setrlimit', 'personality']);
 
+/** Where a call says that it wants huge pages, which no memory limit counts: MAP_HUGETLB, MFD_HUGETLB and SHM_HUGETLB. */
+const HUGE_PAGES: ReadonlyMap<string, { readonly argument: number; readonly flag: number }> = new Map([
+  ['mmap', { argument: 3, flag: 0x40000 }], ['memfd_create', { argument: 1, flag: 4 }], ['shmget', { argument: 2, flag: 0o4000 }],
+]);
+
 /** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
 const CLONE_NEW = 0x7e020080;
 
@@ -52,17 +57,29 @@ function allowViolations(rule: SeccompRule): readonly string[] {
   const cloneIsOpen = rule.names.includes('clone') && !refusesNewNamespaces(rule);
   const unconditional = rule.names.filter((name) => CONDITIONAL.has(name) && (rule.when ?? []).length === 0);
   const socketIsOpen = rule.names.includes('socket') && !namesFamily(rule);
+  const huge = rule.names.filter((name) => allowsHugePages(name, rule));
   return [
     ...forbidden,
     ...unconditional.map((name) => `the filter allows ${name} whatever its arguments`),
     ...(cloneIsOpen ? ['the filter allows clone to make namespaces'] : []),
+    ...huge.map((name) => `the filter allows ${name} huge pages, which lie outside the memory limit`),
     ...(socketIsOpen ? ['the filter allows sockets of families that no namespace confines'] : []),
   ];
 }
 
-function refusesNewNamespaces({ when = [] }: SeccompRule): boolean {
+function refusesNewNamespaces(rule: SeccompRule): boolean {
+  return leavesOut(rule, 0, CLONE_NEW);
+}
+
+function allowsHugePages(name: string, rule: SeccompRule): boolean {
+  const huge = HUGE_PAGES.get(name);
+  return huge !== undefined && !leavesOut(rule, huge.argument, huge.flag);
+}
+
+/** Whether a rule matches only where none of these bits of the argument is set. */
+function leavesOut({ when = [] }: SeccompRule, index: number, bits: number): boolean {
   return when.some(({ argument, operator, value, mask = 0 }) =>
-    argument === 0 && operator === 'masked-equal' && (mask & CLONE_NEW) === CLONE_NEW && (value & CLONE_NEW) === 0);
+    argument === index && operator === 'masked-equal' && (mask & bits) === bits && (value & bits) === 0);
 }
 
 function namesFamily({ when = [] }: SeccompRule): boolean {

@@ -24,7 +24,9 @@ function refuse(code: ErrorCode, context?: ErrorContext): Refusal {
 }
 
 function needCgroups(_asked: RuntimeNeeds, { cgroup, swapBytes }: HostFacts): Refusal | null {
-  const absent = ['memory', 'pids', 'cpu'].filter((controller) => !cgroup.controllers.includes(controller));
+  // Under v1 CPU time is counted by a controller of its own, without which no limit on it would hold.
+  const needed = ['memory', 'pids', 'cpu', ...(cgroup.mode === 'v1' || cgroup.mode === 'hybrid' ? ['cpuacct'] : [])];
+  const absent = needed.filter((controller) => !cgroup.controllers.includes(controller));
   const missing = [
     ...(cgroup.mode === 'none' ? ['no cgroup hierarchy is mounted'] : []),
     ...(cgroup.writable ? [] : ['the cgroup hierarchy is not writable']),

@@ -56,6 +56,7 @@ export class Journal implements AsyncDisposable {
   #resizes = 0;
   #memoryBytes = 0;
   #total = 0;
+  #recordBytes = 0;
   /** What lies before this offset is in the file. */
   #inFile = 0;
   #position = 0;
@@ -81,6 +82,11 @@ export class Journal implements AsyncDisposable {
     return this.#total;
   }
 
+  /** Bytes that all of it takes as records of a file, where it is in one: output that comes byte by byte takes many times its size. */
+  get recordBytes(): number {
+    return this.#recordBytes;
+  }
+
   /** Resolves when there is room for more, which bounds what is held in memory. Rejects when the file cannot take it. */
   async append(stream: OutputStream, bytes: Buffer): Promise<void> {
     if (this.#ended || this.#digests === null) return;
@@ -88,6 +94,7 @@ export class Journal implements AsyncDisposable {
     this.#counts[stream] += bytes.length;
     this.#memory.push({ stream, offset: this.#total, head: this.#recorder.take(stream, bytes), bytes: Buffer.from(bytes) }); // a slice of a larger buffer would hold all of it
     this.#total += bytes.length;
+    this.#recordBytes += HEAD_BYTES + bytes.length;
     this.#memoryBytes += bytes.length + CHUNK_BYTES;
     this.#tell();
     this.#using += 1;
@@ -103,6 +110,7 @@ export class Journal implements AsyncDisposable {
     this.#resizes += 1;
     const bytes = Buffer.from(resizeBytes(size));
     this.#memory.push({ stream: 'resize', offset: this.#total, head: this.#recorder.take('resize', bytes), bytes });
+    this.#recordBytes += HEAD_BYTES + bytes.length;
     this.#memoryBytes += bytes.length + CHUNK_BYTES;
   }
 

@@ -7,7 +7,7 @@ import { Recorder } from './recorder.ts';
 
 /** Ended execs of one sandbox whose output is kept; the oldest go first. */
 const ENDED_EXECS = 64;
-/** Bytes of their output that are kept, in all; the oldest go first here as well. */
+/** Bytes that their output takes on the disk, in all; the oldest go first here as well. */
 const ENDED_BYTES = 256 * MIB;
 
 /** How a kept exec ended, and what of its output is kept. */
@@ -133,9 +133,9 @@ export class Kept {
     return this.#workspace;
   }
 
-  /** Bytes of output that are kept of its execs. */
+  /** Bytes that the output of its execs takes on the disk. */
   get outputBytes(): number {
-    return [...this.#execs.values()].reduce((sum, { journal }) => sum + journal.total, 0);
+    return [...this.#execs.values()].reduce((sum, { journal }) => sum + journal.recordBytes, 0);
   }
 
   /**
@@ -212,7 +212,7 @@ export class Kept {
       kept.report = report;
       kept.exec = OVER;
       this.#ended.push(kept);
-      this.#endedBytes += journal.total;
+      this.#endedBytes += journal.recordBytes;
       this.#forgetOldest();
     });
   }
@@ -233,7 +233,7 @@ export class Kept {
     while (this.#ended.length > 1 && (this.#ended.length > ENDED_EXECS || this.#endedBytes > ENDED_BYTES)) {
       const oldest = this.#ended.shift();
       if (oldest === undefined) return;
-      this.#endedBytes -= oldest.journal.total;
+      this.#endedBytes -= oldest.journal.recordBytes;
       for (const [id, kept] of this.#execs) {
         if (kept !== oldest) continue;
         this.#execs.delete(id);

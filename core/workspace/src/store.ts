@@ -63,13 +63,17 @@ export class Store implements WorkspaceStore {
     return `${this.#parts.pool.images}/${image}`;
   }
 
+  #cloneEmpty(size: Size, target: string, when: 'soon' | 'durable'): Promise<void> {
+    return this.#parts.templates.use(size, (template) => this.#parts.tool.run('clone', '-', template, target, when));
+  }
+
   async create(options: CreateOptions): Promise<WorkspaceInfo> {
     const { id, name = null, passing = false, sizeBytes, inodes } = options;
     checkWorkspaceId(id);
     checkName(name);
     checkSize(options);
     return this.#newWorkspace({ id, name, parent: null, passing }, async (target) => {
-      await this.#parts.tool.run('clone', '-', await this.#parts.templates.of(options), target, passing ? 'soon' : 'durable');
+      await this.#cloneEmpty(options, target, passing ? 'soon' : 'durable');
       return { sizeBytes, inodes };
     }, (there) => there.sizeBytes === sizeBytes && there.inodes === inodes && there.parent === null);
   }
@@ -211,7 +215,7 @@ export class Store implements WorkspaceStore {
   async import(tar: Readable, { layer, label, ...size }: LayerOptions & Size): Promise<LayerInfo> {
     checkSize(size);
     return this.#newLayer(layer, label, () => false, async (target) => {
-      await this.#parts.tool.run('clone', '-', await this.#parts.templates.of(size), target, 'soon');
+      await this.#cloneEmpty(size, target, 'soon');
       await unpack(this.#parts.tool.binary, tar, target);
       return { workspace: null, generation: 0, parent: null, createdMs: this.#parts.now(), sizeBytes: size.sizeBytes, inodes: size.inodes };
     });
@@ -283,7 +287,7 @@ export class Store implements WorkspaceStore {
   /** The path of what a workspace of this size is before anything is in it, which is gone after `release`. */
   #empty(like: string, release: AsyncDisposableStack): Promise<string> {
     const size = this.#source(like);
-    return this.#passing(like, async (target) => this.#parts.tool.run('clone', '-', await this.#parts.templates.of(size), target, 'soon'), release);
+    return this.#passing(like, (target) => this.#cloneEmpty(size, target, 'soon'), release);
   }
 
   async #passing(subject: string, make: (target: string) => Promise<unknown>, release: AsyncDisposableStack): Promise<string> {
