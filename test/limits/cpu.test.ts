@@ -19,10 +19,14 @@ atEachLevel(instance, 'CPU time is counted over all processes, and ends the call
 
 atEachLevel(instance, 'half a core is half a core', async (run) => {
   const spin = 'import time\nstart = time.perf_counter()\nwhile time.perf_counter() - start < 1.2: pass';
-  const { result } = await run({ argv: python(spin), limits: { cpuMillis: 500 } });
-  const wallMs = (result.timings['run'] ?? 0) - (result.timings['compile'] ?? 0);
-  const share = (result.usage.cpuMs ?? 0) / wallMs;
-  assert.ok(share > 0.2 && share < 0.62, `${share} of a core`);
+  const wallPerCpu = await leastOf(5, async () => {
+    const { result } = await run({ argv: python(spin), limits: { cpuMillis: 500 } });
+    const wallMs = (result.timings['run'] ?? 0) - (result.timings['compile'] ?? 0);
+    const share = (result.usage.cpuMs ?? 0) / wallMs;
+    assert.ok(share < 0.62, `${share} of a core`);
+    return 1 / share;
+  });
+  assert.ok(wallPerCpu < 5, `${1 / wallPerCpu} of a core`);
 });
 
 atEachLevel(instance, 'sleeping costs no CPU time', async (run) => {

@@ -60,7 +60,7 @@ test('a sandbox that is created over a connection that breaks is one sandbox', R
 test('when control is killed in the middle of a command, the command goes on and its reader gets every byte once', REAL, async () => {
   await using box = await real().create();
   const waiting = box.sh('i=0; while [ $i -lt 300 ]; do echo line $i | tee -a out; i=$((i+1)); sleep 0.01; done');
-  await delay(700);
+  for (const untilMs = Date.now() + 60_000; !(await box.files.exists('out')); await delay(10)) assert.ok(Date.now() < untilMs, 'it does not begin');
   const control = (await real().caisson.status()).processes.find(({ name }) => name === 'control');
   assert.ok(control?.pid !== undefined && control.pid !== null && readFileSync(`/proc/${control.pid}/cmdline`, 'utf8').includes('control'));
   process.kill(control.pid, 'SIGKILL');
