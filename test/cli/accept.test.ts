@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ignoreRules, leadsInside, makeStaging, makeSteps, planAccept, stageFile, type Plan, type Step } from '@caisson/cli';
 import type { Change } from '@caisson/sdk';
+import { leastMs } from '../least.ts';
 
 const seen = (type: 'file' | 'directory' | 'symlink') => ({ type, mode: 0o755, sizeBytes: 1, mtimeNs: '1', ino: type });
 
@@ -110,9 +111,8 @@ test('.caissonignore: the last rule that fits counts', () => {
 
 test('a glob that a hostile folder brings along takes no time', () => {
   const ignore = ignoreRules(`${'*a'.repeat(200)}b\n${'**/a/'.repeat(60)}b`);
-  const start = performance.now();
-  assert.equal(ignore(`${'a/'.repeat(60)}${'a'.repeat(250)}`, false), false);
-  assert.ok(performance.now() - start < 1_000);
+  const tookMs = leastMs(1_000, () => assert.equal(ignore(`${'a/'.repeat(60)}${'a'.repeat(250)}`, false), false));
+  assert.ok(tookMs < 1_000, `${tookMs} ms`);
 });
 
 test('a glob without signs fits its own name, and stars fit everything', () => {

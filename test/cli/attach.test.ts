@@ -127,8 +127,8 @@ describe('attach is a terminal', { skip: IS_ROOT ? false : NEEDS_ROOT }, () => {
   });
 
   test('a note comes after the terminal is as it was, at the beginning of a line', async () => {
-    const fresh = (await cli(caisson.env, ['create', '--timeout', '2s', '--output-limit', '1Ki'])).stdout.toString().trim();
-    await using terminal = new PersonsTerminal(caisson.env, ['attach', fresh, '--', 'sh', '-c', 'head -c 2000 /dev/zero | tr "\\0" x; sleep 9'], { cols: 120, rows: 24 });
+    const fresh = (await cli(caisson.env, ['create', '--timeout', '5s', '--output-limit', '1Ki'])).stdout.toString().trim();
+    await using terminal = new PersonsTerminal(caisson.env, ['attach', fresh, '--', 'sh', '-c', 'head -c 2000 /dev/zero | tr "\\0" x; sleep 60'], { cols: 120, rows: 24 });
     assert.equal((await terminal.end()).status, 124);
     const lines = await terminal.until((found) => found.some((line) => line.includes('was used up')), 'why it ended');
     assert.ok(lines.some((line) => line.includes('stdout was cut')), lines.join('\n'));

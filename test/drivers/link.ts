@@ -9,7 +9,7 @@ import { quietMark, sinkSawNothing } from '../egress/given.ts';
 import { inside } from '../egress/internet/contact.ts';
 import { noInternet } from '../egress/internet/internet.ts';
 import { BY_PROXY, CONTROL, DIRECT, INSIDE, onRecord, REACH, REACH_PROGRAM } from '../egress/reach.ts';
-import { PUBLIC, talk } from '../egress/talk.ts';
+import { PUBLIC, talkOn } from '../egress/talk.ts';
 import { childProgram, openGround, specFor, type Ground } from './given.ts';
 import { openLinkBench, processesIn, type LinkBench } from './linked.ts';
 import { runIn } from './suite.ts';
@@ -240,7 +240,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
         await sinkSawNothing(scene, mark);
       };
       const begun = await scene.net.mark();
-      const talking = talk(box, 8);
+      const talked = talkOn(box, 8);
       await works();
       const stopped = await scene.pidOf('gate');
       process.kill(stopped, 'SIGSTOP');
@@ -259,7 +259,7 @@ export function linkSuite(name: string, skip: string | false, { like, hides, way
         process.kill(supervisor, 'SIGCONT');
       }
       await works();
-      const { made, refused } = await talking;
+      const { made, refused } = await talked();
       assert.ok(made > 5 && refused > 10, JSON.stringify({ made, refused }));
       for (const { destinationPort, bytes } of (await scene.net.since(begun)).connections) assert.ok(destinationPort === 7 && !bytes.includes('evil'));
       await box.refusals(['example.test:8', 'evil.test', '198.18.77.7:7', `${PUBLIC}:7/tcp`]);

@@ -99,17 +99,25 @@ export function ociSuite(name: string, skip: string | false, { uids: range = [UI
 
     test(`${name}: what a command leaves behind is reaped when it ends, so that no zombie stays`, () => withMachine(async (machine) => {
       await runIn(machine, SH('for i in 1 2 3 4 5; do (sleep 0.1 &); done; setsid sleep 0.2 & exit 0'));
-      await delay(500);
-      const states = await runIn(machine, SH('cat /proc/[0-9]*/stat'));
-      assert.equal(states.stdout.toString().split('\n').filter((line) => /\) Z /.test(line)).length, 0);
-      assert.ok(states.stdout.toString().split('\n').length < 6, states.stdout.toString());
+      for (const untilMs = performance.now() + 10_000; ; await delay(100)) {
+        const states = (await runIn(machine, SH('cat /proc/[0-9]*/stat'))).stdout.toString();
+        if (!/\) Z /.test(states) && states.split('\n').length < 6) break;
+        assert.ok(performance.now() < untilMs, states);
+      }
     }));
 
-    test(`${name}: CPU time beyond its limit has timed out`, () => withMachine(async (machine) => {
-      assert.deepEqual((await runIn(machine, SH('while :; do :; done'))).end, { kind: 'timed-out', limit: 'cpu' });
-      const { cpuMs } = await machine.close();
-      assert.ok(cpuMs !== null && cpuMs >= 300 && cpuMs < 2_000, `${cpuMs} ms`);
-    }, { cpuMs: 300 }));
+    test(`${name}: CPU time beyond its limit has timed out`, async () => {
+      const usedMs = await leastOf(2_000, async () => {
+        let used: number | null = null;
+        await withMachine(async (machine) => {
+          assert.deepEqual((await runIn(machine, SH('while :; do :; done'))).end, { kind: 'timed-out', limit: 'cpu' });
+          ({ cpuMs: used } = await machine.close());
+          assert.ok(used !== null && used >= 300, `${used} ms`);
+        }, { cpuMs: 300 });
+        return used ?? Infinity;
+      });
+      assert.ok(usedMs < 2_000, `${usedMs} ms`);
+    });
 
     test(`${name}: an exec that ends because another ran into its wall time is lost, not timed out`, () => withMachine(async (machine) => {
       const first = runIn(machine, SH('sleep 9'));

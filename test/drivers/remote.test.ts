@@ -36,8 +36,12 @@ async function openLauncher(): Promise<Launcher> {
 
 driverSuite('remote', async () => {
   const launcher = await openLauncher();
+  /** It lives behind a socket: what it has ended it knows a little later. */
+  const settled = async (): Promise<void> => {
+    for (const untilMs = performance.now() + 10_000; launcher.driver.live.size > 0 && performance.now() < untilMs; ) await delay(5);
+  };
   return {
-    driver: { launch: (spec, options) => remoteLaunch(launcher.path, spec, options), settled: async () => undefined },
+    driver: { launch: (spec, options) => remoteLaunch(launcher.path, spec, options), settled },
     spec: (limits) => specFor(goodHost, limits),
     left: () => [...launcher.driver.live],
     [Symbol.asyncDispose]: () => launcher[Symbol.asyncDispose](),

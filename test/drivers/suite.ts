@@ -51,7 +51,7 @@ export async function runIn(machine: Machine, argv: readonly string[], more: Par
   const chunks: Record<OutputStream, Buffer[]> = { stdout: [], stderr: [] };
   const exec = machine.spawn(commandOf(argv, more), { onOutput: async (stream, bytes) => void chunks[stream].push(bytes) });
   await use?.(exec);
-  const report = await Promise.race([exec.done, delay(30_000, null, { ref: false })]);
+  const report = await Promise.race([exec.done, delay(90_000, null, { ref: false })]);
   if (report === null) throw new Error(`${argv.join(' ')} hangs`);
   return { ...report, stdout: Buffer.concat(chunks.stdout), stderr: Buffer.concat(chunks.stderr) };
 }

@@ -6,7 +6,7 @@ import { Caller } from '@caisson/wire';
 import { childrenOf } from '../harness.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, sinkSawNothing, type Scene } from './given.ts';
-import { PUBLIC, TALK, talk } from './talk.ts';
+import { PUBLIC, TALK, talk, talkOn } from './talk.ts';
 
 /** How long something stays broken, and longest until it works again. */
 const BROKEN_MS = 1_000;
@@ -48,16 +48,16 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
     for (const untilMs = performance.now() + WORKS_MS; [gate, 0].includes(await scene.pidOf('gate')); await delay(50)) assert.ok(performance.now() < untilMs, 'it goes on without seeing');
     // The next gate knows nobody until control has told it.
     for (const untilMs = performance.now() + WORKS_MS; (await box.exec(['getent', 'hosts', 'example.test'])).status !== 0; ) assert.ok(performance.now() < untilMs, 'the next gate does not know the sandbox');
-    const talking = talk(box, 8);
+    const talked = talkOn(box, 8);
     await works();
-    assert.ok((await talking).made > 5);
+    assert.ok((await talked()).made > 5);
     await box.refusals([`${PUBLIC}:7/tcp`]);
   });
 
   for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {
     test(`while the gate is dead nothing leaves, connections have ended, and the next gate knows the rules (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      const talking = talk(box, 20);
+      const talked = talkOn(box, 20);
       await works();
       const [gate, parent] = [await scene.pidOf('gate'), await supervisor()];
       process.kill(parent, 'SIGSTOP'); // nobody starts the next one meanwhile
@@ -69,7 +69,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
       }
       await works();
       assert.notEqual(await scene.pidOf('gate'), gate);
-      const { kept, ended, made, refused } = await talking;
+      const { kept, ended, made, refused } = await talked();
       assert.ok(kept > 5 && ended > 0 && made > 5 && refused > 10, JSON.stringify({ kept, ended, made, refused }));
       await noEvil();
       await box.refusals(['example.test:8', 'evil.test', '198.18.77.7:7', `${PUBLIC}:7/tcp`]);
@@ -77,7 +77,7 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
 
     test(`while the gate is stopped nothing leaves (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      const talking = talk(box, 12);
+      const talked = talkOn(box, 12);
       await works();
       const gate = await scene.pidOf('gate');
       process.kill(gate, 'SIGSTOP');
@@ -87,13 +87,13 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
         process.kill(gate, 'SIGCONT');
       }
       await works();
-      assert.ok((await talking).made > 5);
+      assert.ok((await talked()).made > 5);
       await noEvil();
     });
 
     test(`while control is dead a sandbox keeps its rules, and so it does when gate and control die at once (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      await scene.caisson(['exec', '-d', box.id, '--', 'python3', '-c', TALK, '60']);
+      await scene.caisson(['exec', '-d', box.id, '--', 'python3', '-c', TALK, '60', '60']);
       await works();
       process.kill(await scene.pidOf('control'), 'SIGKILL');
       await works();
@@ -108,13 +108,13 @@ describe('faults of the gate', { skip: noInternet(), concurrency: false }, () =>
 
     test(`when the holder of the gate's namespace is killed a sandbox has no network, and a new one has (${level})`, async () => {
       await using box = await scene.open({ level, rules: ['example.test:7'] });
-      const talking = talk(box, 6);
+      const talked = talkOn(box, 6);
       await works();
       const holder = await scene.pidOf('gate namespace');
       process.kill(holder, 'SIGKILL');
       for (const untilMs = performance.now() + WORKS_MS; [holder, 0].includes(await scene.pidOf('gate namespace')); await delay(50)) assert.ok(performance.now() < untilMs);
       await broken();
-      assert.ok((await talking).ended > 0);
+      assert.ok((await talked()).ended > 0);
       await using next = await scene.open({ level, rules: ['example.test:7'] });
       assert.ok((await talk(next, 5)).made > 2, 'control: a new sandbox reaches what it may');
       await noEvil();

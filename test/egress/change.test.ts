@@ -58,7 +58,7 @@ const reach = async (box: Sandbox, url: string): Promise<boolean> => (await box.
 
 /** The state of its network, as soon as this refusal is part of it. */
 async function seen(box: Sandbox, isIt: (refusal: NetworkInfo['refused'][number]) => boolean): Promise<NetworkInfo> {
-  for (const end = performance.now() + 5_000; ; await delay(50)) {
+  for (const end = performance.now() + 20_000; ; await delay(50)) {
     const state = await box.network.get();
     if (state.refused.some(isIt)) return state;
     assert.ok(performance.now() < end, JSON.stringify(state.refused));

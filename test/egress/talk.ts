@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import type { Box } from './given.ts';
 
 export const PUBLIC = '93.184.216.34';
+const OVER = '/tmp/over';
+/** How long a talk goes on at most that is not told that it is over. */
+const MOST_SECONDS = 60;
 /** Sends a line each tenth of a second over a connection that it keeps, and over a new one each time, and tries what is not allowed. */
 export const TALK = `
-import socket, sys, time
-end, kept, went = time.monotonic() + float(sys.argv[1]), None, {"kept": 0, "ended": 0, "new": 0, "no": 0, "refused": 0}
+import os, socket, sys, time
+end, most, kept, went = *(time.monotonic() + float(seconds) for seconds in sys.argv[1:3]), None, {"kept": 0, "ended": 0, "new": 0, "no": 0, "refused": 0}
 host = socket.gethostbyname("example.test") # it stands for the name as long as the sandbox lives
 try:
     socket.gethostbyname("evil.test")
@@ -19,7 +22,7 @@ def open(host=host, port=7):
 def echo(out, text):
     out.sendall(text)
     if out.recv(100) != text: raise OSError("ended")
-while time.monotonic() < end:
+while time.monotonic() < end or time.monotonic() < most and not os.path.exists("${OVER}"):
     try:
         kept = kept or open()
         echo(kept, b"kept")
@@ -49,8 +52,18 @@ export interface Went {
   readonly refused: number;
 }
 
-export async function talk(box: Pick<Box, 'python'>, seconds: number): Promise<Went> {
-  const lines = await box.python(TALK, `${seconds}`);
+export const talk = async (box: Pick<Box, 'python'>, seconds: number): Promise<Went> => wentIn(await box.python(TALK, `${seconds}`, `${seconds}`));
+
+/** A talk of these seconds at least, that goes on until the answer is called, which says how it went. */
+export function talkOn(box: Pick<Box, 'python'>, seconds: number): () => Promise<Went> {
+  const talking = box.python(TALK, `${seconds}`, `${MOST_SECONDS}`);
+  return async () => {
+    await box.python(`open("${OVER}", "w")`);
+    return wentIn(await talking);
+  };
+}
+
+function wentIn(lines: readonly string[]): Went {
   assert.equal(lines.length, 1, lines.join('\n'));
   const [kept = 0, ended = 0, made = 0, , refused = 0] = (lines[0] ?? '').split(' ').map(Number);
   return { kept, ended, made, refused };

@@ -9,7 +9,6 @@ import { cli, emptyPlace } from '../cli/given.ts';
 import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { callApi, type Answered } from '../stay/call-api.ts';
 import { runProgram } from '../verify/given.ts';
-import { kill } from './given.ts';
 import { descriptorsOf, noSmallDisk, smallDisk, until, type SmallDisk } from './small-disk.ts';
 
 const skip = IS_ROOT ? noSmallDisk() : NEEDS_ROOT;
@@ -150,8 +149,14 @@ test('a scribe that is killed while its disk is read-only says why nothing is re
   const { caisson, disk } = on;
   assert.equal((await exec(on, 'before')).status, 201);
   assert.equal(disk.remount('ro'), false, 'nobody makes a disk read-only under a scribe that writes');
-  await kill(caisson, 'scribe');
-  await until('the disk is read-only before the next scribe writes', () => disk.remount('ro'));
+  const scribe = (await caisson.status()).processes.find(({ name }) => name === 'scribe')?.pid;
+  caisson.supervisor.kill('SIGSTOP'); // nobody starts the next one meanwhile
+  try {
+    process.kill(scribe ?? Number.NaN, 'SIGKILL');
+    await until('the disk is read-only before the next scribe writes', () => disk.remount('ro'));
+  } finally {
+    caisson.supervisor.kill('SIGCONT');
+  }
   await until('the reason is said', async () => /EROFS/.test(JSON.stringify((await exec(on, 'read-only')).body)));
   await assertShown(on, 'evidence-not-written', /EROFS/);
   assert.ok(isRefused(await exec(on, 'read-only')));

@@ -29,7 +29,7 @@ new Worker("", { eval: true }).on("exit", (code) => {
   ['/usr/bin/git', 'git init -q r && cd r && echo a > a && git add a && git -c user.name=n -c user.email=e commit -qm m && git gc -q && git clone -q . ../c && git -C ../c log --format=%s', 'm\n'],
   ['/usr/bin/gcc', 'printf "#include <pthread.h>\\n#include <stdio.h>\\nvoid*f(void*a){return a;}int main(){pthread_t t;puts(pthread_create(&t,0,f,0)||pthread_join(t,0)?\\"no\\":\\"thread\\");}" > a.c && gcc -pthread a.c && ./a.out', 'thread\n'],
   ['/usr/bin/perl', `perl -MSocket -e 'socketpair(A, B, AF_UNIX, SOCK_STREAM, 0) or die; if (!fork) { syswrite A, "pair\\n"; exit } sysread B, $x, 9; wait; print $x'`, 'pair\n'],
-  ['/usr/bin/curl', 'echo over-loopback > f; python3 -m http.server 8123 --bind 127.0.0.1 2>/dev/null & for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; curl -sf http://127.0.0.1:8123/f && break; done; kill $!', 'over-loopback\n'],
+  ['/usr/bin/curl', 'echo over-loopback > f; python3 -m http.server 8123 --bind 127.0.0.1 2>/dev/null & for i in $(seq 100); do sleep 0.2; curl -sf http://127.0.0.1:8123/f && break; done; kill $!', 'over-loopback\n'],
 ];
 
 /** Calls by number on x86-64 and what they must answer, asked by Python through libc's syscall(2). */

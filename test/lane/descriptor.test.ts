@@ -72,12 +72,15 @@ else {
       }));
 
       test(`${name}: the moment between fork and exec gives nothing away`, () => withThief(async (machine) => {
-        const thief = runIn(machine, ['/tmp/steal', 'race', '3000']);
-        let execs = 0;
-        for (const until = performance.now() + 2_800; performance.now() < until; execs++) await runIn(machine, ['true']);
-        const [, rounds, most, got] = /^rounds (\d+) most (\d+) got (\d+)/.exec((await thief).stdout.toString()) ?? [];
-        assert.ok(execs > 10 && Number(rounds) > 20 && Number(most) >= 2, `${execs} execs, ${rounds} rounds, ${most} processes at most`);
-        assert.equal(got, '0');
+        for (let turn = 1; ; turn++) {
+          const thief = runIn(machine, ['/tmp/steal', 'race', '3000']);
+          let execs = 0;
+          for (const until = performance.now() + 2_800; performance.now() < until; execs++) await runIn(machine, ['true']);
+          const [, rounds, most, got] = /^rounds (\d+) most (\d+) got (\d+)/.exec((await thief).stdout.toString()) ?? [];
+          assert.equal(got, '0');
+          if (execs > 10 && Number(rounds) > 20 && Number(most) >= 2) break;
+          assert.ok(turn < 3, `${execs} execs, ${rounds} rounds, ${most} processes at most`);
+        }
       }));
 
       for (const how of ['kill', 'all', 'tkill', 'tgkill', 'queue', 'pidfd']) {
@@ -113,6 +116,9 @@ else {
   test('the same attack takes a socket of a process that is not protected', async (t) => {
     const build = buildDir();
     t.after(() => build[Symbol.dispose]());
-    assert.ok(stolenOutside(await compile(`${build.path}/steal`, [`${import.meta.dirname}/steal.c`], ['-O2', '-static'])) > 0);
+    const steal = await compile(`${build.path}/steal`, [`${import.meta.dirname}/steal.c`], ['-O2', '-static']);
+    let stolen = 0;
+    for (let turn = 0; turn < 3 && stolen === 0; turn++) stolen = stolenOutside(steal);
+    assert.ok(stolen > 0);
   });
 }

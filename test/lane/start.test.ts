@@ -48,7 +48,7 @@ suite('the start of a program', () => {
     await held(pid1, 'waits');
     for (let exec = 3; exec < 8; exec++) {
       pid1.spawn(exec, ['sh', '-c', 'exit 3']);
-      assert.equal(decodeExit((await pid1.frame(LANE.exit, exec, 2_000)).payload).value, 3);
+      assert.equal(decodeExit((await pid1.frame(LANE.exit, exec, 10_000)).payload).value, 3);
     }
     assert.equal(isTold(pid1, 2), false);
     pid1.tell(LANE.stdin, 2, Buffer.from('7\n')); // is there when the program is
@@ -63,7 +63,7 @@ suite('the start of a program', () => {
       await held(pid1, what);
       await delay(100);
       pid1.tell(type, 2, payload);
-      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2, 2_000)).payload), { signaled: true, value: signo, written: [0, 0], started: 2 });
+      assert.deepEqual(decodeExit((await pid1.frame(LANE.exit, 2, 10_000)).payload), { signaled: true, value: signo, written: [0, 0], started: 2 });
     });
   }
 
@@ -73,7 +73,7 @@ suite('the start of a program', () => {
     await held(pid1, 'pipes');
     await delay(100);
     pid1.tell(LANE.stdin, 3);
-    assert.equal(decodeExit((await pid1.frame(LANE.exit, 3, 2_000)).payload).value, 0);
+    assert.equal(decodeExit((await pid1.frame(LANE.exit, 3, 10_000)).payload).value, 0);
     assert.equal(isTold(pid1, 2), false);
   });
 

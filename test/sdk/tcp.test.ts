@@ -1,20 +1,23 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { CaissonError, Sandbox, type TokenInfo } from '@caisson/sdk';
 import { REAL, realCaisson } from './given.ts';
 
-/** A port that is free now; the daemon takes it from its environment. */
+/** A port that is free, and stays so until the daemon takes it from its environment: the kernel gives no connection one of below its range. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  server.close();
-  await once(server, 'close');
-  return address.port;
+  const [below = 0] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/).map(Number);
+  for (;;) {
+    const port = Math.floor(1_024 + Math.random() * Math.max(1_024, below - 1_024));
+    const server = createServer().listen(port, '127.0.0.1');
+    if (!(await once(server, 'listening').then(() => true, () => false))) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 const port = await freePort();

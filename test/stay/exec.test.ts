@@ -78,7 +78,7 @@ atEachLevel('memory that is used up ends the command and says so; a sandbox that
 
 atEachLevel('a paused sandbox stands still, its time limits with it, and goes on where it was', async (level) => {
   await using box = await sandbox({ level });
-  const process = await box.spawn(['sh', '-c', 'i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.05; done'], { timeoutMs: 5_000 });
+  const process = await box.spawn(['sh', '-c', 'i=0; while [ $i -lt 20 ]; do echo $i; i=$((i+1)); sleep 0.05; done'], { timeoutMs: 30_000 });
   await delay(150);
   await box.pause();
   const before = (await box.usage()).cpuMs;

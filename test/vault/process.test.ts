@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { SecretRule, SupervisorStatus } from '@caisson/contract';
+import { askControl } from '@caisson/cli';
+import type { FromControl, SecretRule, SupervisorStatus } from '@caisson/contract';
 import { RemoteValues, RemoteVault } from '@caisson/vault';
 import { Caller } from '@caisson/wire';
 import { cli, emptyPlace, type Place } from '../cli/given.ts';
@@ -50,6 +51,11 @@ const read = (path: string): string => {
     return '';
   }
 };
+
+async function callsOf({ paths }: Place): Promise<number> {
+  const { status } = (await askControl(paths, { type: 'status' })) as Extract<FromControl, { type: 'status' }>;
+  return status.calls.length;
+}
 
 /** Processes in whose environment a text stands. */
 const holding = (text: string): readonly number[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/environ`).includes(text)).map(Number).toSorted((a, b) => a - b);
@@ -124,7 +130,7 @@ test('what was in the environment of up is in no process but the supervisor, and
   using control = new RemoteVault(on.place.paths.vaultSocket);
   await leaseOne(control, 'key');
   const running = cli(on.place.env, ['run', '--', 'sh', '-c', 'cat /proc/*/environ; sleep 1']); // it has the variables itself, as who calls has
-  await delay(500);
+  for (const untilMs = performance.now() + 20_000; (await callsOf(on.place)) === 0; await delay(20)) assert.ok(performance.now() < untilMs, 'the call comes');
   const { supervisor = 0, vault = 0 } = await on.pids();
   const parents = (pid: number): number => Number(/^PPid:\s+(\d+)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0);
   const ofCaisson = (pids: readonly number[]): readonly number[] => pids.filter((pid) => pid === supervisor || parents(pid) !== process.pid);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const PREFIX = 'caisson-internet-';
-const STOP_MS = 10_000;
+const STOP_MS = 30_000;
 /** Addresses of the link. They are nobody's in these tests, and of no range that a gate refuses. */
 const LINK = { interface: 'net0', internet4: '81.2.69.160', host4: '81.2.69.161', internet6: '2a01:4f8:c0c::1', host6: '2a01:4f8:c0c::2' } as const;
 const MAC = { internet: '02:00:00:00:00:01', host: '02:00:00:00:00:02' } as const;
