@@ -77,7 +77,7 @@ test('a snapshot with memory, or a fork, that control did not live to finish lea
   const connection = { socket: caisson.paths.apiSocket };
   await using box = await Sandbox.create({ level: 'gvisor' }, { connection });
   const leaving = new AbortController();
-  const asked = box.snapshot({ memory: true }, { signal: leaving.signal }).catch(() => null);
+  const asked = box.snapshot({ memory: true, signal: leaving.signal }).catch(() => null);
   await until(() => readdirSync(caisson.paths.checkpoints).length > 0);
   leaving.abort();
   await Promise.all([asked, replaceControl(caisson, box.id)]);

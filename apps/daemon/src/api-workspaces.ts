@@ -32,8 +32,9 @@ export function apiWorkspaces({ workspaces, memory, sandboxes }: Pick<Stay, 'wor
       return layers.map(({ id, label, createdMs, sizeBytes }) => ({ id, label, createdMs, sizeBytes, memory: saved.includes(id) }));
     },
     async removeSnapshot(snapshot) {
+      if ((await workspaces.sizeOf(snapshot)) === null) throw new CaissonError('SNAPSHOT_NOT_FOUND', { snapshot });
+      await memory.removeCheckpoint(snapshot); // first: memory without a snapshot is listed nowhere
       await workspaces.removeLayer(snapshot);
-      await memory.removeCheckpoint(snapshot);
     },
     /**
      * An archive is unpacked where an agent's files are: in a sandbox of its own, by the helper that sees nothing else. A key
@@ -77,6 +78,6 @@ export function apiWorkspaces({ workspaces, memory, sandboxes }: Pick<Stay, 'wor
   async function unpacked(sandbox: string, tar: AsyncIterable<Buffer>, caller: string): ReturnType<typeof sandboxes.snapshot> {
     await using opened = await files.open(sandbox, { caller });
     await opened.unpack('/workspace', tar);
-    return sandboxes.snapshot(sandbox, { label: 'imported' }, { caller });
+    return await sandboxes.snapshot(sandbox, { label: 'imported' }, { caller });
   }
 }

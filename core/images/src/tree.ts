@@ -134,6 +134,10 @@ function linked(root: Folder, target: string): Node {
   return found;
 }
 
+function childOf(folder: Folder, name: string, make: ImpliedFolder | null): Node | null {
+  return folder.children.get(name) ?? make?.() ?? null;
+}
+
 /** The folder that a path leads to inside the tree, through links; what is missing is made by `make`, or is null. */
 function folderAt(root: Folder, path: readonly string[], make: ImpliedFolder | null): Folder | null {
   const stack: Folder[] = [root];
@@ -147,7 +151,7 @@ function folderAt(root: Folder, path: readonly string[], make: ImpliedFolder | n
       if (stack.length > 1) stack.pop(); // above the root is the root, as in any root directory
       continue;
     }
-    const next = here.children.get(part) ?? make?.() ?? null;
+    const next = childOf(here, part, make);
     if (next === null) return null;
     if (next.kind === 'file') throw invalid(`${part} is a file, and something lies below it`);
     if (next.kind === 'folder') {
