@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { CaissonError, Sandbox } from '@caisson/sdk';
@@ -99,6 +101,31 @@ test('a request that may not be made twice is not: a connection that breaks in i
   });
   await assert.rejects(place.box.files.append('a', 'b'), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST');
   assert.equal(asked, 1);
+});
+
+test('a connection that times out after the request was sent is lost, and what may not be repeated is not', async () => {
+  const sockets: Socket[] = [];
+  const opened = (message: unknown): void => void sockets.push((message as { readonly socket: Socket }).socket);
+  subscribe('net.client.socket', opened);
+  try {
+    for (const code of ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']) {
+      const asked: string[] = [];
+      await using place = await answering((request, response) => {
+        request.resume().on('end', () => {
+          if (asked.push(request.url ?? '') > 1) return void response.end('{}');
+          // What the kernel reports of a connection that was made: the system call is not that of connecting.
+          for (const socket of sockets.splice(0)) socket.destroy(Object.assign(new Error(`read ${code}`), { code, syscall: 'read' }));
+        });
+      });
+      await assert.rejects(place.box.files.append('a', 'b'), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST', code);
+      assert.equal(asked.length, 1, code);
+      asked.length = 0;
+      await place.box.files.stat('a');
+      assert.equal(asked.length, 2, code);
+    }
+  } finally {
+    unsubscribe('net.client.socket', opened);
+  }
 });
 
 test('bytes that are missing in a stream of output are an error, never left out', async () => {

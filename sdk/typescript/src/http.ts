@@ -176,12 +176,16 @@ async function* sourceOf(bytes: AsyncIterable<Uint8Array>, failed: (error: unkno
   }
 }
 
-const NOT_REACHED = ['ECONNREFUSED', 'ENOENT', 'EACCES', 'EPERM', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTSOCK'];
+/** Whether it is connecting that failed. The code alone does not say: a connection that was made ends with ETIMEDOUT too. */
+function isOfConnecting(error: Error): boolean {
+  const { syscall = '' } = error as NodeJS.ErrnoException;
+  return error instanceof AggregateError || syscall === 'connect' || syscall === 'getaddrinfo';
+}
 
 /** What became of a request whose connection failed. */
 export function failure(connection: Connection, error: Error, request?: ClientRequest): Failed {
   const { code = '' } = error as NodeJS.ErrnoException;
-  const connected = request?.socket?.connecting === false && !NOT_REACHED.includes(code);
+  const connected = request?.socket?.connecting === false && !isOfConnecting(error);
   if (connected) return new Failed(lost(connection, error), { arrived: true, passing: true });
   const hint = code === 'EACCES' || code === 'EPERM' ? 'this user may not open it: use a token, or the user that Caisson runs for' : 'start it with ./caisson up, or name another by CAISSON_API_SOCKET, CAISSON_API_URL or CAISSON_DIR';
   const unreachable = new CaissonError({ code: 'DAEMON_UNREACHABLE', message: `nothing answers at ${connection.name} (${code || error.message})`, hint, cause: error });
