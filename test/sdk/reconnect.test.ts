@@ -59,6 +59,39 @@ test('a sandbox that is created over a connection that breaks is one sandbox', R
   await (await Sandbox.connect(box.id, { connection: real().connection })).close();
 });
 
+test('stdin and a create outlive a control that is away for three seconds', REAL, async () => {
+  await using box = await real().create();
+  const { caisson, connection } = real();
+  await using way = await breakingWay(caisson.paths.apiSocket, () => Infinity);
+  const far = await Sandbox.connect(box.id, { connection: way.connection });
+  const process = await far.spawn(['cat'], { stdin: true });
+  await process.write('one ');
+  let back = way.away(3_000);
+  assert.deepEqual((await Promise.all([process.info(), process.write('two ')]))[0].state, 'running');
+  await back;
+  async function* parts(): AsyncGenerator<string> {
+    yield 'three ';
+    back = way.away(3_000);
+    yield 'four';
+  }
+  assert.equal((await far.exec(['cat'], { stdin: parts() })).stdout, 'three four');
+  await back;
+  back = way.away(3_000);
+  await process.endStdin();
+  assert.equal(await process.stdout.text(), 'one two ');
+  await back;
+  // The answer of the create breaks off, and from then on nothing answers: it may have been made.
+  let budget = 1;
+  await using other = await breakingWay(caisson.paths.apiSocket, () => budget);
+  const creating = Sandbox.create({ labels: { made: 'away' } }, { connection: other.connection });
+  for (const untilMs = performance.now() + 20_000; other.broken() === 0; await delay(5)) assert.ok(performance.now() < untilMs, 'nothing was asked');
+  back = other.away(3_000);
+  budget = Infinity;
+  const [made] = await Promise.all([creating, back]);
+  assert.deepEqual((await Array.fromAsync(Sandbox.list({ labels: { made: 'away' } }, { connection }))).map(({ id }) => id), [made.id]);
+  await made.close();
+});
+
 test('when control is killed in the middle of a command, the command goes on and its reader gets every byte once', REAL, async () => {
   await using box = await real().create();
   const waiting = box.sh('i=0; while [ $i -lt 300 ]; do echo line $i | tee -a out; i=$((i+1)); sleep 0.01; done');
