@@ -86,6 +86,28 @@ test('aborting at the moment of the start leaves nothing running', REAL, async (
   assert.deepEqual((await box.info()).running, []);
 });
 
+test('a source of stdin that fails, and an onOutput that throws, kill the command', REAL, async () => {
+  await using box = await real().create();
+  // The last one is of another call of the caller's: it says nothing of this connection.
+  for (const reason of [new Error('enough'), new CaissonError({ code: 'CONNECTION_LOST', message: 'of another', hint: '' })]) {
+    async function* failing(): AsyncGenerator<string> {
+      yield 'some\n';
+      throw reason;
+    }
+    const throwing = (): void => {
+      throw reason;
+    };
+    await assert.rejects(box.exec(['sh', '-c', 'cat; sleep 300'], { stdin: failing() }), (error) => error === reason);
+    await assert.rejects(box.exec(['sh', '-c', 'echo on; sleep 300'], { onOutput: throwing }), (error) => error === reason);
+  }
+  const execs = await box.execs();
+  assert.equal(execs.length, 4);
+  for (const { id } of execs) assert.equal((await (await box.attach(id)).wait({ signal: AbortSignal.timeout(10_000) })).ending.kind, 'signaled');
+  const left = new Error('left');
+  await assert.rejects(box.exec(['sh', '-c', 'echo on; sleep 300'], { killOnAbort: false, onOutput: () => Promise.reject(left) }), (error) => error === left);
+  assert.equal((await box.info()).running.length, 1);
+});
+
 test('with killOnAbort false the command goes on, and can be attached to', REAL, async () => {
   await using box = await real().create();
   const abort = new AbortController();

@@ -161,7 +161,8 @@ function patienceOf(connection: Connection, signal?: AbortSignal): Patience {
 }
 
 const isLost = (error: unknown): boolean => error instanceof CaissonError && error.code === 'CONNECTION_LOST';
-const isPassing = (error: unknown): boolean => error instanceof CaissonError && ['CONNECTION_LOST', 'DAEMON_UNREACHABLE', 'DRAINING'].includes(error.code);
+/** Whether the connection failed, or was refused for now: the same may succeed a little later. */
+export const isPassing = (error: unknown): boolean => error instanceof CaissonError && ['CONNECTION_LOST', 'DAEMON_UNREACHABLE', 'DRAINING'].includes(error.code);
 
 function eventProblem(event: ServerEvent): CaissonError {
   const body = eventData(event) as { readonly status?: unknown };
