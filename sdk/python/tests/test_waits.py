@@ -1,0 +1,112 @@
+"""What waits, and for how long: slow readers, slow lines, an API that is away, and callers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import unittest
+from unittest import mock
+
+from caisson import AsyncSandbox, CaissonError, Sandbox, connection
+
+from given import AwayProxy, SlowProxy, needs_daemon
+
+_MIB = 1024 * 1024
+
+
+@needs_daemon
+class Waits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.box = Sandbox.create(limits={"wallMs": 600_000}, labels={"of": "test-waits"})
+        cls.addClassCleanup(cls.box.close)
+        cls.above = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.above.cleanup)
+
+    def last(self, of=None):
+        info = max((of or self.box).execs(), key=lambda info: info["startedMs"])
+        return self.box.attach(info["id"])
+
+    def test_stdin_waits_for_a_command_that_reads_late(self):
+        data = os.urandom(_MIB)
+        with mock.patch("caisson._sync.http.STEP_S", 3.0):
+            box = Sandbox.connect(self.box.id, connection=connection(socket=os.environ["CAISSON_API_SOCKET"], reconnect_ms=1000))
+            self.addCleanup(box.disconnect)
+            self.assertEqual(box.sh("sleep 8; sha256sum", stdin=data).stdout[:64], hashlib.sha256(data).hexdigest())
+
+    def test_output_is_told_while_stdin_still_waits(self):
+        def begun(chunk):
+            self.box.files.write("go", "")
+
+        # What it writes is more than is on its way at once: it reads nothing before somebody has read that.
+        script = "rm -f go; head -c 3000000 /dev/zero; until test -e go; do sleep 0.05; done; wc -c >&2"
+        result = self.box.sh(script, stdin=bytes(_MIB), on_output=begun, timeout_ms=20_000)
+        self.assertEqual((len(result.stdout_bytes), result.stderr, result.ok), (3_000_000, f"{_MIB}\n", True))
+
+    def test_a_command_that_reads_none_of_its_stdin_ends_as_it_does(self):
+        for script, exit in [("exit 3", 3), ("sleep 0.5; exit 4", 4), ("head -c 1 >/dev/null; exit 5", 5)]:
+            self.assertEqual(self.box.sh(script, stdin=bytes(8 * _MIB)).exit, exit)
+
+    def test_a_body_that_trickles_arrives(self):
+        data = os.urandom(4 * _MIB)
+        proxy = SlowProxy(f"{self.above.name}/slow.sock", bytes_per_s=_MIB // 2)
+        self.addCleanup(proxy.close)
+        with mock.patch("caisson._sync.http.STEP_S", 3.0):
+            box = Sandbox.connect(self.box.id, connection=proxy.where())
+            self.addCleanup(box.disconnect)
+            box.files.write("slow", data)
+        self.assertEqual(hashlib.sha256(self.box.files.read_bytes("slow")).digest(), hashlib.sha256(data).digest())
+
+    def test_stdin_outlives_an_api_that_is_away_for_three_seconds(self):
+        proxy = AwayProxy(f"{self.above.name}/away.sock")
+        self.addCleanup(proxy.close)
+        box = Sandbox.connect(self.box.id, connection=proxy.where())
+        self.addCleanup(box.disconnect)
+        with box.spawn(["cat"], stdin=True) as cat:
+            cat.write("one ")
+            for away_s, act in [(3.0, lambda: cat.write("two")), (0.5, cat.info), (0.5, cat.end_stdin), (0.5, lambda: cat.kill(0))]:
+                proxy.away(away_s)
+                act()
+            self.assertEqual(b"".join(chunk.data for chunk in cat), b"one two")
+
+    def test_an_exception_of_on_output_kills_the_command_whatever_it_is(self):
+        for reason in [ValueError("mine"), CaissonError("CONNECTION_LOST", "of another call"), CaissonError("FILE_NOT_FOUND", "of another call")]:
+            for stdin in [None, bytes(_MIB)]:
+
+                def stop(chunk):
+                    raise reason
+
+                with self.assertRaises(type(reason)) as caught:
+                    self.box.sh("echo begun; sleep 100", stdin=stdin, on_output=stop)
+                self.assertIs(caught.exception, reason)
+                self.assertEqual(self.last().wait().ending, {"kind": "signaled", "signal": 9})
+
+
+@needs_daemon
+class AsyncWaits(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        self.box = await AsyncSandbox.create(limits={"wallMs": 600_000})
+        self.addAsyncCleanup(self.box.close)
+
+    async def test_stdin_and_output_go_side_by_side(self):
+        data = os.urandom(_MIB)
+        with mock.patch("caisson._aio.http.STEP_S", 1.0):
+            result = await self.box.sh("head -c 3000000 /dev/zero; sleep 3; sha256sum >&2", stdin=data, timeout_ms=30_000)
+        self.assertEqual((len(result.stdout_bytes), result.stderr[:64]), (3_000_000, hashlib.sha256(data).hexdigest()))
+        self.assertEqual((await self.box.sh("exit 3", stdin=bytes(8 * _MIB))).exit, 3)
+
+    async def test_a_wait_that_is_cancelled_while_stdin_waits_kills_the_command(self):
+        begun = asyncio.Event()
+        task = asyncio.create_task(self.box.sh("echo begun; sleep 100", stdin=bytes(_MIB), on_output=lambda _: begun.set()))
+        await asyncio.wait_for(begun.wait(), 30)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        (last,) = await self.box.execs()
+        self.assertEqual((await (await self.box.attach(last["id"])).wait()).ending, {"kind": "signaled", "signal": 9})
+
+
+if __name__ == "__main__":
+    unittest.main()
