@@ -83,6 +83,31 @@ class Waits(unittest.TestCase):
                 self.assertIs(caught.exception, reason)
                 self.assertEqual(self.last().wait().ending, {"kind": "signaled", "signal": 9})
 
+    def test_a_table_of_long_texts_comes_whole_or_is_said_to_be_cut(self):
+        with Sandbox.create(limits={"outputBytes": 256 * _MIB}) as box, box.python() as py:
+            py.run(_TABLES)
+            small = py.run("DataFrame(1000, 5, 'x' * 1000)")
+            self.assertEqual((len(small.results[0]["rows"]), small.results[0]["truncated"], small.truncated), (1000, False, False))
+            for code in ["DataFrame(1000, 10, 'x' * 1000)", "DataFrame(1000, 100, '\\0' * 1000)"]:
+                made = py.run(code)
+                self.assertEqual((len(made.results), made.results[0]["type"], made.results[0]["truncated"], made.truncated, made.error), (1, "text", True, True, None))
+                self.assertEqual(made.results[0]["text"], made.text)
+            page = py.run("class Page:\n    def _repr_html_(self): return '\\x01' * (1 << 20)\nPage()")
+            self.assertEqual((page.results[0]["type"], page.truncated), ("text", True))
+            self.assertEqual(py.run("1 + 1").text, "2")
+
+
+_TABLES = """import sys, types
+pandas = types.ModuleType("pandas")
+class DataFrame:
+    def __init__(self, rows, columns, text):
+        self.shape, self.index, self.columns, self.text = (rows, columns), range(rows), range(columns), text
+    iloc = property(lambda self: self)
+    def __getitem__(self, at): return self
+    def itertuples(self, **_): return [(self.text,) * self.shape[1]] * self.shape[0]
+pandas.DataFrame = DataFrame
+sys.modules["pandas"] = pandas"""
+
 
 @needs_daemon
 class AsyncWaits(unittest.IsolatedAsyncioTestCase):

@@ -67,7 +67,8 @@ class _Cell:
             error = PythonFault(*(str(told.get(name, "")) for name in ("name", "value", "traceback")))
         stdout, stderr = ("".join(self.printed[stream]) for stream in _STREAMS)
         shown = [one for one in answer.get("results", []) if isinstance(one, dict)]
-        return PythonResult(answer.get("text"), shown, stdout, stderr, error, self.truncated, self.timed_out)
+        truncated = self.truncated or answer.get("truncated") is True
+        return PythonResult(answer.get("text"), shown, stdout, stderr, error, truncated, self.timed_out)
 
 
 class AsyncPython:
