@@ -251,6 +251,16 @@ test('the rules of a network are told, replaced and added to, as texts or whole'
   assert.deepEqual((await box.network.get()).rules, told.rules);
 });
 
+test('rules that are added to a sandbox that learns leave it learning', REAL, async () => {
+  await using box = await real().create({ network: { rules: ['a.test'], learn: true } });
+  assert.equal((await box.network.get()).learn, true);
+  await box.network.allow('b.test');
+  const { rules, learn } = await box.network.get();
+  assert.deepEqual([rules, learn], [[{ host: 'a.test' }, { host: 'b.test' }], true]);
+  await box.network.set(['c.test']);
+  assert.equal((await box.network.allow('d.test')).learn, undefined);
+});
+
 test('NETWORK_ABSENT: a sandbox that was made without a network gets none', REAL, async () => {
   await using box = await real().create();
   await assert.rejects(box.network.get(), { code: 'NETWORK_ABSENT' });

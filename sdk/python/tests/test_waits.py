@@ -83,6 +83,14 @@ class Waits(unittest.TestCase):
                 self.assertIs(caught.exception, reason)
                 self.assertEqual(self.last().wait().ending, {"kind": "signaled", "signal": 9})
 
+    def test_rules_that_are_added_to_a_sandbox_that_learns_leave_it_learning(self):
+        with Sandbox.create(network={"rules": ["a.test"], "learn": True}) as box:
+            box.network.allow("b.test")
+            told = box.network.get()
+            self.assertEqual((told["rules"], told.get("learn")), ([{"host": "a.test"}, {"host": "b.test"}], True))
+            box.network.set(["c.test"])
+            self.assertNotIn("learn", box.network.allow("d.test"))
+
     def test_a_table_of_long_texts_comes_whole_or_is_said_to_be_cut(self):
         with Sandbox.create(limits={"outputBytes": 256 * _MIB}) as box, box.python() as py:
             py.run(_TABLES)
