@@ -129,6 +129,17 @@ test('code that ignores its interrupt is killed with its session, which is said;
   assert.equal((await python.run('x')).error?.name, 'NameError');
 });
 
+test('a session that is closed or restarted again while it restarts leaves no interpreter running', REAL, async () => {
+  await using box = await real().create();
+  const python = await box.python();
+  await Promise.all([python.restart(), python.restart()]);
+  assert.equal((await python.run('1 + 1')).text, '2');
+  await untilRunning(box, 1);
+  await Promise.all([python.restart(), python.close()]);
+  await assert.rejects(python.run('1'), ended);
+  await untilRunning(box, 0);
+});
+
 test('PYTHON_ENDED: an interpreter that dies in a run is said to have, never a result', REAL, async () => {
   await using box = await real().create();
   await using python = await box.python();
@@ -190,6 +201,11 @@ test('a table of pandas and a figure of matplotlib come as a table and as a PNG'
   const image = drawn.results.find(({ type }) => type === 'image');
   assert.ok(image?.type === 'image' && Buffer.from(image.data, 'base64').subarray(1, 4).toString() === 'PNG');
 });
+
+/** Waits until no more commands than these run. */
+async function untilRunning(box: Sandbox, most: number): Promise<void> {
+  for (const untilMs = performance.now() + 10_000; (await box.info()).running.length > most; await delay(20)) assert.ok(performance.now() < untilMs, 'one runs on');
+}
 
 async function withImage(): Promise<(Sandbox & AsyncDisposable) | null> {
   try {

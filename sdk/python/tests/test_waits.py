@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+import time
 import unittest
 from unittest import mock
 
@@ -123,6 +124,12 @@ class AsyncWaits(unittest.IsolatedAsyncioTestCase):
         self.box = await AsyncSandbox.create(limits={"wallMs": 600_000})
         self.addAsyncCleanup(self.box.close)
 
+    async def until_running(self, most):
+        until = time.monotonic() + 10
+        while len((await self.box.info())["running"]) > most:
+            self.assertLess(time.monotonic(), until, "one runs on")
+            await asyncio.sleep(0.02)
+
     async def test_stdin_and_output_go_side_by_side(self):
         data = os.urandom(_MIB)
         with mock.patch("caisson._aio.http.STEP_S", 1.0):
@@ -139,6 +146,16 @@ class AsyncWaits(unittest.IsolatedAsyncioTestCase):
             await task
         (last,) = await self.box.execs()
         self.assertEqual((await (await self.box.attach(last["id"])).wait()).ending, {"kind": "signaled", "signal": 9})
+
+    async def test_a_session_that_is_closed_while_it_restarts_leaves_no_interpreter_running(self):
+        py = await self.box.python()
+        await asyncio.gather(py.restart(), py.restart())
+        self.assertEqual((await py.run("1 + 1")).text, "2")
+        await self.until_running(1)
+        restarting = asyncio.create_task(py.restart())
+        await asyncio.sleep(0)
+        await asyncio.gather(restarting, py.close(), return_exceptions=True)
+        await self.until_running(0)
 
 
 if __name__ == "__main__":
