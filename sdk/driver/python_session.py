@@ -35,6 +35,7 @@ def main():
     most_cell = 1_000
     most_image = 4_194_304
     most_results = 64
+    most_result = 6 << 20  # bytes of one result as JSON in UTF-8: room for an image in base64
     own = os.getpid()
     private = {1: os.dup(1), 2: os.dup(2)}
     commands = os.fdopen(os.dup(0), "rb")
@@ -42,7 +43,7 @@ def main():
     os.dup2(nothing, 0)
     os.close(nothing)
     mark = b"\x1e" + json.loads(commands.readline())["nonce"].encode("ascii")
-    state = {"busy": False, "loop": None}
+    state = {"busy": False, "loop": None, "short": False}
 
     def write_all(fd, data):
         while data:
@@ -105,8 +106,25 @@ def main():
         figure.savefig(out, format="png", bbox_inches="tight")
         return image(out.getvalue())
 
+    def fits(made):
+        """Whether a result is not too long; what is far too long is never held as a whole."""
+        size = 0
+        for part in json.JSONEncoder(ensure_ascii=False).iterencode(made):
+            size += len(part.encode("utf-8", "backslashreplace"))
+            if size > most_result:
+                return False
+        return True
+
+    def shown(value):
+        """What a value shows itself as; its text, which is said to be cut, where that would be too long."""
+        made = rich(value)
+        if fits(made):
+            return made
+        state["short"] = True
+        return {"type": "text", "text": clip(repr(value))[0], "truncated": True}
+
     def rich(value):
-        """What a value shows itself as: one result, the richest that is understood here."""
+        """One result, the richest that is understood here."""
         pandas = sys.modules.get("pandas")
         if pandas is not None and isinstance(value, getattr(pandas, "DataFrame", ())):
             return table(value)
@@ -142,7 +160,7 @@ def main():
         """Adds values to the results of this cell."""
         for value in values:
             if len(results) < most_results:
-                results.append(rich(value))
+                results.append(shown(value))
 
     names = {"__name__": "__main__", "__builtins__": __builtins__, "display": display}
     module = type(sys)("__main__")
@@ -220,6 +238,7 @@ def main():
 
     def run(number, source):
         results.clear()
+        state["short"] = False
         text, error = None, None
         try:
             begin(number)
@@ -227,7 +246,7 @@ def main():
             if value is not None:
                 names["_"] = value
                 if not is_open_figure(value) and len(results) < most_results:
-                    results.append(rich(value))
+                    results.append(shown(value))
                 text = clip(repr(value))[0]
             pictures()
         except BaseException as thrown:  # SystemExit and KeyboardInterrupt end the cell, not the session
@@ -238,7 +257,7 @@ def main():
             flush()
             os._exit(1 if error else 0)
         flush()
-        return {"type": "result", "id": number, "text": text, "results": list(results), "error": error}
+        return {"type": "result", "id": number, "text": text, "results": list(results), "truncated": state["short"], "error": error}
 
     def interrupted(_number, _frame):
         if state["busy"]:

@@ -62,6 +62,7 @@ for (const [name, what] of [
 
 for (const [name, what] of [
   ['test_live', 'the blocking side of the Python SDK does on a real Caisson what it says'],
+  ['test_waits', 'the Python SDK waits for what is slow or away, and leaves nothing running that nobody waits for'],
   ['test_async', 'the asyncio side of the Python SDK does on a real Caisson what it says'],
 ] as const) {
   test(what, { skip: skip || (!IS_ROOT && NEEDS_ROOT) }, async () => {
@@ -72,7 +73,7 @@ for (const [name, what] of [
 }
 
 test('every test file of the Python SDK is run by one of these tests', () => {
-  assert.deepEqual(globSync('test_*.py', { cwd: join(SDK, 'tests') }).toSorted(), ['test_approvals.py', 'test_archives.py', 'test_async.py', 'test_live.py', 'test_parsers.py', 'test_secrets.py']);
+  assert.deepEqual(globSync('test_*.py', { cwd: join(SDK, 'tests') }).toSorted(), ['test_approvals.py', 'test_archives.py', 'test_async.py', 'test_live.py', 'test_parsers.py', 'test_secrets.py', 'test_waits.py']);
 });
 
 test('the ten lines of Python run from the wheel in an environment of their own', { skip: skip || (!IS_ROOT && NEEDS_ROOT) }, async (context) => {

@@ -4,6 +4,7 @@ import { createServer as createHttp, type IncomingMessage, type ServerResponse }
 import { createServer, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, before } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Sandbox, type ConnectionOptions, type CreateRequest, type WithRules } from '@caisson/sdk';
 import { IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 
@@ -70,11 +71,14 @@ export async function answering(handle: (request: IncomingMessage, response: Ser
 export interface Breaking extends Place {
   /** Connections that were broken. */
   broken(): number;
+  /** Breaks all, and answers nothing for so long. Resolves when it answers again. */
+  away(forMs: number): Promise<void>;
 }
 
 export async function breakingWay(to: string, budget: () => number): Promise<Breaking> {
   const { dir, socket } = socketPlace();
   let broken = 0;
+  let closed = false;
   const open = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(to);
@@ -99,10 +103,21 @@ export async function breakingWay(to: string, budget: () => number): Promise<Bre
   return {
     connection: { socket },
     broken: () => broken,
-    async [Symbol.asyncDispose]() {
-      for (const one of open) one.destroy();
+    async away(forMs) {
       server.close();
-      await once(server, 'close');
+      for (const one of open) one.destroy();
+      await delay(forMs);
+      if (closed) return;
+      server.listen(socket);
+      await once(server, 'listening');
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      for (const one of open) one.destroy();
+      if (server.listening) {
+        server.close();
+        await once(server, 'close');
+      }
       rmSync(dir, { recursive: true, force: true });
     },
   };

@@ -50,6 +50,38 @@ test('rich values are json, html, images and text, and display shows several', R
   assert.deepEqual([long.text?.length, long.results[0]?.type === 'text' && long.results[0].truncated], [65_536, true]);
 });
 
+/** A table of pandas as far as a session looks at it, for images without pandas. */
+const TABLES = `import sys, types
+pandas = types.ModuleType("pandas")
+class DataFrame:
+  def __init__(self, rows, columns, text):
+    self.shape, self.index, self.columns, self.text = (rows, columns), range(rows), range(columns), text
+  iloc = property(lambda self: self)
+  def __getitem__(self, at): return self
+  def itertuples(self, **_): return [(self.text,) * self.shape[1]] * self.shape[0]
+DataFrame.__module__ = "pandas"
+pandas.DataFrame = DataFrame
+sys.modules["pandas"] = pandas`;
+
+test('a table of long texts comes whole, or is said to be cut', REAL, async () => {
+  await using box = await real().create({ limits: { outputBytes: 256 * 1024 * 1024 } });
+  await using python = await box.python();
+  await python.run(TABLES);
+  const small = await python.run('DataFrame(1000, 5, "x" * 1000)');
+  assert.ok(small.results[0]?.type === 'table' && small.results[0].rows.length === 1_000 && !small.results[0].truncated && !small.truncated);
+  for (const code of ['DataFrame(1000, 10, "x" * 1000)', 'DataFrame(1000, 3, "é€𝄞\\n" * 250)', 'DataFrame(1000, 100, "\\0" * 1000)']) {
+    const { text, results, error, truncated } = await python.run(code);
+    const [one] = results;
+    assert.ok(one !== undefined && results.length === 1 && error === null, code);
+    const whole = one.type === 'table' && one.rows.length === 1_000 && !one.truncated;
+    assert.ok(whole || (one.type === 'text' && one.text === text && one.truncated && truncated), code);
+    assert.match(text ?? '', /^<pandas.DataFrame object at /);
+  }
+  const page = await python.run('class Page:\n  def _repr_html_(self): return "\\x01" * (1 << 20)\nPage()');
+  assert.deepEqual([page.results.length, page.truncated], [1, true]);
+  assert.equal((await python.run('1 + 1')).text, '2');
+});
+
 test('await works at the top level', REAL, async () => {
   await using box = await real().create();
   await using python = await box.python();
@@ -95,6 +127,17 @@ test('code that ignores its interrupt is killed with its session, which is said;
   await assert.rejects(python.run('1'), ended);
   await python.restart();
   assert.equal((await python.run('x')).error?.name, 'NameError');
+});
+
+test('a session that is closed or restarted again while it restarts leaves no interpreter running', REAL, async () => {
+  await using box = await real().create();
+  const python = await box.python();
+  await Promise.all([python.restart(), python.restart()]);
+  assert.equal((await python.run('1 + 1')).text, '2');
+  await untilRunning(box, 1);
+  await Promise.all([python.restart(), python.close()]);
+  await assert.rejects(python.run('1'), ended);
+  await untilRunning(box, 0);
 });
 
 test('PYTHON_ENDED: an interpreter that dies in a run is said to have, never a result', REAL, async () => {
@@ -158,6 +201,11 @@ test('a table of pandas and a figure of matplotlib come as a table and as a PNG'
   const image = drawn.results.find(({ type }) => type === 'image');
   assert.ok(image?.type === 'image' && Buffer.from(image.data, 'base64').subarray(1, 4).toString() === 'PNG');
 });
+
+/** Waits until no more commands than these run. */
+async function untilRunning(box: Sandbox, most: number): Promise<void> {
+  for (const untilMs = performance.now() + 10_000; (await box.info()).running.length > most; await delay(20)) assert.ok(performance.now() < untilMs, 'one runs on');
+}
 
 async function withImage(): Promise<(Sandbox & AsyncDisposable) | null> {
   try {

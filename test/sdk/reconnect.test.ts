@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { CaissonError, Sandbox } from '@caisson/sdk';
@@ -57,6 +59,39 @@ test('a sandbox that is created over a connection that breaks is one sandbox', R
   await (await Sandbox.connect(box.id, { connection: real().connection })).close();
 });
 
+test('stdin and a create outlive a control that is away for three seconds', REAL, async () => {
+  await using box = await real().create();
+  const { caisson, connection } = real();
+  await using way = await breakingWay(caisson.paths.apiSocket, () => Infinity);
+  const far = await Sandbox.connect(box.id, { connection: way.connection });
+  const process = await far.spawn(['cat'], { stdin: true });
+  await process.write('one ');
+  let back = way.away(3_000);
+  assert.deepEqual((await Promise.all([process.info(), process.write('two ')]))[0].state, 'running');
+  await back;
+  async function* parts(): AsyncGenerator<string> {
+    yield 'three ';
+    back = way.away(3_000);
+    yield 'four';
+  }
+  assert.equal((await far.exec(['cat'], { stdin: parts() })).stdout, 'three four');
+  await back;
+  back = way.away(3_000);
+  await process.endStdin();
+  assert.equal(await process.stdout.text(), 'one two ');
+  await back;
+  // The answer of the create breaks off, and from then on nothing answers: it may have been made.
+  let budget = 1;
+  await using other = await breakingWay(caisson.paths.apiSocket, () => budget);
+  const creating = Sandbox.create({ labels: { made: 'away' } }, { connection: other.connection });
+  for (const untilMs = performance.now() + 20_000; other.broken() === 0; await delay(5)) assert.ok(performance.now() < untilMs, 'nothing was asked');
+  back = other.away(3_000);
+  budget = Infinity;
+  const [made] = await Promise.all([creating, back]);
+  assert.deepEqual((await Array.fromAsync(Sandbox.list({ labels: { made: 'away' } }, { connection }))).map(({ id }) => id), [made.id]);
+  await made.close();
+});
+
 test('when control is killed in the middle of a command, the command goes on and its reader gets every byte once', REAL, async () => {
   await using box = await real().create();
   const waiting = box.sh('i=0; while [ $i -lt 300 ]; do echo line $i | tee -a out; i=$((i+1)); sleep 0.01; done');
@@ -99,6 +134,31 @@ test('a request that may not be made twice is not: a connection that breaks in i
   });
   await assert.rejects(place.box.files.append('a', 'b'), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST');
   assert.equal(asked, 1);
+});
+
+test('a connection that times out after the request was sent is lost, and what may not be repeated is not', async () => {
+  const sockets: Socket[] = [];
+  const opened = (message: unknown): void => void sockets.push((message as { readonly socket: Socket }).socket);
+  subscribe('net.client.socket', opened);
+  try {
+    for (const code of ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']) {
+      const asked: string[] = [];
+      await using place = await answering((request, response) => {
+        request.resume().on('end', () => {
+          if (asked.push(request.url ?? '') > 1) return void response.end('{}');
+          // What the kernel reports of a connection that was made: the system call is not that of connecting.
+          for (const socket of sockets.splice(0)) socket.destroy(Object.assign(new Error(`read ${code}`), { code, syscall: 'read' }));
+        });
+      });
+      await assert.rejects(place.box.files.append('a', 'b'), (error) => error instanceof CaissonError && error.code === 'CONNECTION_LOST', code);
+      assert.equal(asked.length, 1, code);
+      asked.length = 0;
+      await place.box.files.stat('a');
+      assert.equal(asked.length, 2, code);
+    }
+  } finally {
+    unsubscribe('net.client.socket', opened);
+  }
 });
 
 test('bytes that are missing in a stream of output are an error, never left out', async () => {

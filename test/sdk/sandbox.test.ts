@@ -86,6 +86,28 @@ test('aborting at the moment of the start leaves nothing running', REAL, async (
   assert.deepEqual((await box.info()).running, []);
 });
 
+test('a source of stdin that fails, and an onOutput that throws, kill the command', REAL, async () => {
+  await using box = await real().create();
+  // The last one is of another call of the caller's: it says nothing of this connection.
+  for (const reason of [new Error('enough'), new CaissonError({ code: 'CONNECTION_LOST', message: 'of another', hint: '' })]) {
+    async function* failing(): AsyncGenerator<string> {
+      yield 'some\n';
+      throw reason;
+    }
+    const throwing = (): void => {
+      throw reason;
+    };
+    await assert.rejects(box.exec(['sh', '-c', 'cat; sleep 300'], { stdin: failing() }), (error) => error === reason);
+    await assert.rejects(box.exec(['sh', '-c', 'echo on; sleep 300'], { onOutput: throwing }), (error) => error === reason);
+  }
+  const execs = await box.execs();
+  assert.equal(execs.length, 4);
+  for (const { id } of execs) assert.equal((await (await box.attach(id)).wait({ signal: AbortSignal.timeout(10_000) })).ending.kind, 'signaled');
+  const left = new Error('left');
+  await assert.rejects(box.exec(['sh', '-c', 'echo on; sleep 300'], { killOnAbort: false, onOutput: () => Promise.reject(left) }), (error) => error === left);
+  assert.equal((await box.info()).running.length, 1);
+});
+
 test('with killOnAbort false the command goes on, and can be attached to', REAL, async () => {
   await using box = await real().create();
   const abort = new AbortController();
@@ -227,6 +249,16 @@ test('the rules of a network are told, replaced and added to, as texts or whole'
   for (const text of ['https://a.test', 'a.test:0', 'a.test/udp', '', 'a b']) await assert.rejects(box.network.allow(text), { code: 'OPTIONS_INVALID' });
   await assert.rejects(box.network.allow('10.0.0.1'), { code: 'REQUEST_INVALID' });
   assert.deepEqual((await box.network.get()).rules, told.rules);
+});
+
+test('rules that are added to a sandbox that learns leave it learning', REAL, async () => {
+  await using box = await real().create({ network: { rules: ['a.test'], learn: true } });
+  assert.equal((await box.network.get()).learn, true);
+  await box.network.allow('b.test');
+  const { rules, learn } = await box.network.get();
+  assert.deepEqual([rules, learn], [[{ host: 'a.test' }, { host: 'b.test' }], true]);
+  await box.network.set(['c.test']);
+  assert.equal((await box.network.allow('d.test')).learn, undefined);
 });
 
 test('NETWORK_ABSENT: a sandbox that was made without a network gets none', REAL, async () => {

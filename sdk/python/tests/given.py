@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import threading
+import time
 import unittest
 
 from caisson import Where, connection
@@ -34,10 +35,13 @@ class CuttingProxy:
         self.left = cuts
         self.cut = 0
         self._lock = threading.Lock()
+        self._listen()
+
+    def _listen(self) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
+        self._listener.bind(self.path)
         self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def where(self) -> Where:
         return connection(socket=self.path, reconnect_ms=10_000)
@@ -46,10 +50,10 @@ class CuttingProxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
             except OSError:
                 return
             with self._lock:
@@ -67,6 +71,9 @@ class CuttingProxy:
         near.close()
         far.close()
 
+    def _passed(self, source: socket.socket, sink: socket.socket) -> None:
+        """Called after each piece that was passed on."""
+
     def _copy(self, source: socket.socket, sink: socket.socket, budget: int | None) -> None:
         try:
             while data := source.recv(65_536):
@@ -76,6 +83,7 @@ class CuttingProxy:
                     break
                 budget = None if budget is None else budget - len(data)
                 sink.sendall(data)
+                self._passed(source, sink)
         except OSError:
             pass
         for end in (source, sink):
@@ -83,3 +91,38 @@ class CuttingProxy:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+class SlowProxy(CuttingProxy):
+    """One that passes on no more than so many bytes each second to the API."""
+
+    def __init__(self, path: str, *, bytes_per_s: int) -> None:
+        self._bytes_per_s = bytes_per_s
+        super().__init__(path, seed=0, most=1, cuts=0)
+
+    def _passed(self, source: socket.socket, sink: socket.socket) -> None:
+        if source.getsockname() == self.path:
+            time.sleep(65_536 / self._bytes_per_s)
+
+
+class AwayProxy(CuttingProxy):
+    """One that can be away: it breaks every connection, and nothing listens at its path for so long."""
+
+    def __init__(self, path: str) -> None:
+        self._open: list[socket.socket] = []
+        super().__init__(path, seed=0, most=1, cuts=0)
+
+    def away(self, for_s: float) -> None:
+        self.close()
+        os.unlink(self.path)
+        ends, self._open = self._open, []
+        for end in ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        threading.Timer(for_s, self._listen).start()
+
+    def _join(self, near: socket.socket, far: socket.socket, budget: int | None) -> None:
+        self._open += [near, far]
+        super()._join(near, far, budget)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
+import resource
 import shutil
 import tarfile
 import tempfile
@@ -39,6 +41,16 @@ class Archives(unittest.TestCase):
         self.inside = os.path.join(self.above.name, "inside")
         with open(os.path.join(self.above.name, "secret"), "w") as out:
             out.write("secret")
+
+    def test_a_disk_that_refuses_is_not_told_as_an_archive_that_is_refused(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with self.assertRaises(OSError) as caught:
+                unpack(archive(("large", FILE, "x" * 5000)), self.inside, 1 << 20, 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        self.assertEqual(caught.exception.errno, errno.EFBIG)
 
     def outside(self):
         with open(os.path.join(self.above.name, "secret")) as kept:

@@ -10,7 +10,10 @@ export interface ConnectionOptions {
   readonly url?: string;
   /** Token for `url`. */
   readonly token?: string;
-  /** How long a lost connection is tried again, in milliseconds. Default 30 000. */
+  /**
+   * How long a lost connection is tried again, in milliseconds. Default 30 000. A request that could not even be sent is given up
+   * in less than a second, but those of a command that was started are not.
+   */
   readonly reconnectMs?: number;
 }
 

@@ -9,7 +9,7 @@ export type ClientCode =
   | 'ANSWER_INVALID'
   /** A command did not end with 0, and `check` was asked for. */
   | 'EXEC_FAILED'
-  /** A wait was aborted, and the command that it was for could not be killed. */
+  /** A wait was aborted, or ended by what the caller's own code threw, and the command that it was for could not be killed. */
   | 'KILL_NOT_DELIVERED'
   /** An archive of a sandbox would write outside the folder that it was downloaded to. */
   | 'ARCHIVE_REFUSED'

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { collector, DEFAULT_BUFFER_BYTES } from './collect.ts';
 import type { Connection } from './connection.ts';
 import { CaissonError, ExecError } from './errors.ts';
-import { follow, startExec, startUnfollowed, type OutputChunk, type Started, type StartRequest } from './follow.ts';
+import { follow, isPassing, startExec, startUnfollowed, type OutputChunk, type Started, type StartRequest } from './follow.ts';
 import type { ExecInfo, ExecRequest } from './generated.ts';
 import { newKey } from './http.ts';
 import { Process, signalExec } from './process.ts';
@@ -31,13 +31,15 @@ export interface ExecOptions extends Omit<SpawnOptions, 'stdin' | 'tty'> {
   readonly stdin?: string | Uint8Array | AsyncIterable<string | Uint8Array>;
   /** Whether anything but an exit with 0 is thrown as ExecError. Default false. */
   readonly check?: boolean;
-  /** Whether aborting the wait kills the command. Default true. */
+  /** Whether aborting the wait kills the command, and so what `onOutput` or the source of `stdin` throws. Default true. */
   readonly killOnAbort?: boolean;
   /** Bytes of stdout, and the same of stderr, that the result holds; what comes after is dropped and said. Default 16 MiB. */
   readonly maxBufferBytes?: number;
   /** Told everything as it comes. A promise holds back what follows. */
   readonly onOutput?: (chunk: OutputChunk) => void | Promise<void>;
 }
+
+type Stdin = NonNullable<ExecOptions['stdin']>;
 
 /** Longest that an aborted wait takes to see its command killed. */
 const KILL_MOST_MS = 10_000;
@@ -47,15 +49,24 @@ export async function exec(connection: Connection, sandbox: string, argv: readon
   const { signal, stdin, check = false, killOnAbort = true } = options;
   signal?.throwIfAborted();
   const starting = startExec(connection, startRequest(sandbox, argv, { ...options, stdin: stdin !== undefined }));
+  const own: Own = { threw: false };
+  let result: ExecResult;
   try {
     const started = await unlessAborted(starting, signal);
-    const result = await collected(connection, started, options);
-    if (check && !result.ok) throw new ExecError(argv, result);
-    return result;
+    result = await collected(connection, started, { ...options, own });
   } catch (error) {
-    if (signal?.aborted === true) await abandon(connection, starting, killOnAbort);
+    if (signal?.aborted === true || own.threw) await abandon(connection, starting, killOnAbort);
+    // A connection that has failed carries no kill. Of what else ended the wait the error says more than a kill that fails.
+    else if (!isPassing(error)) await abandon(connection, starting, killOnAbort).catch(() => undefined);
     throw error;
   }
+  if (check && !result.ok) throw new ExecError(argv, result);
+  return result;
+}
+
+/** Whether the caller's own code threw: whatever that is, also what looks like a connection that broke, it ends the wait. */
+interface Own {
+  threw: boolean;
 }
 
 /** Starts a command and leaves it running. See `Sandbox.spawn`. */
@@ -84,24 +95,46 @@ function startRequest(sandbox: string, argv: readonly string[], { cwd, env, time
   return { sandbox, request, key: idempotencyKey ?? newKey() };
 }
 
-async function collected(connection: Connection, { info, events }: Started, options: ExecOptions): Promise<ExecResult> {
-  const { signal, stdin, maxBufferBytes = DEFAULT_BUFFER_BYTES, onOutput } = options;
+async function collected(connection: Connection, { info, events }: Started, options: ExecOptions & { readonly own: Own }): Promise<ExecResult> {
+  const { signal, stdin, maxBufferBytes = DEFAULT_BUFFER_BYTES, onOutput, own } = options;
   const kept = collector(maxBufferBytes);
-  const feeding = stdin === undefined ? undefined : startFeeding(new Process(connection, info, 0), stdin, signal);
+  const feeding = stdin === undefined ? undefined : startFeeding(new Process(connection, info, 0), ownStdin(stdin, own), signal);
   const chunks = follow(connection, { sandbox: info.sandbox, exec: info.id }, { signal: feeding?.signal ?? signal, events });
   try {
     let next = await chunks.next();
     for (; next.done !== true; next = await chunks.next()) {
       kept.add(next.value);
-      await onOutput?.(next.value);
+      await ownCall(() => onOutput?.(next.value as OutputChunk), own);
     }
     return resultOf(next.value, kept);
   } catch (error) {
-    throw error instanceof CaissonError && error.code === 'CONNECTION_LOST' ? goesOn(error, info.id) : error;
+    throw !own.threw && error instanceof CaissonError && error.code === 'CONNECTION_LOST' ? goesOn(error, info.id) : error;
   } finally {
     const fed = feeding?.end();
     await chunks.return(info);
     await fed;
+  }
+}
+
+async function ownCall(call: () => void | Promise<void>, own: Own): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    own.threw = true;
+    throw error;
+  }
+}
+
+function ownStdin(stdin: Stdin, own: Own): Stdin {
+  return typeof stdin === 'string' || stdin instanceof Uint8Array ? stdin : ownChunks(stdin, own);
+}
+
+async function* ownChunks(chunks: AsyncIterable<string | Uint8Array>, own: Own): AsyncGenerator<string | Uint8Array, void> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    own.threw = true;
+    throw error;
   }
 }
 
@@ -124,7 +157,7 @@ interface Feeding {
 }
 
 /** Made only for who gives stdin: an abort makes an error with a stack, for which the result of a short command would wait. */
-function startFeeding(process: Process, stdin: NonNullable<ExecOptions['stdin']>, signal: AbortSignal | undefined): Feeding {
+function startFeeding(process: Process, stdin: Stdin, signal: AbortSignal | undefined): Feeding {
   const over = new AbortController();
   const broken = new AbortController();
   const fed = feed(process, stdin, over.signal).catch((error: unknown) => broken.abort(error));
@@ -138,13 +171,13 @@ function startFeeding(process: Process, stdin: NonNullable<ExecOptions['stdin']>
 }
 
 /** Writes stdin until it ends or the command does: one that ends without reading it all has not failed for that. */
-async function feed(process: Process, stdin: NonNullable<ExecOptions['stdin']>, signal: AbortSignal): Promise<void> {
+async function feed(process: Process, stdin: Stdin, signal: AbortSignal): Promise<void> {
   try {
     if (typeof stdin === 'string' || stdin instanceof Uint8Array) await process.write(stdin, { signal });
     else for await (const chunk of stdin) await process.write(chunk, { signal });
     await process.endStdin({ signal });
   } catch (error) {
-    const ended = signal.aborted || (await process.info().then(({ state }) => state === 'ended', () => false));
+    const ended = signal.aborted || (await process.info({ signal }).then(({ state }) => state === 'ended', () => false));
     if (!ended) throw error;
   }
 }
@@ -173,7 +206,7 @@ async function abandon(connection: Connection, starting: Promise<Abandoned>, kil
   try {
     await Promise.race([killStarted(connection, starting), timeout]);
   } catch (error) {
-    throw new CaissonError({ code: 'KILL_NOT_DELIVERED', message: 'the wait was aborted, and whether its command was killed is not known', hint: 'look at the execs of the sandbox, or close it', cause: error });
+    throw new CaissonError({ code: 'KILL_NOT_DELIVERED', message: 'the wait was ended, and whether its command was killed is not known', hint: 'look at the execs of the sandbox, or close it', cause: error });
   } finally {
     late.abort();
   }

@@ -2,7 +2,7 @@ import type { Connection } from './connection.ts';
 import { CaissonError, invalidAnswer } from './errors.ts';
 import { eventData, openEvents, type EventStream } from './events.ts';
 import type { ExecInfo, ExecRequest, OutputEvent } from './generated.ts';
-import { askJson, lost, pause, type Ask } from './http.ts';
+import { askJson, lost, pause, WORKED_MS, type Ask } from './http.ts';
 import { problemOf } from './problem.ts';
 import type { ServerEvent } from './sse.ts';
 
@@ -47,7 +47,7 @@ export function startUnfollowed(connection: Connection, start: StartRequest): Pr
 }
 
 async function startedOnce<T>(connection: Connection, { sandbox, request, key }: StartRequest, once: (ask: Ask) => Promise<T>): Promise<T> {
-  const ask: Ask = { method: 'POST', path: execsPath(sandbox), json: request, headers: { 'idempotency-key': key }, repeatable: true };
+  const ask: Ask = { method: 'POST', path: execsPath(sandbox), json: request, headers: { 'idempotency-key': key }, repeatable: true, patience: 'brief' };
   const patience = patienceOf(connection);
   for (;;) {
     try {
@@ -91,7 +91,7 @@ export async function* follow(connection: Connection, place: ExecPlace, { from =
     for (;;) {
       let event: ServerEvent;
       try {
-        open ??= await openEvents(connection, { method: 'GET', path: `${execPath(place)}/output`, query: { from: next }, repeatable: true, signal });
+        open ??= await openEvents(connection, { method: 'GET', path: `${execPath(place)}/output`, query: { from: next }, repeatable: true, patience: 'brief', signal });
         event = await nextOf(connection, open, signal);
       } catch (error) {
         open?.[Symbol.dispose]();
@@ -136,9 +136,6 @@ interface Patience {
   progressed(): void;
 }
 
-/** A connection that was open for so long before it broke has worked, though the command said nothing. */
-const WORKED_MS = 10_000;
-
 function patienceOf(connection: Connection, signal?: AbortSignal): Patience {
   let awaySinceMs: number | undefined;
   let lastMs = performance.now();
@@ -164,7 +161,8 @@ function patienceOf(connection: Connection, signal?: AbortSignal): Patience {
 }
 
 const isLost = (error: unknown): boolean => error instanceof CaissonError && error.code === 'CONNECTION_LOST';
-const isPassing = (error: unknown): boolean => error instanceof CaissonError && ['CONNECTION_LOST', 'DAEMON_UNREACHABLE', 'DRAINING'].includes(error.code);
+/** Whether the connection failed, or was refused for now: the same may succeed a little later. */
+export const isPassing = (error: unknown): boolean => error instanceof CaissonError && ['CONNECTION_LOST', 'DAEMON_UNREACHABLE', 'DRAINING'].includes(error.code);
 
 function eventProblem(event: ServerEvent): CaissonError {
   const body = eventData(event) as { readonly status?: unknown };

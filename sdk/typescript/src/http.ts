@@ -20,6 +20,11 @@ export interface Ask {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether the same request twice does what once does. One that does not is repeated only when it cannot have arrived. */
   readonly repeatable: boolean;
+  /**
+   * Until when it is repeated. 'brief': a few times, in less than a second. 'whole': for the connection's `reconnectMs`, from the
+   * first failure on. Default: for `reconnectMs` once the request may have arrived, so that its fate becomes known; else briefly.
+   */
+  readonly patience?: 'brief' | 'whole';
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -27,8 +32,10 @@ const ANSWER_MOST_BYTES = 64 * 1024 * 1024;
 const PROBLEM_MOST_BYTES = 64 * 1024;
 const FIRST_WAIT_MS = 25;
 const MOST_WAIT_MS = 2_000;
-/** How often a request that was refused for now, or could not be sent, is sent again. */
+/** How often a request that was refused for now, or could not be sent, is sent again in any case. */
 const REPEATS = 5;
+/** A connection that was open for so long before it broke has worked: the time that it is away begins anew. */
+export const WORKED_MS = 10_000;
 
 /** A fresh key under which a request that creates something may be repeated. */
 export function newKey(): string {
@@ -41,40 +48,52 @@ export async function pause(repetition: number, signal?: AbortSignal, atLeastMs 
   await delay(Math.max(atLeastMs, most / 2 + (Math.random() * most) / 2), undefined, signal === undefined ? {} : { signal }).catch(() => signal?.throwIfAborted());
 }
 
-/** Sends a request and resolves to its JSON answer; undefined for an answer without a body. */
+/** Sends a request and resolves to its JSON answer; undefined for an answer without a body. @throws as `askStream` does */
 export async function askJson<T>(connection: Connection, ask: Ask): Promise<T> {
-  for (let repetition = 0; ; repetition++) {
-    const response = await askStream(connection, ask);
-    try {
-      const bytes = await allOf(response, ANSWER_MOST_BYTES);
-      if (bytes.length === 0) return undefined as T;
-      return parseAnswer(bytes) as T;
-    } catch (error) {
-      ask.signal?.throwIfAborted();
-      if (!(error instanceof CaissonError) || error.code !== 'CONNECTION_LOST' || !canRepeat(ask) || repetition >= REPEATS) throw error;
-      await pause(repetition, ask.signal);
-    }
-  }
+  const bytes = await patiently(connection, ask, async () => allOf(await once(connection, ask), ANSWER_MOST_BYTES));
+  return (bytes.length === 0 ? undefined : parseAnswer(bytes)) as T;
 }
 
 /**
  * Sends a request and resolves to its answer, whose body is still to be read. What cannot have arrived, and what may
- * be repeated, is sent again a few times.
+ * be repeated, is sent again, as its `patience` says.
  *
  * @throws CaissonError with the code of the API, DAEMON_UNREACHABLE or CONNECTION_LOST; the signal's reason
  */
-export async function askStream(connection: Connection, ask: Ask): Promise<IncomingMessage> {
-  for (let repetition = 0; ; repetition++) {
+export function askStream(connection: Connection, ask: Ask): Promise<IncomingMessage> {
+  return patiently(connection, ask, () => once(connection, ask));
+}
+
+async function patiently<T>(connection: Connection, ask: Ask, attempt: () => Promise<T>): Promise<T> {
+  const repetitionAfter = patienceFor(connection, ask);
+  for (;;) {
     ask.signal?.throwIfAborted();
+    const askedMs = performance.now();
     try {
-      return await once(connection, ask);
+      return await attempt();
     } catch (error) {
       ask.signal?.throwIfAborted();
       if (!(error instanceof Failed)) throw error;
-      if (repetition >= REPEATS || !mayRepeat(error, ask)) throw error.error;
+      const repetition = repetitionAfter(error, askedMs);
+      if (repetition === null || !mayRepeat(error, ask)) throw error.error;
       await pause(repetition, ask.signal, error.waitMs);
     }
   }
+}
+
+/** Counts the failures of a request. Null: it has been repeated for long enough. */
+function patienceFor({ reconnectMs }: Connection, { patience }: Ask): (failed: Failed, askedMs: number) => number | null {
+  let isPatient = patience === 'whole';
+  let awaySinceMs: number | undefined;
+  let repetition = 0;
+  return ({ arrived }, askedMs) => {
+    const failedMs = performance.now();
+    if (patience === 'whole' && arrived && failedMs - askedMs >= WORKED_MS) [awaySinceMs, repetition] = [undefined, 0];
+    isPatient ||= arrived && patience !== 'brief';
+    awaySinceMs ??= failedMs;
+    if (repetition < REPEATS || (isPatient && failedMs - awaySinceMs < reconnectMs)) return repetition++;
+    return null;
+  };
 }
 
 const canRepeat = (ask: Ask): boolean => ask.repeatable && (ask.bytes === undefined || ask.bytes instanceof Uint8Array);
@@ -176,12 +195,16 @@ async function* sourceOf(bytes: AsyncIterable<Uint8Array>, failed: (error: unkno
   }
 }
 
-const NOT_REACHED = ['ECONNREFUSED', 'ENOENT', 'EACCES', 'EPERM', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTSOCK'];
+/** Whether it is connecting that failed. The code alone does not say: a connection that was made ends with ETIMEDOUT too. */
+function isOfConnecting(error: Error): boolean {
+  const { syscall = '' } = error as NodeJS.ErrnoException;
+  return error instanceof AggregateError || syscall === 'connect' || syscall === 'getaddrinfo';
+}
 
 /** What became of a request whose connection failed. */
 export function failure(connection: Connection, error: Error, request?: ClientRequest): Failed {
   const { code = '' } = error as NodeJS.ErrnoException;
-  const connected = request?.socket?.connecting === false && !NOT_REACHED.includes(code);
+  const connected = request?.socket?.connecting === false && !isOfConnecting(error);
   if (connected) return new Failed(lost(connection, error), { arrived: true, passing: true });
   const hint = code === 'EACCES' || code === 'EPERM' ? 'this user may not open it: use a token, or the user that Caisson runs for' : 'start it with ./caisson up, or name another by CAISSON_API_SOCKET, CAISSON_API_URL or CAISSON_DIR';
   const unreachable = new CaissonError({ code: 'DAEMON_UNREACHABLE', message: `nothing answers at ${connection.name} (${code || error.message})`, hint, cause: error });
@@ -205,7 +228,8 @@ async function allOf(response: IncomingMessage, mostBytes: number): Promise<Buff
     }
   } catch (error) {
     if (error instanceof CaissonError) throw error;
-    throw new CaissonError({ code: 'CONNECTION_LOST', message: 'the connection broke in the middle of an answer', hint: 'the request took effect or was refused: look before making it again', cause: error });
+    const broke = new CaissonError({ code: 'CONNECTION_LOST', message: 'the connection broke in the middle of an answer', hint: 'the request took effect or was refused: look before making it again', cause: error });
+    throw new Failed(broke, { arrived: true, passing: true });
   }
   return Buffer.concat(chunks);
 }

@@ -30,7 +30,7 @@ export interface Network {
    * @throws CaissonError EGRESS_EXCEEDS_POLICY; OPTIONS_INVALID for a text that is no rule
    */
   set(rules: Rules, options?: Aborting): Promise<NetworkInfo>;
-  /** Adds rules to those that there are. Whoever changes them at the same time may be overwritten. */
+  /** Adds rules to those that there are; one that learns goes on with it. Whoever changes them at the same time may be overwritten. */
   allow(...rules: readonly Rule[]): Promise<NetworkInfo>;
 }
 
@@ -43,8 +43,8 @@ export function networkOf(connection: Connection, sandbox: string): Network {
     set,
     async allow(...more) {
       const added = requestOf(more).rules;
-      const { rules } = await get();
-      return set([...rules, ...added]);
+      const { rules, learn } = await get();
+      return set({ rules: [...rules, ...added], ...(learn === true && { learn }) });
     },
   };
 }

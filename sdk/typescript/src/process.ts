@@ -19,7 +19,8 @@ export type SignalName = `SIG${string}`;
 /**
  * A command that runs in a sandbox. What it writes is kept by Caisson: every iteration of it, of `stdout` and of `stderr`
  * is a reader of its own that begins at the first byte, goes on where a lost connection broke off, and holds the command
- * back no more than the limit on output does.
+ * back no more than the limit on output does. Every method waits for a Caisson that does not answer, for as long as the
+ * connection's `reconnectMs`.
  */
 export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
   readonly id: string;
@@ -58,17 +59,17 @@ export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
 
   /** What it has written so far, with times; docs/recording.md says how the bytes are to be read. */
   recording({ signal }: Waiting = {}): Promise<AsyncIterable<Uint8Array>> {
-    return askStream(this.#connection, { method: 'GET', path: `${execPath(this.#place)}/recording`, repeatable: true, signal });
+    return askStream(this.#connection, { method: 'GET', path: `${execPath(this.#place)}/recording`, repeatable: true, patience: 'whole', signal });
   }
 
   info({ signal }: Waiting = {}): Promise<ExecInfo> {
-    return askJson(this.#connection, { method: 'GET', path: execPath(this.#place), repeatable: true, signal });
+    return askJson(this.#connection, { method: 'GET', path: execPath(this.#place), repeatable: true, patience: 'whole', signal });
   }
 
   /** Resolves when the command has ended. Aborting ends the wait, not the command. */
   async wait({ signal }: Waiting = {}): Promise<ExecEnd> {
     for (;;) {
-      const info = await askJson<ExecInfo>(this.#connection, { method: 'GET', path: execPath(this.#place), query: { waitMs: WAIT_MS }, repeatable: true, signal });
+      const info = await askJson<ExecInfo>(this.#connection, { method: 'GET', path: execPath(this.#place), query: { waitMs: WAIT_MS }, repeatable: true, patience: 'whole', signal });
       if (info.state === 'ended') return endOf(info);
     }
   }
@@ -95,7 +96,7 @@ export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
   }
 
   async #put(bytes: Uint8Array, query: { readonly offset?: number; readonly end?: true }, signal: AbortSignal | undefined): Promise<number> {
-    const { taken } = await askJson<{ readonly taken: number }>(this.#connection, { method: 'PUT', path: `${execPath(this.#place)}/stdin`, query, bytes, repeatable: true, signal });
+    const { taken } = await askJson<{ readonly taken: number }>(this.#connection, { method: 'PUT', path: `${execPath(this.#place)}/stdin`, query, bytes, repeatable: true, patience: 'whole', signal });
     return taken;
   }
 
@@ -112,7 +113,7 @@ export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
 
   /** Gives the terminal another size. */
   async resize(cols: number, rows: number, { signal }: Waiting = {}): Promise<void> {
-    await askJson(this.#connection, { method: 'POST', path: `${execPath(this.#place)}/resize`, json: { cols, rows }, repeatable: true, signal });
+    await askJson(this.#connection, { method: 'POST', path: `${execPath(this.#place)}/resize`, json: { cols, rows }, repeatable: true, patience: 'whole', signal });
   }
 
   /** Kills the command when it still runs. */
@@ -124,15 +125,15 @@ export class Process implements AsyncIterable<OutputChunk>, AsyncDisposable {
 /** Sends a signal; false when there is nothing left to send it to. */
 export async function signalExec(connection: Connection, place: ExecPlace, signal: SignalName | number, abort?: AbortSignal): Promise<boolean> {
   const path = execPath(place);
-  const info = await askJson<ExecInfo>(connection, { method: 'GET', path, repeatable: true, signal: abort }).catch(nullWhenGone);
+  const info = await askJson<ExecInfo>(connection, { method: 'GET', path, repeatable: true, patience: 'whole', signal: abort }).catch(nullWhenGone);
   if (info === null || info.state === 'ended') return false;
   try {
     // SIGKILL may be sent twice; any other signal may mean something each time.
-    await askJson(connection, { method: 'POST', path: `${path}/signal`, json: { signal }, repeatable: signal === 'SIGKILL' || signal === 9, signal: abort });
+    await askJson(connection, { method: 'POST', path: `${path}/signal`, json: { signal }, repeatable: signal === 'SIGKILL' || signal === 9, patience: 'whole', signal: abort });
     return true;
   } catch (error) {
     if (nullWhenGone(error) === null) return false;
-    const now = await askJson<ExecInfo>(connection, { method: 'GET', path, repeatable: true, signal: abort });
+    const now = await askJson<ExecInfo>(connection, { method: 'GET', path, repeatable: true, patience: 'whole', signal: abort });
     if (now.state === 'ended') return false;
     throw error;
   }

@@ -13,7 +13,9 @@ if here is not None:
     sys.path.insert(0, here)
 
 TEXT_MOST, IMAGE_MOST, HTML_MOST = 65536, 4 << 20, 1 << 20
-ROWS_MOST, COLUMNS_MOST, CELL_MOST, RICH_MOST, RESERVE = 1000, 100, 1000, 4 << 20, 1 << 17
+ROWS_MOST, COLUMNS_MOST, CELL_MOST, RESERVE = 1000, 100, 1000, 1 << 17
+# Bytes of a result as JSON: room for an image in base64. With its text it is less than the longest line that is read.
+RICH_MOST = 6 << 20
 
 requests = os.fdopen(os.dup(0), "rb")
 answers = os.dup(1)
@@ -48,6 +50,15 @@ def write(line):
     while view:
         view = view[os.write(answers, view):]
 
+def fits(value):
+    # Ends where it is too long: what is far too long is never held as a whole.
+    size = 0
+    for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(value):
+        size += len(part.encode("utf-8", "backslashreplace"))
+        if size > RICH_MOST:
+            return False
+    return True
+
 def tell(frame, reserve=RESERVE):
     # False: there is no room left for it in what the sandbox lets a command write.
     if os.getpid() != owner:
@@ -68,6 +79,7 @@ def say(frame):
 
 pipes = {}
 lost = set()
+short = set()
 for number, name in ((1, "stdout"), (2, "stderr")):
     reading, writing = os.pipe()
     os.dup2(writing, number)
@@ -179,6 +191,9 @@ def show(value, is_last=False):
     frame = {"type": "result", "run": state["run"], "isLast": is_last, "text": cut(text, TEXT_MOST), "truncated": len(text) > TEXT_MOST}
     try:
         frame["rich"] = rich(value)
+        if not fits(frame["rich"]):
+            frame["rich"], frame["truncated"] = None, True
+            short.add("result")
     except Exception:
         frame["rich"] = None
     if not say(frame):
@@ -257,9 +272,9 @@ def run(request):
     if os.getpid() != owner:
         os._exit(0)
     settle()
-    truncated = bool(lost)
+    done = {"type": "done", "run": request["run"], "error": error, "truncated": bool(lost or short), "left": 0 if lost else state["left"]}
     lost.clear()
-    done = {"type": "done", "run": request["run"], "error": error, "truncated": truncated, "left": 0 if truncated else state["left"]}
+    short.clear()
     with Held(), lock:
         if not tell(done, 0) and not tell({**done, "error": error and {**error, "value": cut(error["value"], 256), "traceback": ""}}, 0):
             os._exit(70)

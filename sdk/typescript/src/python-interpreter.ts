@@ -31,7 +31,7 @@ export interface Interpreter {
   exhausted(): void;
 }
 
-/** Longest line of the driver: a result with an image of 4 MiB and what is around it. */
+/** More than the longest line of the driver: a result of RICH_MOST bytes, its text of TEXT_MOST characters, and what is around them. */
 const LINE_MOST_CHARS = 8 * 1024 * 1024;
 const READY_MOST_MS = 30_000;
 const HINT = 'restart() begins another; a larger wallMs or outputBytes of the sandbox lets one go on for longer';

@@ -102,16 +102,28 @@ export class PythonSession implements AsyncDisposable {
   }
 
   /** Ends the interpreter and starts another: no variable is left. A run that is under way throws PYTHON_ENDED. */
-  async restart(): Promise<void> {
-    await this.#interpreter.kill();
-    await this.#last;
-    this.#interpreter = await this.#start();
+  restart(): Promise<void> {
+    return this.#ended(async () => {
+      this.#interpreter = await this.#start();
+    });
   }
 
   /** Ends the interpreter. */
-  async close(): Promise<void> {
-    await this.#interpreter.kill();
-    await this.#last;
+  close(): Promise<void> {
+    return this.#ended(() => Promise.resolve());
+  }
+
+  /** Ends the interpreter that runs, and the one that a restart before this has begun: one after the other. */
+  #ended(then: () => Promise<void>): Promise<void> {
+    const killed = this.#interpreter.kill();
+    const done = this.#last.then(async () => {
+      await killed;
+      await this.#interpreter.kill();
+      await then();
+    });
+    killed.catch(() => undefined); // thrown by `done`
+    this.#last = done.catch(() => undefined);
+    return done;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

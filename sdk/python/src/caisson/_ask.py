@@ -31,6 +31,10 @@ class Ask:
     """Bytes, or something that bytes are read of."""
     repeatable: bool = False
     """Whether asking twice does what asking once does."""
+    patient: bool = False
+    """Whether it is repeated from the first failure on, also when nothing answers. Otherwise it is once it may have arrived."""
+    step_s: float | None = None
+    """How long one step of the exchange may take; None: as long as most."""
 
 
 def at(*parts: str) -> str:

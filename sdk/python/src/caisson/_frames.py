@@ -8,7 +8,7 @@ from typing import Any, Union
 
 from .errors import invalid_answer
 
-#: A result has at most 64 images of 4 MiB; what is beyond is no result of the driver.
+#: An answer has at most 64 results of 6 MiB; what is beyond is no answer of the driver.
 FRAME_MOST_BYTES = 384 * 1024 * 1024
 _HEAD = re.compile(rb"[+.][0-9a-f]{4}")
 

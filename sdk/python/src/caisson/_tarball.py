@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
@@ -15,6 +16,10 @@ MOST_FILES = 200_000
 _DEPTH_MOST = 128
 _SPOOL_BYTES = 8 * 1024 * 1024
 _PIECE = 1024 * 1024
+#: What no archive is the cause of: the place here is full, broken, or not to be written.
+_OF_THE_DISK = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+)
 
 
 def refused(why: str) -> CaissonError:
@@ -62,7 +67,8 @@ def unpack(archive: IO[bytes], folder: str, max_bytes: int, max_files: int) -> d
     """Makes the archive's files, folders and links below a folder that is empty or new. Every name is resolved from the
     descriptor of that folder, one part at a time and through no link, so that no order of members leads out of it.
 
-    Raises CaissonError ARCHIVE_REFUSED, and OPTIONS_INVALID for a folder with something in it.
+    Raises CaissonError ARCHIVE_REFUSED, and OPTIONS_INVALID for a folder with something in it. What the disk here refuses, such as
+    one that is full or may not be written, is the OSError that it is.
     """
     os.makedirs(folder, exist_ok=True)
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -85,6 +91,8 @@ def unpack(archive: IO[bytes], folder: str, max_bytes: int, max_files: int) -> d
     except (tarfile.TarError, EOFError) as error:
         raise refused(f"it cannot be read ({error})") from None
     except (OSError, ValueError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
         raise refused(f"{type(error).__name__}: {error}") from error
     finally:
         os.close(root)

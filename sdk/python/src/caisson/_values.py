@@ -158,7 +158,7 @@ class PythonResult:
     error: PythonFault | None
     """The exception that ended the cell; `KeyboardInterrupt` when it was interrupted."""
     truncated: bool = False
-    """Whether more was printed than is held here."""
+    """Whether more was printed than is held here, or a result is given as its text because it was too long."""
     timed_out: bool = False
     """Whether `timeout_ms` ran out."""
 

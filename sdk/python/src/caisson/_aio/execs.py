@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Union
 
 from .._ask import Ask, at, given, keyed
 from .._values import Collector, ExecResult, Output
-from ..errors import CaissonError, ExecError, invalid_option
+from ..errors import CaissonError, ExecError, invalid_option, is_passing
 from . import io
 from .follow import AsyncFollower
 from .http import AsyncHttp
 from .process import AsyncProcess, signal_exec
+
+
+#: How often a wait for output looks whether stdin could be written.
+_LOOK_S = 1.0
+#: Longest that a wait which its caller ended takes to see its command killed, when the API is away.
+_KILL_MS = 10_000
 
 
 def exec_ask(sandbox: str, argv: Sequence[str], key: str | None, **options: Any) -> Ask:
@@ -40,30 +47,58 @@ async def run(
     max_buffer_bytes: int,
     on_output: Callable[[Output], Any] | None,
 ) -> ExecResult:
-    """Runs what is asked for. A wait that the caller ends kills the command, unless told otherwise."""
+    """Runs what is asked for: its stdin is written beside the reading of its output. A wait that ends before the command does kills
+    it, unless told otherwise."""
     kept = Collector(max_buffer_bytes)
     follower = AsyncFollower(http, sandbox, None, start=ask)
+    feeder = AsyncHttp(http.where)
+    feeding: io.Beside | None = None
+    threw = False
     try:
         if stdin is not None:
-            process = await start(http, ask)
-            follower.exec_id = process.id
-            await _feed(process, stdin)
-        while (chunk := await follower.next()) is not None:
+            info = await http.json(ask)
+            follower.exec_id = info["id"]
+            process, data = AsyncProcess(feeder, info, written=0), stdin
+            feeding = io.Beside(lambda: _feed(process, data))
+        while (chunk := await _next(follower, feeding)) is not None:
             kept.add(chunk)
             if on_output is not None:
-                on_output(chunk)
+                try:
+                    on_output(chunk)
+                except BaseException:
+                    threw = True
+                    raise
     except BaseException as thrown:
-        # Whatever ends the wait but the connection itself: a cancelled task, Ctrl-C, or an exception of on_output.
-        if kill_on_cancel and not isinstance(thrown, CaissonError):
+        if kill_on_cancel and (threw or _leaves(thrown, follower)):
             await _abandon(http, sandbox, follower, ask)
         raise
     finally:
+        if feeding is not None:
+            await feeding.end(feeder.cut)
+        await feeder.close()
         await follower.aclose()
     assert follower.info is not None
     result = kept.result(follower.info)
     if check and not result.ok:
         raise ExecError(ask.json["argv"][0], result)
     return result
+
+
+async def _next(follower: AsyncFollower, feeding: io.Beside | None) -> Output | None:
+    """What comes next. Raises what ended the writing of stdin before the command read all of it."""
+    while feeding is not None and feeding.goes_on:
+        try:
+            return await follower.next(timeout_s=_LOOK_S)
+        except TimeoutError:
+            pass
+    if feeding is not None and feeding.error is not None:
+        raise feeding.error
+    return await follower.next()
+
+
+def _leaves(thrown: BaseException, follower: AsyncFollower) -> bool:
+    """Whether the command has to be killed: a connection that has failed carries no kill, and what was refused never started."""
+    return not isinstance(thrown, CaissonError) or follower.exec_id is not None and not is_passing(thrown)
 
 
 async def _feed(process: AsyncProcess, stdin: Union[str, bytes]) -> None:
@@ -79,9 +114,11 @@ async def _feed(process: AsyncProcess, stdin: Union[str, bytes]) -> None:
 
 async def _abandon(http: AsyncHttp, sandbox: str, follower: AsyncFollower, ask: Ask) -> None:
     """Kills the command of a wait that was ended. Its id may not be known yet: asking again under the same key tells it."""
+    where = http.where
     try:
         await follower.aclose()
-        exec_id = follower.exec_id or (await http.json(ask))["id"]
-        await signal_exec(http, sandbox, exec_id, "SIGKILL")
+        async with AsyncHttp(replace(where, reconnect_ms=min(where.reconnect_ms, _KILL_MS))) as killer:
+            exec_id = follower.exec_id or (await killer.json(ask))["id"]
+            await signal_exec(killer, sandbox, exec_id, "SIGKILL")
     except CaissonError:
         pass  # the caller is told why the wait ended; the limits of the sandbox end what could not be reached

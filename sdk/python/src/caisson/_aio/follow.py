@@ -37,7 +37,7 @@ class AsyncEventStream:
 
 
 async def open_events(http: AsyncHttp, ask: Ask) -> AsyncEventStream:
-    ask = Ask(ask.method, ask.path, ask.query, {**ask.headers, "Accept": "text/event-stream"}, ask.json, ask.body, ask.repeatable)
+    ask = Ask(ask.method, ask.path, ask.query, {**ask.headers, "Accept": "text/event-stream"}, ask.json, ask.body, ask.repeatable, ask.patient, ask.step_s)
     reply = await http.open(ask, timeout_s=SILENCE_S)
     if not reply.headers.get("content-type", "").startswith("text/event-stream"):
         await reply.aclose()

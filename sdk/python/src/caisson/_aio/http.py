@@ -21,14 +21,18 @@ IDLE_MOST = 8
 JSON_MOST_BYTES = 64 * 1024 * 1024
 _PIECE = 65_536
 _PAUSE_MOST_S = 2.0
+#: A connection that was open for so long before it broke has worked: the time that it is away begins anew.
+_WORKED_S = 10.0
 
 
 class AsyncHttp:
-    """The requests of one client. Holds connections that nobody uses now; `close` ends them."""
+    """The requests of one client. Holds connections that nobody uses now; `close` ends them, and `cut` ends all of them."""
 
     def __init__(self, where: Where) -> None:
         self.where = where
         self._idle: list[io.Link] = []
+        self._used: set[io.Link] = set()
+        self._over = False
 
     async def __aenter__(self) -> "AsyncHttp":
         return self
@@ -39,6 +43,12 @@ class AsyncHttp:
     async def close(self) -> None:
         while self._idle:
             self._idle.pop().abort()
+
+    def cut(self) -> None:
+        """Ends what is asked now, from any thread: it fails, and nothing is asked any more."""
+        self._over = True
+        for link in list(self._used):
+            link.wake()
 
     async def json(self, ask: Ask) -> Any:
         """The JSON of the answer; None where it has none. Raises what the answer says."""
@@ -67,15 +77,18 @@ class AsyncHttp:
         """A request that may be repeated is, when the connection breaks before its answer is there."""
         retry = AsyncRetry(self.where)
         while True:
+            asked_s = io.clock_s()
             try:
                 return await attempt()
             except CaissonError as error:
-                if not ask.repeatable or error.code != "CONNECTION_LOST" and not (retry.lost and is_passing(error)):
+                if self._over or not _again(ask, error, retry.lost):
                     raise
+                if ask.patient and error.code == "CONNECTION_LOST" and io.clock_s() - asked_s >= _WORKED_S:
+                    retry.progressed()
                 await retry.failed(error)
 
     async def _whole(self, ask: Ask) -> bytes:
-        reply = await self._once(ask, STEP_S)
+        reply = await self._once(ask, ask.step_s or STEP_S)
         try:
             return await reply.all(JSON_MOST_BYTES)
         finally:
@@ -84,11 +97,14 @@ class AsyncHttp:
     async def _once(self, ask: Ask, timeout_s: float) -> "AsyncReply":
         head, body, chunked = head_of(ask, self.where)
         link = await self._link(ask)
+        self._used.add(link)
         try:
+            if self._over:
+                raise lost(self.where.name, "it was closed")
             answer = Response(ask.method)
             reply = AsyncReply(self, link, answer, timeout_s)
             try:
-                await self._send(link, head, body, chunked)
+                await self._send(link, head, body, chunked, ask.step_s or STEP_S)
             except CaissonError:
                 # What is refused in the middle is answered and then closed: the answer says more than the broken pipe.
                 if not await reply._salvaged():
@@ -100,7 +116,7 @@ class AsyncHttp:
                 raise problem(answer.status, text, answer.headers.get("retry-after"))
             return reply
         except BaseException:
-            link.abort()
+            self._end(link)
             raise
 
     async def _link(self, ask: Ask) -> io.Link:
@@ -112,22 +128,38 @@ class AsyncHttp:
             link.abort()
         return await io.connect(self.where, CONNECT_S)
 
-    async def _send(self, link: io.Link, head: bytes, body: Any, chunked: bool) -> None:
+    async def _send(self, link: io.Link, head: bytes, body: Any, chunked: bool, step_s: float) -> None:
+        """Each piece may take so long, however many there are."""
         if not chunked:
-            await link.send(head + body if body else head, STEP_S)
+            rest = memoryview(body or b"")
+            await link.send(head + bytes(rest[:_PIECE]), step_s)
+            for at in range(_PIECE, len(rest), _PIECE):
+                await link.send(bytes(rest[at : at + _PIECE]), step_s)
             return
-        await link.send(head, STEP_S)
+        await link.send(head, step_s)
         async with io.aclosing(_pieces(body)) as pieces:
             async for piece in pieces:
                 if piece:
-                    await link.send(b"%x\r\n%b\r\n" % (len(piece), piece), STEP_S)
-        await link.send(b"0\r\n\r\n", STEP_S)
+                    await link.send(b"%x\r\n%b\r\n" % (len(piece), piece), step_s)
+        await link.send(b"0\r\n\r\n", step_s)
 
     def _keep(self, link: io.Link) -> None:
-        if len(self._idle) < IDLE_MOST:
+        if len(self._idle) < IDLE_MOST and not self._over:
+            self._used.discard(link)
             self._idle.append(link)
         else:
-            link.abort()
+            self._end(link)
+
+    def _end(self, link: io.Link) -> None:
+        self._used.discard(link)
+        link.abort()
+
+
+def _again(ask: Ask, error: CaissonError, was_lost: bool) -> bool:
+    """Whether a request that failed is made again. What did not arrive may be, whatever it does."""
+    if ask.patient and error.code in ("DAEMON_UNREACHABLE", "DRAINING"):
+        return True
+    return ask.repeatable and (error.code == "CONNECTION_LOST" or was_lost and is_passing(error))
 
 
 async def _pieces(body: Any) -> AsyncIterator[bytes]:
@@ -206,7 +238,7 @@ class AsyncReply:
         if self._answer.done and self._answer.keep_alive and not self._answer.rest and not self._waiting:
             self._http._keep(link)
         else:
-            link.abort()
+            self._http._end(link)
 
 
 class AsyncRetry:

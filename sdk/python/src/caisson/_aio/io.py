@@ -12,7 +12,7 @@ from typing import Any
 from .._where import Where
 from ..errors import CaissonError, lost, unreachable
 
-__all__ = ["CANCELLED", "Gate", "Link", "aclosing", "clock_s", "connect", "offload", "pause", "serve", "stream_of"]
+__all__ = ["CANCELLED", "Beside", "Gate", "Link", "aclosing", "clock_s", "connect", "offload", "pause", "serve", "stream_of"]
 
 #: What a caller ends a wait with.
 CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
@@ -57,6 +57,10 @@ class Link:
     def abort(self) -> None:
         self._writer.transport.abort()
 
+    def wake(self) -> None:
+        """Ends what waits for it."""
+        self._writer.transport.abort()
+
     def give(self) -> Stream:
         """The connection itself; this object is no longer of use."""
         return self._reader, self._writer
@@ -86,6 +90,28 @@ async def connect(where: Where, timeout_s: float) -> Link:
 
 def stream_of(stream: Stream, name: str) -> Link:
     return Link(name, *stream)
+
+
+class Beside:
+    """Something that goes on beside its caller until it is done or `end` ends it."""
+
+    def __init__(self, act: Callable[[], Awaitable[None]]) -> None:
+        self._task = asyncio.ensure_future(act())
+
+    @property
+    def goes_on(self) -> bool:
+        return not self._task.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with; None while it goes on, and when it went well."""
+        return None if self.goes_on or self._task.cancelled() else self._task.exception()
+
+    async def end(self, cut: Callable[[], None]) -> None:
+        """`cut` makes what it waits for fail."""
+        cut()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def offload(act: Callable[..., Any], *args: Any) -> Any:

@@ -28,7 +28,8 @@ class AsyncNetwork:
         return await self._http.json(Ask("PUT", self._path, json=network_request(rules), repeatable=True))
 
     async def allow(self, *rules: Rule) -> NetworkInfo:
-        """Adds rules to those that there are. Whoever changes them at the same time may be overwritten."""
+        """Adds rules to those that there are; one that learns goes on with it. Whoever changes them at the same time may be overwritten."""
         added = network_request(rules)["rules"]
         now = await self.get()
-        return await self.set([*now["rules"], *added])
+        learn = {"learn": True} if now.get("learn") else {}
+        return await self.set({"rules": [*now["rules"], *added], **learn})

@@ -16,11 +16,14 @@ from .http import AsyncHttp
 #: Longest that one request waits for the end of a command; then the next one does.
 WAIT_MS = 60_000
 _STDIN_PIECE = 256 * 1024
+#: A command reads its stdin when it likes, which may be never: this is longer than it lives.
+_READ_S = 7 * 86_400.0
 
 
 class AsyncProcess:
     """A command that runs in a sandbox. What it writes is kept by Caisson: every iteration of it reads from the first byte on,
     and goes on where a lost connection broke off. Comes from `box.spawn` and `box.attach`; `async with` kills it at the end.
+    Every method waits for an API that does not answer, for `reconnect_ms`.
     """
 
     def __init__(self, http: AsyncHttp, info: ExecInfo, *, written: int | None) -> None:
@@ -61,12 +64,12 @@ class AsyncProcess:
             yield line
 
     async def info(self) -> ExecInfo:
-        return await self._http.json(Ask("GET", self._path(), repeatable=True))
+        return await self._http.json(Ask("GET", self._path(), repeatable=True, patient=True))
 
     async def wait(self) -> ExecEnd:
         """How the command ended, once it has."""
         while True:
-            info = await self._http.json(Ask("GET", self._path(), {"waitMs": WAIT_MS}, repeatable=True))
+            info = await self._http.json(Ask("GET", self._path(), {"waitMs": WAIT_MS}, repeatable=True, patient=True))
             if info["state"] == "ended":
                 return ExecEnd(**end_of(info))
 
@@ -101,7 +104,7 @@ class AsyncProcess:
             raise
 
     async def _put(self, data: bytes, query: dict[str, Any]) -> int:
-        answer = await self._http.json(Ask("PUT", self._path("stdin"), query, body=data, repeatable=True))
+        answer = await self._http.json(Ask("PUT", self._path("stdin"), query, body=data, repeatable=True, patient=True, step_s=_READ_S))
         return int(answer["taken"])
 
     async def kill(self, signal: Union[str, int] = "SIGTERM") -> bool:
@@ -110,7 +113,7 @@ class AsyncProcess:
 
     async def resize(self, cols: int, rows: int) -> None:
         """Gives the terminal another size."""
-        await self._http.json(Ask("POST", self._path("resize"), json={"cols": cols, "rows": rows}, repeatable=True))
+        await self._http.json(Ask("POST", self._path("resize"), json={"cols": cols, "rows": rows}, repeatable=True, patient=True))
 
     async def __aenter__(self) -> "AsyncProcess":
         return self
@@ -126,7 +129,7 @@ async def signal_exec(http: AsyncHttp, sandbox: str, exec_id: str, signal: Union
         return False
     try:
         # SIGKILL may be sent twice; any other signal may mean something each time.
-        await http.json(Ask("POST", f"{path}/signal", json={"signal": signal}, repeatable=signal in ("SIGKILL", 9)))
+        await http.json(Ask("POST", f"{path}/signal", json={"signal": signal}, repeatable=signal in ("SIGKILL", 9), patient=True))
     except CaissonError:
         if await _ended(http, path):
             return False
@@ -136,7 +139,7 @@ async def signal_exec(http: AsyncHttp, sandbox: str, exec_id: str, signal: Union
 
 async def _ended(http: AsyncHttp, path: str) -> bool:
     try:
-        info = await http.json(Ask("GET", path, repeatable=True))
+        info = await http.json(Ask("GET", path, repeatable=True, patient=True))
     except CaissonError as error:
         if error.code in ("EXEC_NOT_FOUND", "SANDBOX_NOT_FOUND"):
             return True

@@ -67,7 +67,8 @@ class _Cell:
             error = PythonFault(*(str(told.get(name, "")) for name in ("name", "value", "traceback")))
         stdout, stderr = ("".join(self.printed[stream]) for stream in _STREAMS)
         shown = [one for one in answer.get("results", []) if isinstance(one, dict)]
-        return PythonResult(answer.get("text"), shown, stdout, stderr, error, self.truncated, self.timed_out)
+        truncated = self.truncated or answer.get("truncated") is True
+        return PythonResult(answer.get("text"), shown, stdout, stderr, error, truncated, self.timed_out)
 
 
 class AsyncPython:
@@ -83,6 +84,8 @@ class AsyncPython:
         self._options = options
         self._one = io.Gate()
         self._number = 0
+        #: How often it was closed: a restart that was under way then starts nothing.
+        self._closed = 0
         self._unfinished: _Cell | None = None
         self._process: AsyncProcess | None = None
         self._follower: AsyncFollower | None = None
@@ -153,14 +156,18 @@ class AsyncPython:
             await self._process.kill("SIGINT")
 
     async def restart(self) -> None:
-        """Ends the interpreter and starts another, without its variables."""
+        """Ends the interpreter and starts another, without its variables. Raises PythonEnded when it is closed meanwhile."""
+        closed = self._closed
         await self._kill()
         async with self._one:
             await self._kill()
             await self._begin()
+            if self._closed != closed:
+                raise await self._lose(None, "it was closed")
 
     async def close(self) -> None:
-        """Ends the interpreter."""
+        """Ends the interpreter, and one that a restart has begun."""
+        self._closed += 1
         await self._kill()
 
     async def __aenter__(self) -> "AsyncPython":

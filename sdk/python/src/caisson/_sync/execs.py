@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Union
 
 from .._ask import Ask, at, given, keyed
 from .._values import Collector, ExecResult, Output
-from ..errors import CaissonError, ExecError, invalid_option
+from ..errors import CaissonError, ExecError, invalid_option, is_passing
 from . import io
 from .follow import Follower
 from .http import Http
 from .process import Process, signal_exec
+
+
+#: How often a wait for output looks whether stdin could be written.
+_LOOK_S = 1.0
+#: Longest that a wait which its caller ended takes to see its command killed, when the API is away.
+_KILL_MS = 10_000
 
 
 def exec_ask(sandbox: str, argv: Sequence[str], key: str | None, **options: Any) -> Ask:
@@ -41,30 +48,58 @@ def run(
     max_buffer_bytes: int,
     on_output: Callable[[Output], Any] | None,
 ) -> ExecResult:
-    """Runs what is asked for. A wait that the caller ends kills the command, unless told otherwise."""
+    """Runs what is asked for: its stdin is written beside the reading of its output. A wait that ends before the command does kills
+    it, unless told otherwise."""
     kept = Collector(max_buffer_bytes)
     follower = Follower(http, sandbox, None, start=ask)
+    feeder = Http(http.where)
+    feeding: io.Beside | None = None
+    threw = False
     try:
         if stdin is not None:
-            process = start(http, ask)
-            follower.exec_id = process.id
-            _feed(process, stdin)
-        while (chunk := follower.next()) is not None:
+            info = http.json(ask)
+            follower.exec_id = info["id"]
+            process, data = Process(feeder, info, written=0), stdin
+            feeding = io.Beside(lambda: _feed(process, data))
+        while (chunk := _next(follower, feeding)) is not None:
             kept.add(chunk)
             if on_output is not None:
-                on_output(chunk)
+                try:
+                    on_output(chunk)
+                except BaseException:
+                    threw = True
+                    raise
     except BaseException as thrown:
-        # Whatever ends the wait but the connection itself: a cancelled task, Ctrl-C, or an exception of on_output.
-        if kill_on_cancel and not isinstance(thrown, CaissonError):
+        if kill_on_cancel and (threw or _leaves(thrown, follower)):
             _abandon(http, sandbox, follower, ask)
         raise
     finally:
+        if feeding is not None:
+            feeding.end(feeder.cut)
+        feeder.close()
         follower.close()
     assert follower.info is not None
     result = kept.result(follower.info)
     if check and not result.ok:
         raise ExecError(ask.json["argv"][0], result)
     return result
+
+
+def _next(follower: Follower, feeding: io.Beside | None) -> Output | None:
+    """What comes next. Raises what ended the writing of stdin before the command read all of it."""
+    while feeding is not None and feeding.goes_on:
+        try:
+            return follower.next(timeout_s=_LOOK_S)
+        except TimeoutError:
+            pass
+    if feeding is not None and feeding.error is not None:
+        raise feeding.error
+    return follower.next()
+
+
+def _leaves(thrown: BaseException, follower: Follower) -> bool:
+    """Whether the command has to be killed: a connection that has failed carries no kill, and what was refused never started."""
+    return not isinstance(thrown, CaissonError) or follower.exec_id is not None and not is_passing(thrown)
 
 
 def _feed(process: Process, stdin: Union[str, bytes]) -> None:
@@ -80,9 +115,11 @@ def _feed(process: Process, stdin: Union[str, bytes]) -> None:
 
 def _abandon(http: Http, sandbox: str, follower: Follower, ask: Ask) -> None:
     """Kills the command of a wait that was ended. Its id may not be known yet: asking again under the same key tells it."""
+    where = http.where
     try:
         follower.close()
-        exec_id = follower.exec_id or (http.json(ask))["id"]
-        signal_exec(http, sandbox, exec_id, "SIGKILL")
+        with Http(replace(where, reconnect_ms=min(where.reconnect_ms, _KILL_MS))) as killer:
+            exec_id = follower.exec_id or (killer.json(ask))["id"]
+            signal_exec(killer, sandbox, exec_id, "SIGKILL")
     except CaissonError:
         pass  # the caller is told why the wait ended; the limits of the sandbox end what could not be reached

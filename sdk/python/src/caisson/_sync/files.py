@@ -173,7 +173,7 @@ class Files:
         """Copies a folder of the workspace into an empty or new folder of this machine: {"files", "bytes"}. Nothing is written
         outside it, and nothing is made but files, folders and links that stay inside.
 
-        Raises CaissonError ARCHIVE_REFUSED.
+        Raises CaissonError ARCHIVE_REFUSED, and the OSError of a disk of this machine that is full or may not be written.
         """
         with _tarball.spool() as archive:
             reply = self._http.open(Ask("GET", self._at("archive"), named(path), repeatable=True))

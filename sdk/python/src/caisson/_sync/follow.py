@@ -38,7 +38,7 @@ class EventStream:
 
 
 def open_events(http: Http, ask: Ask) -> EventStream:
-    ask = Ask(ask.method, ask.path, ask.query, {**ask.headers, "Accept": "text/event-stream"}, ask.json, ask.body, ask.repeatable)
+    ask = Ask(ask.method, ask.path, ask.query, {**ask.headers, "Accept": "text/event-stream"}, ask.json, ask.body, ask.repeatable, ask.patient, ask.step_s)
     reply = http.open(ask, timeout_s=SILENCE_S)
     if not reply.headers.get("content-type", "").startswith("text/event-stream"):
         reply.close()

@@ -22,14 +22,18 @@ IDLE_MOST = 8
 JSON_MOST_BYTES = 64 * 1024 * 1024
 _PIECE = 65_536
 _PAUSE_MOST_S = 2.0
+#: A connection that was open for so long before it broke has worked: the time that it is away begins anew.
+_WORKED_S = 10.0
 
 
 class Http:
-    """The requests of one client. Holds connections that nobody uses now; `close` ends them."""
+    """The requests of one client. Holds connections that nobody uses now; `close` ends them, and `cut` ends all of them."""
 
     def __init__(self, where: Where) -> None:
         self.where = where
         self._idle: list[io.Link] = []
+        self._used: set[io.Link] = set()
+        self._over = False
 
     def __enter__(self) -> "Http":
         return self
@@ -40,6 +44,12 @@ class Http:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().abort()
+
+    def cut(self) -> None:
+        """Ends what is asked now, from any thread: it fails, and nothing is asked any more."""
+        self._over = True
+        for link in list(self._used):
+            link.wake()
 
     def json(self, ask: Ask) -> Any:
         """The JSON of the answer; None where it has none. Raises what the answer says."""
@@ -68,15 +78,18 @@ class Http:
         """A request that may be repeated is, when the connection breaks before its answer is there."""
         retry = Retry(self.where)
         while True:
+            asked_s = io.clock_s()
             try:
                 return attempt()
             except CaissonError as error:
-                if not ask.repeatable or error.code != "CONNECTION_LOST" and not (retry.lost and is_passing(error)):
+                if self._over or not _again(ask, error, retry.lost):
                     raise
+                if ask.patient and error.code == "CONNECTION_LOST" and io.clock_s() - asked_s >= _WORKED_S:
+                    retry.progressed()
                 retry.failed(error)
 
     def _whole(self, ask: Ask) -> bytes:
-        reply = self._once(ask, STEP_S)
+        reply = self._once(ask, ask.step_s or STEP_S)
         try:
             return reply.all(JSON_MOST_BYTES)
         finally:
@@ -85,11 +98,14 @@ class Http:
     def _once(self, ask: Ask, timeout_s: float) -> "Reply":
         head, body, chunked = head_of(ask, self.where)
         link = self._link(ask)
+        self._used.add(link)
         try:
+            if self._over:
+                raise lost(self.where.name, "it was closed")
             answer = Response(ask.method)
             reply = Reply(self, link, answer, timeout_s)
             try:
-                self._send(link, head, body, chunked)
+                self._send(link, head, body, chunked, ask.step_s or STEP_S)
             except CaissonError:
                 # What is refused in the middle is answered and then closed: the answer says more than the broken pipe.
                 if not reply._salvaged():
@@ -101,7 +117,7 @@ class Http:
                 raise problem(answer.status, text, answer.headers.get("retry-after"))
             return reply
         except BaseException:
-            link.abort()
+            self._end(link)
             raise
 
     def _link(self, ask: Ask) -> io.Link:
@@ -113,22 +129,38 @@ class Http:
             link.abort()
         return io.connect(self.where, CONNECT_S)
 
-    def _send(self, link: io.Link, head: bytes, body: Any, chunked: bool) -> None:
+    def _send(self, link: io.Link, head: bytes, body: Any, chunked: bool, step_s: float) -> None:
+        """Each piece may take so long, however many there are."""
         if not chunked:
-            link.send(head + body if body else head, STEP_S)
+            rest = memoryview(body or b"")
+            link.send(head + bytes(rest[:_PIECE]), step_s)
+            for at in range(_PIECE, len(rest), _PIECE):
+                link.send(bytes(rest[at : at + _PIECE]), step_s)
             return
-        link.send(head, STEP_S)
+        link.send(head, step_s)
         with io.closing(_pieces(body)) as pieces:
             for piece in pieces:
                 if piece:
-                    link.send(b"%x\r\n%b\r\n" % (len(piece), piece), STEP_S)
-        link.send(b"0\r\n\r\n", STEP_S)
+                    link.send(b"%x\r\n%b\r\n" % (len(piece), piece), step_s)
+        link.send(b"0\r\n\r\n", step_s)
 
     def _keep(self, link: io.Link) -> None:
-        if len(self._idle) < IDLE_MOST:
+        if len(self._idle) < IDLE_MOST and not self._over:
+            self._used.discard(link)
             self._idle.append(link)
         else:
-            link.abort()
+            self._end(link)
+
+    def _end(self, link: io.Link) -> None:
+        self._used.discard(link)
+        link.abort()
+
+
+def _again(ask: Ask, error: CaissonError, was_lost: bool) -> bool:
+    """Whether a request that failed is made again. What did not arrive may be, whatever it does."""
+    if ask.patient and error.code in ("DAEMON_UNREACHABLE", "DRAINING"):
+        return True
+    return ask.repeatable and (error.code == "CONNECTION_LOST" or was_lost and is_passing(error))
 
 
 def _pieces(body: Any) -> Iterator[bytes]:
@@ -207,7 +239,7 @@ class Reply:
         if self._answer.done and self._answer.keep_alive and not self._answer.rest and not self._waiting:
             self._http._keep(link)
         else:
-            link.abort()
+            self._http._end(link)
 
 
 class Retry:

@@ -14,7 +14,7 @@ from typing import Any
 from .._where import Where
 from ..errors import CaissonError, lost, unreachable
 
-__all__ = ["CANCELLED", "Gate", "Link", "clock_s", "closing", "connect", "offload", "pause", "serve", "stream_of"]
+__all__ = ["CANCELLED", "Beside", "Gate", "Link", "clock_s", "closing", "connect", "offload", "pause", "serve", "stream_of"]
 
 #: What a caller ends a wait with.
 CANCELLED: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -61,6 +61,13 @@ class Link:
     def abort(self) -> None:
         self._sock.close()
 
+    def wake(self) -> None:
+        """Ends what waits for it in another thread; the connection is still that thread's to close."""
+        try:
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # beneath TLS, whose state is the other thread's
+        except OSError:
+            pass
+
     def give(self) -> socket.socket:
         """The connection itself; this object is no longer of use."""
         self._sock.settimeout(None)
@@ -103,6 +110,32 @@ def connect(where: Where, timeout_s: float) -> Link:
 
 def stream_of(stream: socket.socket, name: str) -> Link:
     return Link(name, stream)
+
+
+class Beside:
+    """Something that goes on beside its caller, in a thread, until it is done or `end` ends it."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self.error: BaseException | None = None
+        """What it failed with; None while it goes on, and when it went well."""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:
+            self.error = error
+
+    @property
+    def goes_on(self) -> bool:
+        return self._thread.is_alive()
+
+    def end(self, cut: Callable[[], None]) -> None:
+        """`cut` makes what it waits for fail."""
+        cut()
+        self._thread.join()
 
 
 def offload(act: Callable[..., Any], *args: Any) -> Any:

@@ -29,7 +29,8 @@ class Network:
         return self._http.json(Ask("PUT", self._path, json=network_request(rules), repeatable=True))
 
     def allow(self, *rules: Rule) -> NetworkInfo:
-        """Adds rules to those that there are. Whoever changes them at the same time may be overwritten."""
+        """Adds rules to those that there are; one that learns goes on with it. Whoever changes them at the same time may be overwritten."""
         added = network_request(rules)["rules"]
         now = self.get()
-        return self.set([*now["rules"], *added])
+        learn = {"learn": True} if now.get("learn") else {}
+        return self.set({"rules": [*now["rules"], *added], **learn})

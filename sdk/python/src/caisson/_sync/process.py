@@ -17,11 +17,14 @@ from .http import Http
 #: Longest that one request waits for the end of a command; then the next one does.
 WAIT_MS = 60_000
 _STDIN_PIECE = 256 * 1024
+#: A command reads its stdin when it likes, which may be never: this is longer than it lives.
+_READ_S = 7 * 86_400.0
 
 
 class Process:
     """A command that runs in a sandbox. What it writes is kept by Caisson: every iteration of it reads from the first byte on,
     and goes on where a lost connection broke off. Comes from `box.spawn` and `box.attach`; `with` kills it at the end.
+    Every method waits for an API that does not answer, for `reconnect_ms`.
     """
 
     def __init__(self, http: Http, info: ExecInfo, *, written: int | None) -> None:
@@ -62,12 +65,12 @@ class Process:
             yield line
 
     def info(self) -> ExecInfo:
-        return self._http.json(Ask("GET", self._path(), repeatable=True))
+        return self._http.json(Ask("GET", self._path(), repeatable=True, patient=True))
 
     def wait(self) -> ExecEnd:
         """How the command ended, once it has."""
         while True:
-            info = self._http.json(Ask("GET", self._path(), {"waitMs": WAIT_MS}, repeatable=True))
+            info = self._http.json(Ask("GET", self._path(), {"waitMs": WAIT_MS}, repeatable=True, patient=True))
             if info["state"] == "ended":
                 return ExecEnd(**end_of(info))
 
@@ -102,7 +105,7 @@ class Process:
             raise
 
     def _put(self, data: bytes, query: dict[str, Any]) -> int:
-        answer = self._http.json(Ask("PUT", self._path("stdin"), query, body=data, repeatable=True))
+        answer = self._http.json(Ask("PUT", self._path("stdin"), query, body=data, repeatable=True, patient=True, step_s=_READ_S))
         return int(answer["taken"])
 
     def kill(self, signal: Union[str, int] = "SIGTERM") -> bool:
@@ -111,7 +114,7 @@ class Process:
 
     def resize(self, cols: int, rows: int) -> None:
         """Gives the terminal another size."""
-        self._http.json(Ask("POST", self._path("resize"), json={"cols": cols, "rows": rows}, repeatable=True))
+        self._http.json(Ask("POST", self._path("resize"), json={"cols": cols, "rows": rows}, repeatable=True, patient=True))
 
     def __enter__(self) -> "Process":
         return self
@@ -127,7 +130,7 @@ def signal_exec(http: Http, sandbox: str, exec_id: str, signal: Union[str, int])
         return False
     try:
         # SIGKILL may be sent twice; any other signal may mean something each time.
-        http.json(Ask("POST", f"{path}/signal", json={"signal": signal}, repeatable=signal in ("SIGKILL", 9)))
+        http.json(Ask("POST", f"{path}/signal", json={"signal": signal}, repeatable=signal in ("SIGKILL", 9), patient=True))
     except CaissonError:
         if _ended(http, path):
             return False
@@ -137,7 +140,7 @@ def signal_exec(http: Http, sandbox: str, exec_id: str, signal: Union[str, int])
 
 def _ended(http: Http, path: str) -> bool:
     try:
-        info = http.json(Ask("GET", path, repeatable=True))
+        info = http.json(Ask("GET", path, repeatable=True, patient=True))
     except CaissonError as error:
         if error.code in ("EXEC_NOT_FOUND", "SANDBOX_NOT_FOUND"):
             return True

@@ -68,7 +68,8 @@ class _Cell:
             error = PythonFault(*(str(told.get(name, "")) for name in ("name", "value", "traceback")))
         stdout, stderr = ("".join(self.printed[stream]) for stream in _STREAMS)
         shown = [one for one in answer.get("results", []) if isinstance(one, dict)]
-        return PythonResult(answer.get("text"), shown, stdout, stderr, error, self.truncated, self.timed_out)
+        truncated = self.truncated or answer.get("truncated") is True
+        return PythonResult(answer.get("text"), shown, stdout, stderr, error, truncated, self.timed_out)
 
 
 class Python:
@@ -84,6 +85,8 @@ class Python:
         self._options = options
         self._one = io.Gate()
         self._number = 0
+        #: How often it was closed: a restart that was under way then starts nothing.
+        self._closed = 0
         self._unfinished: _Cell | None = None
         self._process: Process | None = None
         self._follower: Follower | None = None
@@ -154,14 +157,18 @@ class Python:
             self._process.kill("SIGINT")
 
     def restart(self) -> None:
-        """Ends the interpreter and starts another, without its variables."""
+        """Ends the interpreter and starts another, without its variables. Raises PythonEnded when it is closed meanwhile."""
+        closed = self._closed
         self._kill()
         with self._one:
             self._kill()
             self._begin()
+            if self._closed != closed:
+                raise self._lose(None, "it was closed")
 
     def close(self) -> None:
-        """Ends the interpreter."""
+        """Ends the interpreter, and one that a restart has begun."""
+        self._closed += 1
         self._kill()
 
     def __enter__(self) -> "Python":
