@@ -32,7 +32,7 @@ export function apiWorkspaces({ workspaces, memory, sandboxes }: Pick<Stay, 'wor
       return layers.map(({ id, label, createdMs, sizeBytes }) => ({ id, label, createdMs, sizeBytes, memory: saved.includes(id) }));
     },
     async removeSnapshot(snapshot) {
-      if ((await workspaces.sizeOf(snapshot)) === null) throw new CaissonError('SNAPSHOT_NOT_FOUND', { snapshot });
+      if (!(await workspaces.layers()).some(({ id }) => id === snapshot)) throw new CaissonError('SNAPSHOT_NOT_FOUND', { snapshot });
       await memory.removeCheckpoint(snapshot); // first: memory without a snapshot is listed nowhere
       await workspaces.removeLayer(snapshot);
     },
