@@ -9,19 +9,22 @@ import { shippedPolicy, shippedSeccomp } from '../isolation/given.ts';
 import { fakeHost, MemoryLog } from './given.ts';
 import { NotedGate, NotedVault } from './noted.ts';
 
+/** Of a snapshot. */
+const SMALL = { sizeBytes: 2 ** 25, inodes: 1_000 };
+
 /** Workspaces without a disk: what is attached, snapshotted and removed is only noted. */
 class NotedWorkspaces implements WorkspaceRoom {
-  readonly there = new Map<string, { name: string | null; from: string | null }>();
+  readonly there = new Map<string, { name: string | null; from: string | null; sizeBytes: number; inodes: number }>();
   readonly layers = new Set<string>();
 
-  async create({ id, name }: { id: string; name?: string }): Promise<{ id: string }> {
-    this.there.set(id, { name: name ?? null, from: null });
+  async create({ id, name, sizeBytes, inodes }: { id: string; name?: string; sizeBytes: number; inodes: number }): Promise<{ id: string }> {
+    this.there.set(id, { name: name ?? null, from: null, sizeBytes, inodes });
     return { id };
   }
 
   async fork(from: string, { id, name }: { id: string; name?: string }): Promise<{ id: string }> {
     if (!this.there.has(from) && !this.layers.has(from)) throw new CaissonError('SNAPSHOT_NOT_FOUND', { snapshot: from });
-    this.there.set(id, { name: name ?? null, from });
+    this.there.set(id, { ...(this.there.get(from) ?? SMALL), name: name ?? null, from });
     return { id };
   }
 
@@ -29,13 +32,13 @@ class NotedWorkspaces implements WorkspaceRoom {
     return [...this.there].filter(([, { name }]) => name === null).map(([id]) => id);
   }
 
-  async sizeOf(): Promise<null> {
-    return null;
+  async sizeOf(id: string): Promise<{ sizeBytes: number; inodes: number } | null> {
+    return this.there.get(id) ?? (this.layers.has(id) ? SMALL : null);
   }
 
   async byName(name: string): Promise<{ id: string; sizeBytes: number; inodes: number } | null> {
     const found = [...this.there].find(([, workspace]) => workspace.name === name);
-    return found === undefined ? null : { id: found[0], sizeBytes: 0, inodes: 0 };
+    return found === undefined ? null : { ...found[1], id: found[0] };
   }
 
   async snapshot(_id: string, { layer, label }: { layer: string; label?: string }): Promise<{ id: string; label: string | null; createdMs: number; sizeBytes: number }> {

@@ -192,6 +192,23 @@ test('a prepared sandbox is claimed once, and only by who asks for just that', a
   assert.equal(new Set(boxes.map(({ workspace }) => workspace.id)).size, 3);
 });
 
+test('a workspace that is there, and what is made from it, is decided and told of by the size that it has', async () => {
+  await using on = await stage(HELLO);
+  const limits = { workspaceBytes: 2 ** 26, inodes: 2_000 };
+  const first = await on.sandboxes.create({ workspace: 'notes', limits }, ASKING);
+  const { id: fork } = await on.sandboxes.fork(first.id, {}, ASKING);
+  await on.sandboxes.close(first.id, ASKING);
+  const again = await on.sandboxes.create({ workspace: 'notes' }, ASKING);
+  const intent = on.log.entries.findLast(({ kind, subject }) => kind === 'intent' && subject === again.id)?.body as { limits: unknown };
+  for (const told of [again.limits, on.sandboxes.get(fork).limits, intent.limits]) {
+    const { workspaceBytes, inodes } = told as typeof limits;
+    assert.deepEqual({ workspaceBytes, inodes }, limits);
+  }
+  await on.sandboxes.close(again.id, ASKING);
+  Object.assign(on.workspaces.there.get(again.workspace.id) ?? {}, { sizeBytes: 2 ** 45 });
+  await assert.rejects(on.sandboxes.create({ workspace: 'notes' }, ASKING), { code: 'LIMIT_EXCEEDS_POLICY' }, 'the policy allows less than it has by now');
+});
+
 test('restore ends every process and starts anew under the same id', async () => {
   await using on = await stage({ hang: true });
   const box = await on.sandboxes.create({}, ASKING);

@@ -149,6 +149,8 @@ test('SNAPSHOT_DIFFERS: a snapshot of a workspace of another size is refused bef
   await using large = await sandbox({ limits: { workspaceBytes: 64 * 2 ** 20 } });
   const snapshot = await small.snapshot();
   await assert.rejects(large.restore(snapshot), { code: 'SNAPSHOT_DIFFERS' });
+  await using tight = await sandbox({ limits: { workspaceBytes: 64 * 2 ** 20, inodes: 5_000 } });
+  await assert.rejects(tight.restore(await large.snapshot()), { code: 'SNAPSHOT_DIFFERS', message: / 5000/ }, 'it would have more files than it may');
   assert.equal((await large.sh('echo still here')).stdout, 'still here\n');
 });
 

@@ -89,8 +89,8 @@ export function remoteWorkspaces(keeper: RemoteKeeper): RemoteWorkspaces {
       const found = (await layers()).find((each) => each.id === layer);
       if (found === undefined) throw new CaissonError('SNAPSHOT_NOT_FOUND', { snapshot: layer });
       const workspace = (await list()).find((each) => each.id === id);
-      if (workspace !== undefined && workspace.sizeBytes === found.sizeBytes) return;
-      throw new CaissonError('SNAPSHOT_DIFFERS', { snapshot: layer, sizeBytes: found.sizeBytes, ownBytes: workspace?.sizeBytes ?? 0 });
+      if (workspace !== undefined && workspace.sizeBytes === found.sizeBytes && workspace.inodes === found.inodes) return;
+      throw new CaissonError('SNAPSHOT_DIFFERS', { snapshot: layer, sizeBytes: found.sizeBytes, inodes: found.inodes, ownBytes: workspace?.sizeBytes ?? 0, ownInodes: workspace?.inodes ?? 0 });
     },
   };
 }

@@ -58,7 +58,7 @@ const TABLE = {
   AUDIT_MIRROR_REFUSED: { status: 403, what: 'the sandbox cannot have a mirror of its records: {detail}', fix: 'leave auditMirror (--audit-mirror) out, or have what is named: auditMirror set to true in the policy file and Caisson started anew, or a sandbox that stays (create, run --in)' },
   AUDIT_MIRROR_TAKEN: { status: 409, what: 'there is something called audit.jsonl in {place} already, where the mirror would lie: {detail}', fix: 'give it another name, or leave auditMirror (--audit-mirror) out; nothing of it was changed' },
   WORKSPACE_EXISTS: { status: 409, what: 'there is a workspace {workspace} already: it cannot start from a snapshot or an archive', fix: 'use another name; else leave the snapshot out, restore the workspace, or remove it first' },
-  SNAPSHOT_DIFFERS: { status: 409, what: 'snapshot {snapshot} is of a workspace of {sizeBytes} bytes, this one has {ownBytes}', fix: 'fork the snapshot into a new sandbox instead' },
+  SNAPSHOT_DIFFERS: { status: 409, what: 'snapshot {snapshot} is of a workspace of {sizeBytes} bytes and {inodes} inodes, this one has {ownBytes} and {ownInodes}', fix: 'fork the snapshot into a new sandbox instead' },
   IDEMPOTENCY_MISMATCH: { status: 422, what: 'the idempotency key {key} was used for another request', fix: 'use a new key for a new request' },
   CANCELLED: { status: 409, what: 'the call was cancelled: {detail}', fix: 'call again if that was not meant' },
   SANDBOX_NOT_FOUND: { status: 404, what: 'no sandbox is called {sandbox}', fix: 'list the sandboxes; what ended long ago is forgotten' },

@@ -51,7 +51,8 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
   const salt = rooms.randomBytes(32).toString('hex');
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
 
-  const decision = decideSandbox(request, rooms.policy.value, creation.live);
+  const size = await sizeThere(request, creation.from, rooms);
+  const decision = decideSandbox(size === null ? request : sized(request, size), rooms.policy.value, creation.live);
   const { image, env: imageEnv } = await rooms.images.resolve(request.image ?? 'host');
   timings.mark('decide');
 
@@ -71,7 +72,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
     throw refused;
   }
 
-  const workspace = prepared?.workspace ?? await workspaceIdFor(request, creation, rooms).catch(async (error: unknown) => {
+  const workspace = prepared?.workspace ?? await workspaceIdFor(request, creation, size, rooms).catch(async (error: unknown) => {
     const { code, message } = problemOf(error);
     await recordOutcome(notMade({ kind: 'failed', code, detail: message }), rooms);
     throw error;
@@ -120,18 +121,33 @@ export async function discard({ machine, workspace }: Pick<Prepared, 'machine' |
   await rooms.leavings.remove(workspace);
 }
 
+interface Size {
+  readonly sizeBytes: number;
+  readonly inodes: number;
+}
+
+/** What a workspace that is there has, or one that is made from another: these hold, whatever is usual by now. */
+async function sizeThere({ workspace: name, from: snapshot }: CreateRequest, from: string | null, rooms: StayRooms): Promise<Size | null> {
+  const source = snapshot ?? from;
+  const there = name === undefined ? null : await rooms.workspaces.byName(name);
+  return there ?? (source === null ? null : await rooms.workspaces.sizeOf(source));
+}
+
+/** A limit that was asked for stays what it is: `checkSize` refuses one that does not hold. */
+function sized(request: CreateRequest, { sizeBytes, inodes }: Size): CreateRequest {
+  return { ...request, limits: { workspaceBytes: sizeBytes, inodes, ...request.limits } };
+}
+
 /** The named workspace that there is, or the id that a new one gets. */
-async function workspaceIdFor({ workspace: name, from: snapshot, limits }: CreateRequest, { from, freshWorkspace }: Creation, rooms: StayRooms): Promise<string> {
+async function workspaceIdFor({ workspace: name, from: snapshot, limits }: CreateRequest, { from, freshWorkspace }: Creation, size: Size | null, rooms: StayRooms): Promise<string> {
   const there = name === undefined ? null : await rooms.workspaces.byName(name);
   if (there !== null && (snapshot !== undefined || freshWorkspace)) throw new CaissonError('WORKSPACE_EXISTS', { workspace: name ?? '' });
-  const source = snapshot ?? from;
-  const size = there ?? (source === null ? null : await rooms.workspaces.sizeOf(source));
-  if (size !== null) checkSize(limits, size, name ?? source ?? '');
+  if (size !== null) checkSize(limits, size, name ?? snapshot ?? from ?? '');
   return there?.id ?? freshId('wsp', rooms.randomBytes);
 }
 
 /** What holds of a workspace that is there is its own size: a limit that was asked for and is another would hold nothing. */
-function checkSize(limits: CreateRequest['limits'], { sizeBytes, inodes }: { readonly sizeBytes: number; readonly inodes: number }, workspace: string): void {
+function checkSize(limits: CreateRequest['limits'], { sizeBytes, inodes }: Size, workspace: string): void {
   for (const [limit, has] of [['workspaceBytes', sizeBytes], ['inodes', inodes]] as const) {
     const asked = limits?.[limit];
     if (asked !== undefined && asked !== has) throw new CaissonError('WORKSPACE_SIZE', { workspace, limit, has, asked });
