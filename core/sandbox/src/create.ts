@@ -52,7 +52,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
 
   const size = await sizeThere(request, creation.from, rooms);
-  const decision = decideSandbox(size === null ? request : sized(request, size), rooms.policy.value, creation.live);
+  const decision = decideSandbox(sized(request, size), rooms.policy.value, creation.live);
   const { image, env: imageEnv } = await rooms.images.resolve(request.image ?? 'host');
   timings.mark('decide');
 
@@ -134,7 +134,9 @@ async function sizeThere({ workspace: name, from: snapshot }: CreateRequest, fro
 }
 
 /** A limit that was asked for stays what it is: `checkSize` refuses one that does not hold. */
-function sized(request: CreateRequest, { sizeBytes, inodes }: Size): CreateRequest {
+function sized(request: CreateRequest, size: Size | null): CreateRequest {
+  if (size === null) return request;
+  const { sizeBytes, inodes } = size;
   return { ...request, limits: { workspaceBytes: sizeBytes, inodes, ...request.limits } };
 }
 
