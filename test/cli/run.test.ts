@@ -59,7 +59,7 @@ test('a command that runs into its wall time is over within a second of it', { s
 });
 
 test('what was printed before the time was up is not lost', { skip }, async () => {
-  const { status, stdout } = await run(['--timeout', '300ms', ...sh('echo early; sleep 9')]);
+  const { status, stdout } = await run(['--timeout', '3s', ...sh('echo early; sleep 60')]);
   assert.equal(status, 124);
   assert.equal(stdout.toString(), 'early\n');
 });

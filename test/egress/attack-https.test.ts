@@ -6,11 +6,16 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
+import { leastOf } from '../least.ts';
+import { callApi } from '../stay/call-api.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
 
 const PUBLIC = '93.184.216.34';
 const WAIT_MS = 10_000;
+/** Names that nobody has asked for: the address of each is remembered by none until it is taken. */
+const LATE = ['late.example.test', 'later.example.test', 'latest.example.test'];
+const LATE_MS = 1_900;
 const LEAF = ['subjectAltName=DNS:*.example.test', 'basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature', 'extendedKeyUsage=serverAuth', 'authorityKeyIdentifier=keyid'];
 
 /** Python in a sandbox: a connection to a host by TLS, a request that it writes itself, and what comes within a time. */
@@ -77,7 +82,7 @@ describe('a server that says back what it is told', { skip: noInternet(), concur
       ownPorts: [443],
       policy: ({ net, dir }) => {
         writeFileSync(`${dir}.secret`, value, { mode: 0o600 });
-        return { network: { certificateAuthorities: [net.caPem] }, secrets: { api: { from: `file:/${dir.slice(1)}.secret`, hosts: ['api.example.test', 'late.example.test'] } } };
+        return { network: { certificateAuthorities: [net.caPem] }, secrets: { api: { from: `file:/${dir.slice(1)}.secret`, hosts: ['api.example.test', ...LATE] } } };
       },
     });
     for (const name of ['api.example.test', 'other.example.test']) await scene.net.zone.set(name, { addresses: [PUBLIC], ttlSeconds: 3_600 });
@@ -157,7 +162,7 @@ with open_tls() as secure:
     within(secure, 5, lambda read: b"\\r\\n\\r\\n" in read)
     text = b"is it " + sys.argv[1].encode()
     secure.sendall(frame(text))
-    print(len(text) + 2 - len(within(secure, 1.5, lambda read: len(read) >= len(text) + 2)))
+    print(len(text) + 2 - len(within(secure, 10, lambda read: len(read) >= len(text) + 2)))
 `, guess);
       assert.equal(said, '0', `bytes of a message that ends in ${guess} are missing`);
     }
@@ -165,9 +170,12 @@ with open_tls() as secure:
     const came = async (guess: string): Promise<string> => inBox(box, `
 with open_tls() as secure:
     secure.sendall(head("/say/" + "x" * 300 + sys.argv[1], bearer, "Connection: close"))
-    print(len(within(secure, 1).partition(b"\\r\\n\\r\\n")[2]))
+    read = within(secure, 10, lambda read: b"\\r\\n\\r\\n" in read)
+    print(len((read + within(secure, 1)).partition(b"\\r\\n\\r\\n")[2]))
 `, guess);
-    const [right, other] = [await came(half), await came(wrong)];
+    // A machine that is busy makes one of them less or whole; a difference that the secret makes is there each time.
+    let [right, other] = [await came(half), await came(wrong)];
+    for (let turn = 1; turn < 3 && right !== other; turn++) [right, other] = [await came(half), await came(wrong)];
     assert.equal(right, other);
   });
 
@@ -218,18 +226,31 @@ with open_tls() as secure:
     assert.equal(said, 'True');
   });
 
-  test('gets nothing after a revocation, also from a request that was waiting for its address', { timeout: 60_000 }, async () => {
-    // Nobody has asked for this name: its address is remembered by none.
-    await scene.net.zone.set('late.example.test', { addresses: [PUBLIC], ttlSeconds: 0, delayMs: 1_900 });
-    await using box = await scene.open({ level: 'container', secrets: ['api'], rules: [{ host: 'late.example.test', protocol: 'https' }] }); // stays allowed without it
-    const mark = await scene.net.mark();
-    const running = box.exec(['python3', '-c', `${GIVEN}print(ask("/late", bearer, seconds=9, host="late.example.test"))`]);
-    await scene.net.until(({ queries }) => queries.some(({ name }) => name === 'late.example.test'), { mark, timeoutMs: WAIT_MS });
-    const revoked = await scene.caisson(['secrets', 'revoke', box.id, 'api']);
-    assert.equal(revoked.status, 0, revoked.stderr);
-    const { stdout, stderr } = await running;
-    await delay(500);
-    assert.ok(!server.seen.some((each) => each.includes('/late')), `${stdout.toString()}${stderr}`);
+  test('gets nothing after a revocation, also from a request that was waiting for its address', { timeout: 120_000 }, async () => {
+    const names = [...LATE];
+    const tookMs = await leastOf(LATE_MS, async () => {
+      const host = names.shift() ?? '';
+      await scene.net.zone.set(host, { addresses: [PUBLIC], ttlSeconds: 0, delayMs: LATE_MS });
+      await using box = await scene.open({ level: 'container', secrets: ['api'], rules: [{ host, protocol: 'https' }] }); // stays allowed without it
+      const mark = await scene.net.mark();
+      const running = box.exec(['python3', '-c', `${GIVEN}print(ask("/${host}", bearer, seconds=9, host="${host}"))`]);
+      // The address is on its way LATE_MS after the name was asked for, which it was not yet by `unaskedMs`.
+      let [unaskedMs, lookedMs] = [0, 0];
+      await scene.net.until(({ queries }) => {
+        const isAsked = queries.some(({ name }) => name === host);
+        if (!isAsked) [unaskedMs, lookedMs] = [lookedMs, performance.now()];
+        return isAsked;
+      }, { mark });
+      const { status, body } = await callApi(scene.paths.apiSocket, 'DELETE', `/v1/sandboxes/${box.id}/secrets/api`, undefined);
+      const eachMs = performance.now() - unaskedMs;
+      assert.equal(status, 200, JSON.stringify(body));
+      const { stdout, stderr } = await running;
+      await delay(500);
+      const isSent = server.seen.some((each) => each.includes(`/${host}`));
+      assert.ok(!isSent || eachMs >= LATE_MS, `${stdout.toString()}${stderr}`);
+      return eachMs;
+    });
+    assert.ok(tookMs < LATE_MS, `the revocation came after the address: ${tookMs} ms`);
   });
 
   test('the gate, which has secrets, leaves no core of itself', async () => {

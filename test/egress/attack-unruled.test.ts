@@ -15,9 +15,16 @@ describe('a sandbox with a link and no rule', { skip: noInternet(), concurrency:
   after(() => scene[Symbol.asyncDispose]());
 
   test('control: where there is no wall all of it is answered', async () => {
-    const said = (await inside(scene.net, ['python3', REACH, '203.0.113.77', CONTROL])).trimEnd().split('\n');
-    assert.deepEqual(said.filter((line) => !line.includes('\tanswered') && !/^(tcp|udp) (198\.1|224|255|0\.)|^tcp 81\.|^raw/.test(line)), []);
-    assert.ok(said.length > 40, `${said.length} tries`);
+    const nameOf = (line: string): string => line.split('\t')[0] ?? '';
+    // What a busy machine has not answered in time is asked for again.
+    let silent: readonly string[] | null = null;
+    for (let turn = 0; turn < 3 && silent?.length !== 0; turn++) {
+      const said = (await inside(scene.net, ['python3', REACH, '203.0.113.77', CONTROL])).trimEnd().split('\n');
+      const now = said.filter((line) => !line.includes('\tanswered') && !/^(tcp|udp) (198\.1|224|255|0\.)|^tcp 81\.|^raw/.test(line));
+      silent = now.filter((line) => silent?.some((each) => nameOf(each) === nameOf(line)) !== false);
+      assert.ok(said.length > 40, `${said.length} tries`);
+    }
+    assert.deepEqual(silent, []);
   });
 
   for (const level of ['container', 'gvisor'] as const satisfies readonly Level[]) {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { verifyLog } from '@caisson/evidence';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
@@ -64,8 +63,9 @@ describe('what a client is told', { skip: noInternet() }, () => {
   });
 
   test('rules that hold a connection to another protocol than it was opened with cut it', async () => {
+    const mark = await scene.net.mark();
     const kept = box.python(KEEP);
-    await delay(2_000);
+    await scene.net.until(({ connections }) => connections.some(({ destinationPort, byteCount }) => destinationPort === 7 && byteCount > 0), { mark });
     const changed = await scene.caisson(['network', box.id, '--allow', 'turned.test:7/tls']);
     assert.equal(changed.status, 0, changed.stderr);
     assert.deepEqual(await kept, ['cut']);

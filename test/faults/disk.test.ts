@@ -61,9 +61,9 @@ async function begun(caisson: Caisson): Promise<number> {
 /** Each command has left its line once, and the log has as many as there are lines; every outcome is there, and nothing is bad or missed. */
 async function allIsTrue(on: Ground, restarted: readonly string[] = []): Promise<readonly string[]> {
   const { caisson, box } = on;
+  await until('every outcome is on record', async () => (await verifyLog(caisson.paths.evidence)).openIntents.join() === box.id);
   const effects = (await box.files.read('effects')).trimEnd().split('\n');
   assert.equal(new Set(effects).size, effects.length, 'no command ran twice');
-  await until('every outcome is on record', async () => (await verifyLog(caisson.paths.evidence)).openIntents.join() === box.id);
   assert.equal(await begun(caisson), effects.length, 'as many commands are on record as there were');
   const { bad, findings, unread } = await verifyLog(caisson.paths.evidence);
   assert.deepEqual([bad, findings, unread.count], [null, [], 0]);

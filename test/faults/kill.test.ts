@@ -8,6 +8,7 @@ import { readEntries, verifyLog } from '@caisson/evidence';
 import type { Entry, Level } from '@caisson/contract';
 import { HOME, IS_ROOT, NEEDS_ROOT, startCaisson, type Caisson } from '../harness.ts';
 import { settledLeftovers } from './leftovers.ts';
+import { until } from './small-disk.ts';
 
 /** From before the intent to after the outcome: a container call takes about 30 ms, a gVisor call about 120 ms. */
 const DELAYS_MS: Readonly<Record<string, readonly number[]>> = {
@@ -105,7 +106,7 @@ test('kill -9 of all processes at once leaves nothing that the next start does n
 test('kill -9 of pid 1 of a sandbox, from outside, ends the call as unknown and never as success', async (t) => {
   if (!IS_ROOT) return t.skip(NEEDS_ROOT);
   await using caisson = await startCaisson();
-  const call = caisson.run({ argv: ['sleep', '5'] });
+  const call = caisson.run({ argv: ['sleep', '60'] });
   const pid = await pidOneOf(caisson);
   process.kill(pid, 'SIGKILL');
   const { result } = await call;
@@ -120,7 +121,8 @@ test('down while calls run cancels them, records it and leaves nothing', async (
   try {
     const caisson = await startCaisson({ dir });
     const calls = [1, 2, 3].map(() => caisson.run({ argv: ['sleep', '30'] }).catch((error: Error) => error));
-    await delay(300);
+    await until('the calls are under way', async () => (await verifyLog(caisson.paths.evidence, {})).openIntents.length === 3);
+    await delay(200);
     await caisson[Symbol.asyncDispose]();
     await Promise.all(calls);
     assert.deepEqual(await settledLeftovers(caisson.paths), []);
@@ -136,7 +138,7 @@ test('down while calls run cancels them, records it and leaves nothing', async (
 test('kill -9 of control between an intent and its outcome raises an alert that the log, status and doctor show', async (t) => {
   if (!IS_ROOT) return t.skip(NEEDS_ROOT);
   await using caisson = await startCaisson();
-  const call = caisson.run({ argv: ['sleep', '5'] }).catch((error: Error) => error);
+  const call = caisson.run({ argv: ['sleep', '60'] }).catch((error: Error) => error);
   await pidOneOf(caisson);
   await kill(caisson, 'control');
   await call;
@@ -168,12 +170,18 @@ async function gone(pid: number, name: string): Promise<void> {
 }
 
 async function pidOneOf(caisson: Caisson): Promise<number> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+  const text = (path: string): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return ''; // it has ended, or its folder is not filled yet
+    }
+  };
+  for (const untilMs = Date.now() + 20_000; Date.now() < untilMs; await delay(10)) {
     const lists = globSync(`/sys/fs/cgroup/pids/caisson/${caisson.paths.run.split('/').at(-1)}/sbx-*/cgroup.procs`);
-    const pids = lists.flatMap((path) => readFileSync(path, 'utf8').trim().split('\n'));
-    const first = pids.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/.caisson/init'));
+    const pids = lists.flatMap((path) => text(path).trim().split('\n'));
+    const first = pids.find((pid) => text(`/proc/${pid}/cmdline`).startsWith('/.caisson/init'));
     if (first !== undefined && pids.length > 1) return Number(first);
-    await delay(10);
   }
   return assert.fail('no sandbox appeared');
 }
@@ -191,12 +199,10 @@ test('a scribe that is stopped, not dead, makes calls end refused, and their out
   } finally {
     process.kill(scribe, 'SIGCONT');
   }
-  for (let attempt = 0; attempt < 40; attempt++) {
+  await until('the outcome comes', async () => {
     const { openIntents, entries } = await verifyLog(caisson.paths.evidence, {});
-    if (entries >= 2 && openIntents.length === 0) return;
-    await delay(100);
-  }
-  assert.fail('the outcome never came');
+    return entries >= 2 && openIntents.length === 0;
+  }, 30_000);
 });
 
 test('down at any step of a call leaves nothing, a launch under way included', async (t) => {
@@ -209,7 +215,7 @@ test('down at any step of a call leaves nothing, a launch under way included', a
       await delay(delayMs);
       await caisson[Symbol.asyncDispose]();
       await call;
-      assert.deepEqual(await settledLeftovers(caisson.paths, 4_000), [], `left after ${delayMs} ms at level ${level}`);
+      assert.deepEqual(await settledLeftovers(caisson.paths), [], `left after ${delayMs} ms at level ${level}`);
       assert.equal(existsSync(caisson.paths.run), false);
     }
   } finally {

@@ -96,18 +96,18 @@ suite('the init program', () => {
 
   test('a background process that holds the pipes does not keep the exec alive', async () => {
     await using pid1 = new Conversation(binary);
-    pid1.spawn(1, SH('setsid sleep 2 & echo done; exit 5'));
-    assert.equal(decodeExit((await pid1.frame(LANE.exit, 1, 1_000)).payload).value, 5);
+    pid1.spawn(1, SH('setsid sleep 20 & echo done; exit 5'));
+    assert.equal(decodeExit((await pid1.frame(LANE.exit, 1, 10_000)).payload).value, 5);
     assert.equal(pid1.output(1, 1).toString(), 'done\n');
   });
 
   test('a background process that reads the program\'s own output away does not keep the exec alive', async () => {
     await using pid1 = new Conversation(binary);
-    const thief = 'exec 8<>/proc/self/fd/1; sleep 0.3; timeout 1 cat <&8 >/dev/null; sleep 2';
+    const thief = 'exec 8<>/proc/self/fd/1; sleep 0.3; timeout 1 cat <&8 >/dev/null; sleep 20';
     pid1.spawn(1, SH(`(${thief}) & sleep 0.1; head -c 50000 /dev/zero; exit 6`), { windowBytes: 10 });
     await delay(800);
     pid1.credit(1, MIB);
-    assert.equal(decodeExit((await pid1.frame(LANE.exit, 1, 1_500)).payload).value, 6);
+    assert.equal(decodeExit((await pid1.frame(LANE.exit, 1, 10_000)).payload).value, 6);
   });
 
   test('no more than the window is outstanding without credit', async () => {
@@ -157,14 +157,17 @@ suite('the init program', () => {
 
   test('takes and drops the stdin of a program that has closed it', async () => {
     await using pid1 = new Conversation(binary);
-    pid1.spawn(1, SH('exec <&-; echo closed; sleep 0.3; exit 2'), { stdin: true });
+    pid1.spawn(1, SH('exec <&-; trap "exit 2" TERM; echo closed; sleep 60 & wait'), { stdin: true });
     await pid1.frame(LANE.output, 1);
+    const credits = (): number => pid1.frames.filter(({ type }) => type === LANE.stdinCredit).reduce((sum, { payload }) => sum + payload.readUInt32LE(0), 0);
     for (const bytes of [60_000, 60_000]) {
       pid1.tell(LANE.stdin, 1, Buffer.alloc(bytes));
       await delay(50);
     }
+    for (const untilMs = Date.now() + 10_000; credits() < 120_000; await delay(5)) assert.ok(Date.now() < untilMs, `${credits()} bytes are credited`);
+    pid1.tell(LANE.signal, 1, u32(constants.signals.SIGTERM));
     assert.equal(decodeExit((await pid1.frame(LANE.exit, 1)).payload).value, 2);
-    assert.equal(pid1.frames.filter(({ type }) => type === LANE.stdinCredit).reduce((sum, { payload }) => sum + payload.readUInt32LE(0), 0), 120_000);
+    assert.equal(credits(), 120_000);
   });
 
   test('without stdin the program reads end of file', async () => {

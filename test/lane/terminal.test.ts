@@ -142,13 +142,16 @@ suite('a terminal that pid 1 gives', () => {
 
   test('a signal to it reaches the leader once, and nothing of another exec', async () => {
     await using pid1 = new Conversation(binary);
-    const count = 'import signal, time\nsignal.signal(signal.SIGUSR1, lambda *a: print("one", flush=True))\nprint("ready", flush=True)\ntime.sleep(0.6)';
+    const count = 'import signal, sys\nsignal.signal(signal.SIGUSR1, lambda *a: print("one", flush=True))\nprint("ready", flush=True)\nsys.stdin.readline()';
     pid1.spawn(1, PY(count), { tty });
     pid1.spawn(2, PY(count), { tty });
     await Promise.all([until(pid1, 1, /ready/), until(pid1, 2, /ready/)]);
     pid1.tell(LANE.signal, 1, u32(constants.signals.SIGUSR1));
+    await until(pid1, 1, /one/);
+    await delay(300); // and no other comes
+    for (const exec of [1, 2]) pid1.tell(LANE.stdin, exec, Buffer.from('\n')); // which is echoed
     await Promise.all([exitOf(pid1, 1), exitOf(pid1, 2)]);
-    assert.deepEqual([1, 2].map((exec) => pid1.output(exec, 1).toString()), ['ready\r\none\r\n', 'ready\r\n']);
+    assert.deepEqual([1, 2].map((exec) => pid1.output(exec, 1).toString()), ['ready\r\none\r\n\r\n', 'ready\r\n\r\n']);
   });
 
   test('a size that comes after the program has ended is passed over', async () => {

@@ -60,7 +60,7 @@ export interface Internet extends AsyncDisposable {
   seen(): Promise<Seen>;
   mark(): Promise<number>;
   since(mark: number): Promise<Seen>;
-  /** What was seen from the mark on, once it is enough. @throws Error with what there is after `timeoutMs`, default 5,000 */
+  /** What was seen from the mark on, once it is enough. @throws Error with what there is after `timeoutMs`, default 30,000 */
   until(isEnough: (seen: Seen) => boolean, options?: { readonly mark?: number; readonly timeoutMs?: number }): Promise<Seen>;
   /** The argv that runs a program in `host`, in the present folder, with its resolver, and trusting the authority. */
   inHost(argv: readonly string[]): readonly string[];
@@ -163,7 +163,7 @@ function facade({ dir, order, hostPid, internetPid, caPem }: Parts): Omit<Intern
       await order({ type: 'flush' });
       return logBytes(log);
     },
-    async until(isEnough, { mark = 0, timeoutMs = 5_000 } = {}) {
+    async until(isEnough, { mark = 0, timeoutMs = 30_000 } = {}) {
       for (const end = performance.now() + timeoutMs; ; await delay(20)) {
         const seen = await since(mark);
         if (isEnough(seen)) return seen;
