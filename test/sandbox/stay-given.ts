@@ -78,7 +78,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 /** The conductor on the real keeper and its real socket; only the kernel, the disk and the log are not real. */
-export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, network, secrets, wallMs = Date.now }: { readonly wallMs?: () => number; readonly secrets?: Policy['secrets']; readonly attaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
+export async function stage(script: FakeScript | ((command: ProcessSpec) => FakeScript) = {}, { warm = 0, refuse, maximum = 1_000, freeBytes, retainBytes, attaching, detaching, network, secrets, wallMs = Date.now }: { readonly wallMs?: () => number; readonly secrets?: Policy['secrets']; readonly attaching?: () => Promise<void>; readonly detaching?: () => Promise<void>; readonly network?: NetworkPolicy; readonly freeBytes?: number; readonly retainBytes?: number; readonly warm?: number; readonly maximum?: number; readonly refuse?: EntryDraft['kind'] } = {}): Promise<Stage> {
   const dir = mkdtempSync(`${tmpdir()}/caisson-stay-`);
   const driver = new FakeDriver(script);
   const log = new MemoryLog([], refuse);
@@ -95,7 +95,7 @@ export async function stage(script: FakeScript | ((command: ProcessSpec) => Fake
     ...(freeBytes === undefined ? {} : { freeBytes: async () => freeBytes }),
     attach: async () => {
       await attaching?.();
-      return { path: dir, detach: async () => undefined };
+      return { path: dir, detach: async () => detaching?.() };
     },
     now: Date.now,
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CaissonError } from '@caisson/contract';
 import { ASKING, readAll, stage } from './stay-given.ts';
 
 const HELLO = { print: [{ stream: 'stdout', text: 'hello ' }, { stream: 'stderr', text: 'you' }] } as const;
@@ -207,6 +208,23 @@ test('a workspace that is there, and what is made from it, is decided and told o
   await on.sandboxes.close(again.id, ASKING);
   Object.assign(on.workspaces.there.get(again.workspace.id) ?? {}, { sizeBytes: 2 ** 45 });
   await assert.rejects(on.sandboxes.create({ workspace: 'notes' }, ASKING), { code: 'LIMIT_EXCEEDS_POLICY' }, 'the policy allows less than it has by now');
+});
+
+test('a workspace that is let go of late is free then, and its sandbox is closed with what it used', async () => {
+  let tries = 0;
+  await using on = await stage(HELLO, {
+    async detaching() {
+      tries += 1;
+      if (tries <= 2) throw new CaissonError('WORKSPACE_ATTACHED', { workspace: 'wsp-0', sandbox: 'sbx-0' });
+    },
+  });
+  const { id } = await on.sandboxes.create({}, ASKING);
+  assert.equal((await on.sandboxes.close(id, ASKING)).state, 'closed');
+  assert.equal(tries, 3);
+  const outcome = on.log.entries.findLast(({ kind }) => kind === 'outcome')?.body as { ending: { kind: string }; usage: unknown };
+  assert.equal(outcome.ending.kind, 'closed');
+  assert.notEqual(outcome.usage, null);
+  assert.equal(on.workspaces.there.size, 0);
 });
 
 test('restore ends every process and starts anew under the same id', async () => {

@@ -1,5 +1,6 @@
 import { chmod, chown, lstat, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CaissonError, MIB, type IsolationSpec, type Usage } from '@caisson/contract';
 import { removePartialCheckpoints } from './checkpoint.ts';
 import type { LaunchOptions, LiveMachine } from './driver.ts';
@@ -18,6 +19,9 @@ const RETAIN_BYTES = 4096 * MIB;
 
 /** What saved memory leaves free on its disk, which the record of what happens is on as well: without a record nothing runs. */
 const DISK_RESERVE_BYTES = 1024 * MIB;
+
+/** Between two tries to let go of a workspace; each has a patience of its own. */
+const LET_GO_AGAIN_MS = 500;
 
 /** Of launches that are asked for together: more of them would only wait for each other, and all end as late as the last. */
 const LAUNCHES_PER_PROCESSOR = 4;
@@ -152,7 +156,7 @@ export class Keeper implements AsyncDisposable {
       this.#track(ended);
       return kept.info();
     } catch (error) {
-      await attached?.detach();
+      await attached?.detach().catch(() => this.#track(this.#letGo(attached)));
       await rm(journals, { recursive: true, force: true });
       throw error;
     }
@@ -185,10 +189,22 @@ export class Keeper implements AsyncDisposable {
   async #whenGone(kept: Kept, gone: Promise<void>, attached: AttachedWorkspace | undefined): Promise<Usage> {
     await gone;
     const usage = await kept.close();
-    await attached?.detach();
+    await this.#letGo(attached);
     this.#forgetLater(kept.id);
     this.#track(kept.settle());
     return usage;
+  }
+
+  /** A workspace that is let go of late, because a disk is slow, is nobody's until then and somebody's again after that. */
+  async #letGo(attached: AttachedWorkspace | undefined): Promise<void> {
+    while (attached !== undefined) {
+      try {
+        return await attached.detach();
+      } catch (error) {
+        if (this.#stopping.signal.aborted) throw error;
+        await delay(LET_GO_AGAIN_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      }
+    }
   }
 
   #forgetLater(id: string): void {
