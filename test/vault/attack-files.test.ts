@@ -18,7 +18,7 @@ import { filesWith, memoryHolds } from './host-search.ts';
 import { canary, SEARCH } from './search-inside.ts';
 
 const LEVELS = ['container', 'gvisor'] as const satisfies readonly Level[];
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 /** Reads the file as fast as it can until it holds what ends the reading, and says whatever it saw that is none of the whole values. */
 const READ = `
 import sys
@@ -88,7 +88,7 @@ describe('a secret that is a file', { skip: IS_ROOT ? false : NEEDS_ROOT, concur
       key: { from: source('key', value), file: 'id_ed25519' },
       db: { from: source('db', `${canary()}\n`), file: '.pgpass', env: 'PGPASSFILE' },
       rotating: { from: source('rotating', 'first'), file: 'rotating' },
-      brief: { from: source('brief', 'soon gone'), file: 'brief', ttlMs: 3_000 },
+      brief: { from: source('brief', 'soon gone'), file: 'brief', ttlMs: 8_000 },
       passing: { from: source('passing', 'later gone'), file: 'passing', ttlMs: 15_000 },
       gone: { from: `file:/${sources.slice(1)}/none`, file: 'gone' },
     };
