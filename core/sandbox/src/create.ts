@@ -52,7 +52,7 @@ export async function create(creation: Creation, rooms: StayRooms): Promise<Box>
   const digests = { request: commitment(salt, request as unknown as Json), salt, policy: rooms.policy.sha256, spec: null };
 
   const size = await sizeThere(request, creation.from, rooms);
-  const decision = decideSandbox(sized(request, size), rooms.policy.value, creation.live);
+  const decision = decideSized(request, size, creation.live, rooms);
   const { image, env: imageEnv } = await rooms.images.resolve(request.image ?? 'host');
   timings.mark('decide');
 
@@ -133,11 +133,13 @@ async function sizeThere({ workspace: name, from: snapshot }: CreateRequest, fro
   return there ?? (source === null ? null : await rooms.workspaces.sizeOf(source));
 }
 
-/** A limit that was asked for stays what it is: `checkSize` refuses one that does not hold. */
-function sized(request: CreateRequest, size: Size | null): CreateRequest {
-  if (size === null) return request;
-  const { sizeBytes, inodes } = size;
-  return { ...request, limits: { workspaceBytes: sizeBytes, inodes, ...request.limits } };
+/** A limit that was asked for stays what it is: `checkSize` refuses one that does not hold. One that a level cannot hold is not asked for. */
+function decideSized(request: CreateRequest, size: Size | null, live: number, { policy: { value: policy } }: StayRooms): ReturnType<typeof decideSandbox> {
+  if (size === null) return decideSandbox(request, policy, live);
+  const limits = { workspaceBytes: size.sizeBytes, ...request.limits };
+  const decision = decideSandbox({ ...request, limits }, policy, live);
+  if (decision.effect === 'deny' || decision.notEnforced.includes('inodes')) return decision;
+  return decideSandbox({ ...request, limits: { inodes: size.inodes, ...limits } }, policy, live);
 }
 
 /** The named workspace that there is, or the id that a new one gets. */
