@@ -239,26 +239,6 @@ describe('a folder that is brought in', { skip: IS_ROOT ? false : NEEDS_ROOT }, 
     await ok('discard', id);
   });
 
-  test('an accept that is killed at any moment is completed or undone by the next one', async () => {
-    for (let killAfterMs = 150; killAfterMs <= 650; killAfterMs += 100) {
-      const folder = project();
-      const { id } = await brought(folder, 'sh', '-c', 'for i in $(seq 60); do mkdir -p d$i; echo $i > d$i/f; done; rm -r src; echo new > README');
-      const was = tree(folder);
-      const first = startCli(env, ['accept', id]);
-      const killed = endOf(first);
-      setTimeout(() => first.kill('SIGKILL'), killAfterMs);
-      await killed;
-      await ok('accept', id);
-      const now = tree(folder);
-      assert.equal(now['README'], '644 new\n');
-      assert.equal(Object.keys(now).filter((path) => path.startsWith('d')).length, 120);
-      assert.deepEqual(Object.keys(now).filter((path) => path.startsWith('src')), []);
-      assert.equal(now['cache/big'], was['cache/big']);
-      assert.deepEqual(readdirSync(dirname(folder)), ['My Project']);
-      await ok('discard', id);
-    }
-  });
-
   test('Ctrl-C while the folder comes in leaves neither a sandbox nor a workspace', { timeout: 120_000 }, async () => {
     const folder = project();
     writeFileSync(join(folder, 'big'), Buffer.alloc(8 * 1024 * 1024, 'x'));
@@ -291,6 +271,26 @@ describe('a folder that is brought in', { skip: IS_ROOT ? false : NEEDS_ROOT }, 
       assert.equal(await ok('changes', '--json'), '{"brought":[]}\n');
     }
     assert.deepEqual(tree(folder), was);
+  });
+
+  test('an accept that is killed at any moment is completed or undone by the next one', async () => {
+    for (let killAfterMs = 150; killAfterMs <= 650; killAfterMs += 100) {
+      const folder = project();
+      const { id } = await brought(folder, 'sh', '-c', 'for i in $(seq 60); do mkdir -p d$i; echo $i > d$i/f; done; rm -r src; echo new > README');
+      const was = tree(folder);
+      const first = startCli(env, ['accept', id]);
+      const killed = endOf(first);
+      setTimeout(() => first.kill('SIGKILL'), killAfterMs);
+      await killed;
+      await ok('accept', id);
+      const now = tree(folder);
+      assert.equal(now['README'], '644 new\n');
+      assert.equal(Object.keys(now).filter((path) => path.startsWith('d')).length, 120);
+      assert.deepEqual(Object.keys(now).filter((path) => path.startsWith('src')), []);
+      assert.equal(now['cache/big'], was['cache/big']);
+      assert.deepEqual(readdirSync(dirname(folder)), ['My Project']);
+      await ok('discard', id);
+    }
   });
 
   test('bring-in that fails leaves no sandbox and no workspace behind', async () => {
