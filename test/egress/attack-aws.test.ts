@@ -1,26 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import type { Level } from '@caisson/contract';
 import { sign, type Keys } from './aws-client.ts';
 import { noInternet } from './internet/internet.ts';
 import { openScene, type Box, type Scene } from './given.ts';
+import { filesWith } from '../vault/host-search.ts';
 import { SEARCH } from '../vault/search-inside.ts';
 
 const PUBLIC = '93.184.216.34';
 const HOST = 'api.example.test';
 const WORKS_MS = 20_000;
-
-/** Files below a folder of the host that hold a text. */
-function filesWith(folder: string, text: string): readonly string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => {
-    const path = `${entry.parentPath}/${entry.name}`;
-    if (!entry.isFile() || statSync(path).size > 1 << 28) return [];
-    return readFileSync(path).includes(text) ? [path] : [];
-  });
-}
 
 describe('a key of AWS', { skip: noInternet(), concurrency: false }, () => {
   const long: Keys = { accessKeyId: 'AKIDREALLONGTERM1234', secretAccessKey: `${randomBytes(15).toString('hex')}/+${randomBytes(4).toString('hex')}` };

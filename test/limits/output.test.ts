@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync, type Dirent } from 'node:fs';
+import { statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,25 +7,17 @@ import { GIB, MIB, type RunRequest } from '@caisson/contract';
 import { encodeFrame } from '@caisson/wire';
 import { settledLeftovers } from '../faults/leftovers.ts';
 import { IS_ROOT, NEEDS_ROOT, type Caisson } from '../harness.ts';
+import { entriesBelow } from '../vault/host-search.ts';
 import { atEachLevel, memoryKib, pidsOf, resetPeak, sharedInstance } from './given.ts';
 
 const instance = sharedInstance();
 const DAEMONS = ['supervisor', 'scribe', 'launcher', 'gate', 'control'];
 
-/** Bytes of all files below a folder in which others work: a file that goes has none, and when a folder goes the walk begins anew. */
+/** Bytes of all files below a folder in which others work: a file that goes has none. */
 function diskBytes(folder: string): number {
   return entriesBelow(folder)
     .filter((entry) => entry.isFile())
     .reduce((sum, entry) => sum + (statSync(`${entry.parentPath}/${entry.name}`, { throwIfNoEntry: false })?.size ?? 0), 0);
-}
-
-function entriesBelow(folder: string, walks = 20): readonly Dirent[] {
-  try {
-    return readdirSync(folder, { recursive: true, withFileTypes: true });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || walks === 1) throw error;
-    return entriesBelow(folder, walks - 1);
-  }
 }
 
 /** By how much the peak memory of each daemon rises above what it holds now, in KiB, while `work` runs. */

@@ -1,15 +1,25 @@
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync, type Dirent } from 'node:fs';
 
 /** Files below a folder of the host that hold a text. */
 export function filesWith(folder: string, text: string): readonly string[] {
   if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+  return entriesBelow(folder).flatMap((entry) => {
     const path = `${entry.parentPath}/${entry.name}`;
     if (!entry.isFile()) return [];
     const found = statSync(path, { throwIfNoEntry: false });
     if (found === undefined || found.size > 1 << 28) return []; // sandboxes that are kept ready come and go
     return bytesOf(path).includes(text) ? [path] : [];
   });
+}
+
+/** What is below a folder in which others work: when a folder goes meanwhile, the walk begins anew. */
+export function entriesBelow(folder: string, walks = 20): readonly Dirent[] {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || walks === 1) throw error;
+    return entriesBelow(folder, walks - 1);
+  }
 }
 
 function bytesOf(path: string): Buffer {
