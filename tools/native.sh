@@ -9,7 +9,7 @@ for folder in "${CAISSON_HOME:?}"/native/*/; do
   set -- "$folder"*.c
   [ -e "$1" ] || continue
   program=$out/caisson-$(basename "$folder")
-  stamp=$(cd "$folder" && { echo "$flags"; gcc --version; sha256sum -- *.[ch]; } | sha256sum)
+  stamp=$(cd "$folder" && { echo "$flags"; gcc --version; sha256sum -- *.[ch] ../*.h; } | sha256sum)
   if [ -x "$program" ] && [ "$(cat "$program.stamp" 2>/dev/null)" = "$stamp" ]; then continue; fi
   # shellcheck disable=SC2086
   gcc $flags -o "$program.new" "$@"

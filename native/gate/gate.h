@@ -2,7 +2,7 @@
 #ifndef CAISSON_GATE_H
 #define CAISSON_GATE_H
 
-#include <stdint.h>
+#include "../process.h"
 
 /* Addresses and ports of the plan, the same as in profiles/egress/gate.nft and core/egress/src/plan.ts. */
 #define GATEWAY "198.18.0.1"
@@ -15,11 +15,9 @@
 /* Index of the link of slot 0 in the gate's namespace. */
 #define FIRST_LINK_INDEX 1000
 
-void fail(const char *step) __attribute__((noreturn));
 /* Opens a network namespace by its path in /proc, and fails when it is not the one with this inode: processes go, and their
  * numbers come again. */
 int open_namespace(const char *path, const char *inode);
-unsigned long number(const char *text, const char *what);
 void enter_namespace(int fd, const char *what);
 
 void hold(const char *rules) __attribute__((noreturn));

@@ -9,21 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void fail(const char *step) {
-  const char *name = strerrorname_np(errno);
-  dprintf(STDERR_FILENO, "%s: %s\n", step, name == NULL ? "EUNKNOWN" : name);
-  _exit(1);
-}
-
-unsigned long number(const char *text, const char *what) {
-  char *end;
-  errno = 0;
-  unsigned long value = strtoul(text, &end, 10);
-  if (errno == 0 && *end == '\0' && end != text && value > 0 && value < UINT32_MAX) return value;
-  errno = EINVAL;
-  fail(what);
-}
-
 int open_namespace(const char *path, const char *inode) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat status;

@@ -37,35 +37,9 @@ void bound(char **counts) {
   }
 }
 
-/* Whether a line of the process's /proc/PID/cgroup ends in a group of this name. */
-static int is_in_group(int process, const char *group) {
-  char text[8192], *line, *rest = text;
-  int fd = openat(process, "cgroup", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("process");
-  size_t have = 0;
-  for (ssize_t got; have < sizeof text - 1 && (got = read(fd, text + have, sizeof text - 1 - have)) != 0; have += (size_t)got) {
-    if (got < 0) fail("process");
-  }
-  close(fd);
-  text[have] = '\0';
-  while ((line = strsep(&rest, "\n")) != NULL) {
-    const char *last = strrchr(line, '/');
-    if (last != NULL && strcmp(last + 1, group) == 0) return 1;
-  }
-  return 0;
-}
-
-/* A number comes again when its process has gone: everything is asked of one folder of /proc, which stays that of the process it
- * was opened for. The kernel refuses to enter the namespace that this is in already. */
+/* The kernel refuses to enter the namespace that this is in already. */
 void enter_process(const char *pid, const char *group) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%lu", number(pid, "process"));
-  int process = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (process < 0) fail("process");
-  if (!is_in_group(process, group)) {
-    errno = ESRCH;
-    fail("process");
-  }
+  int process = open_process(pid, group);
   int fd = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
   if (fd < 0 || setns(fd, CLONE_NEWUSER) != 0) fail("user namespace");
   close(fd);

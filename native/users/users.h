@@ -8,8 +8,8 @@
 
 #include <sys/types.h>
 
-void fail(const char *step) __attribute__((noreturn));
-unsigned long number(const char *text, const char *what);
+#include "../process.h"
+
 void write_file(const char *path, const char *text);
 
 /* Becomes a program that holds, as descriptor USER_NAMESPACE_FD, a new user namespace whose owner is its own root. */
