@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Files, WorkspacesRoom } from '@caisson/daemon';
 import { WebSocket } from 'ws';
-import { apiInMemory, ask, follow, type Place, type Where } from './given.ts';
+import { apiInMemory, ask, everything, follow, type Place, type Where } from './given.ts';
 
 const TCP = { host: '127.0.0.1', port: 0 };
 const tcpOf = (place: Place): Where => ({ host: '127.0.0.1', port: place.api.tcpPort ?? 0 });
@@ -110,6 +110,43 @@ test('what goes wrong inside while a connection is made is told to the log, and 
   assert.match(other, /^HTTP\/1\.1 500 [^]*"code":"INTERNAL"/);
   assert.doesNotMatch(other, /boom|var.lib/);
   assert.equal(place.logged.filter((line) => line.includes('boom') && line.includes('{exec}/attach')).length, 2, place.logged.join());
+});
+
+test('REQUEST_INVALID: a path that is no text does not become a connection, and ends nothing else', async () => {
+  await using place = await apiInMemory();
+  const socket = connect(place.socketPath);
+  socket.write(`GET /v1/sandboxes/%ff/execs/x/attach HTTP/1.1\r\n${HANDSHAKE}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  assert.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 400 [^]*"code":"REQUEST_INVALID"[^]*percent-encoded/);
+});
+
+test('what goes wrong inside in the middle of a stream is told to the log, and over TCP to nobody else', async () => {
+  await using place = await apiInMemory({ tcp: TCP });
+  const path = await execPath(place);
+  place.double.follow = async function* () {
+    yield { type: 'output', stream: 'stdout', offset: 0, bytes: Buffer.from('a') };
+    await delay(20);
+    throw new Error('boom in /var/lib');
+  };
+  const authorization = `Bearer ${place.tokens.make({ name: 't', scopes: ['exec'] }).token}`;
+  const events = async (where: Where): Promise<string> => {
+    using stream = await follow(where, `${path}/output`, { headers: { authorization } });
+    return JSON.stringify((await everything(stream)).at(-1));
+  };
+  const words = async (address: string): Promise<string> => {
+    const client = new WebSocket(address, { headers: { authorization } });
+    const said: string[] = [];
+    client.on('message', (data: Buffer) => said.push(data.toString()));
+    await once(client, 'close');
+    return said.at(-1) ?? '';
+  };
+  const operator = [await events(place), await words(`ws+unix:${place.socketPath}:${path}/attach`)];
+  const others = [await events(tcpOf(place)), await words(`ws://127.0.0.1:${place.api.tcpPort ?? 0}${path}/attach`)];
+  for (const said of [...operator, ...others]) assert.match(said, /"problem".*"INTERNAL"/);
+  for (const said of operator) assert.match(said, /boom/);
+  for (const said of others) assert.doesNotMatch(said, /boom|var.lib/);
+  assert.equal(place.logged.filter((line) => line.includes('boom')).length, 4, place.logged.join());
 });
 
 test('a handshake that fails leaves no stream behind', { timeout: 30_000 }, async () => {

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, type Problem } from '@caisson/contract';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerFactory } from 'fastify';
 import { z } from 'zod';
 import { askingOf, type Caller } from './access.ts';
 import { openApiDocument } from './document.ts';
 import { TooMany, type Gate } from './gate.ts';
 import { parse, parseJson, parseQuery } from './parse.ts';
-import { JSON_MOST_BYTES, mediaType, problemBody, problemFor, rawProblem } from './problems.ts';
+import { JSON_MOST_BYTES, mediaType, problemBody, problemTold, rawProblem } from './problems.ts';
 import type { ApiRooms } from './rooms.ts';
 import { route as made, type Call, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -97,7 +97,8 @@ function admitted({ gate, overTcp }: AppParts, request: FastifyRequest, reply: F
   }
 }
 
-function serve(app: FastifyInstance, route: Route, { rooms, streams }: AppParts): void {
+function serve(app: FastifyInstance, route: Route, parts: AppParts): void {
+  const { rooms, streams } = parts;
   const [{ status }] = route.answers;
   const query = route.query ?? NO_FIELDS;
   const body = route.body ?? NO_BODY;
@@ -119,6 +120,7 @@ function serve(app: FastifyInstance, route: Route, { rooms, streams }: AppParts)
         reply,
         rooms,
         streams,
+        told: (thrown) => told(parts, thrown, request),
       };
       if (route.records !== undefined) await rooms.record(Object.values(call.params)[0] ?? route.records, route.records, caller.name);
       const answer = await route.handle(call);
@@ -126,6 +128,10 @@ function serve(app: FastifyInstance, route: Route, { rooms, streams }: AppParts)
       return status === 204 ? reply.code(204).send() : reply.code(status).send(answer);
     },
   });
+}
+
+function told({ overTcp, log }: AppParts, thrown: unknown, request: FastifyRequest): Problem {
+  return problemTold(thrown, { method: request.method, route: request.routeOptions.url ?? '', overTcp: overTcp(request.raw), type: request.headers['content-type'], log });
 }
 
 function unreachable(): never {
@@ -141,10 +147,9 @@ function queryOf({ url }: FastifyRequest): string {
  * Answers with a problem. What was not read of a body is not read for its sake: the connection is closed. Of an upload that may
  * be made the rest is taken for a while: a caller that has not stopped sending would lose the answer with the connection.
  */
-function refuse({ overTcp, log }: AppParts, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { found, shown } = problemFor(thrown, overTcp(request.raw), request.headers['content-type']);
-  if (found.code === 'INTERNAL') log('request failed', { method: request.method, route: request.routeOptions.url ?? '', message: found.message });
-  const body = problemBody(shown);
+function refuse(parts: AppParts, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const found = told(parts, thrown, request);
+  const body = problemBody(found);
   if (thrown instanceof TooMany) void reply.header('retry-after', thrown.retryAfterSeconds);
   if (found.code === 'DRAINING') void reply.header('retry-after', 1);
   if (found.code === 'TOKEN_INVALID') void reply.header('www-authenticate', 'Bearer realm="caisson"');

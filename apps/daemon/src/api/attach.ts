@@ -1,4 +1,4 @@
-import { CaissonError, problemOf, TerminalSize, type ExecEvent } from '@caisson/contract';
+import { CaissonError, TerminalSize, type ExecEvent } from '@caisson/contract';
 import { Signal, signalNumber } from '@caisson/contract/api';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { z } from 'zod';
@@ -48,21 +48,21 @@ export async function attach(upgrade: Upgrade, sockets: WebSocketServer, from: n
     }
     client.close(CLOSE.done);
   } catch (error) {
-    part(client, stream, error);
+    part(client, { stream, upgrade }, error);
   } finally {
     clearInterval(heart.timer);
     setTimeout(() => client.terminate(), CLOSING_MS).unref();
   }
 }
 
-function part(client: WebSocket, { signal }: Stream, thrown: unknown): void {
+function part(client: WebSocket, { stream: { signal }, upgrade }: Pick<Attached, 'stream' | 'upgrade'>, thrown: unknown): void {
   const { reason } = signal;
   if (!signal.aborted) {
-    client.send(JSON.stringify({ type: 'problem', problem: problemBody(problemOf(thrown)) }));
+    client.send(JSON.stringify({ type: 'problem', problem: problemBody(upgrade.told(thrown)) }));
     return client.close(CLOSE.failed);
   }
   if (!(reason instanceof CaissonError) || reason.code === 'CANCELLED') return client.terminate();
-  client.send(JSON.stringify(reason.code === 'DRAINING' ? { type: 'drain' } : { type: 'problem', problem: problemBody(problemOf(reason)) }));
+  client.send(JSON.stringify(reason.code === 'DRAINING' ? { type: 'drain' } : { type: 'problem', problem: problemBody(upgrade.told(reason)) }));
   client.close(reason.code === 'DRAINING' ? CLOSE.restart : CLOSE.invalid);
   if (reason.code === 'TOKEN_INVALID') client.terminate();
 }

@@ -47,7 +47,7 @@ export async function sendEvents(call: Call, events: Events, { headWaits = false
       if (!response.write(next.value)) await drained(response, stream.signal);
     }
   } catch (error) {
-    if (!stream.signal.aborted) response.write(eventText('problem', problemBody(problemOf(error))));
+    if (!stream.signal.aborted) response.write(eventText('problem', problemBody(call.told(error))));
   } finally {
     clearInterval(heartbeat);
     await iterator.return?.().catch(() => undefined);

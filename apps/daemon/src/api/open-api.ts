@@ -3,15 +3,16 @@ import { createServer as createTlsServer } from 'node:https';
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CaissonError } from '@caisson/contract';
+import { CaissonError, type Problem } from '@caisson/contract';
 import { bindUnix } from '@caisson/wire';
 import { openApp } from './app.ts';
 import type { Rate } from './bucket.ts';
 import { openGate } from './gate.ts';
 import { askingOf } from './access.ts';
-import { HEAD_MOST_BYTES, problemFor, rawProblem } from './problems.ts';
+import { HEAD_MOST_BYTES, problemTold, rawProblem } from './problems.ts';
 import type { ApiRooms } from './rooms.ts';
 import { Streams } from './streams.ts';
+import type { Upgrade } from './upgrade.ts';
 import { upgradeRoute } from './upgrades.ts';
 import { webSockets } from './attach.ts';
 
@@ -83,19 +84,20 @@ export async function openApi(options: ApiOptions): Promise<Api> {
     underWay.add(socket);
     socket.once('close', () => underWay.delete(socket));
     socket.on('error', () => socket.destroy());
-    void become(request, socket, head, isTcp).catch((error: unknown) => {
-      const { found, shown } = problemFor(error, isTcp);
-      if (found.code === 'INTERNAL') options.log('request failed', { method: 'GET', route: upgradeRoute(request.url ?? '')?.route.path ?? '', message: found.message });
-      socket.end(rawProblem(shown), () => socket.destroy());
-    });
+    let route = '';
+    const told = (error: unknown): Problem => problemTold(error, { method: 'GET', route, overTcp: isTcp, log: options.log });
+    const onRoute = (path: string): void => void (route = path);
+    void become({ request, socket, head, told }, isTcp, onRoute).catch((error: unknown) => socket.end(rawProblem(told(error)), () => socket.destroy()));
   };
 
-  async function become(request: IncomingMessage, socket: Duplex, head: Buffer, isTcp: boolean): Promise<void> {
+  async function become(asked: Pick<Upgrade, 'request' | 'socket' | 'head' | 'told'>, isTcp: boolean, onRoute: (path: string) => void): Promise<void> {
+    const { request } = asked;
     const found = upgradeRoute(request.url ?? '');
     if (found === null) throw new CaissonError('ROUTE_NOT_FOUND', { method: 'GET', path: (request.url ?? '').slice(0, 256) });
+    onRoute(found.route.path);
     const caller = gate.enter(request, found.route.right, isTcp);
     const asking = askingOf(caller, request.headers['idempotency-key']);
-    await found.route.handle({ ...found, caller, asking, request, socket, head, rooms, streams, pingMs: options.pingMs ?? PING_MS }, sockets);
+    await found.route.handle({ ...found, caller, asking, ...asked, rooms, streams, pingMs: options.pingMs ?? PING_MS }, sockets);
   }
 
   await using opened = new AsyncDisposableStack();

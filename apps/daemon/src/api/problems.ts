@@ -34,10 +34,22 @@ function invalid(detail: string): Problem {
   return problemOf(new CaissonError('REQUEST_INVALID', { detail }));
 }
 
-/** What was thrown, and what its caller is shown of it: over TCP nothing of what went wrong inside. */
-export function problemFor(thrown: unknown, overTcp: boolean, type?: string): { readonly found: Problem; readonly shown: Problem } {
+export interface Asked {
+  readonly method: string;
+  /** As the document has it. */
+  readonly route: string;
+  readonly overTcp: boolean;
+  /** Content-Type of the request. */
+  readonly type?: string | undefined;
+  log(event: string, fields: Readonly<Record<string, string | number>>): void;
+}
+
+/** What a caller is told of what was thrown. What went wrong inside is told to the log, and over TCP to nobody else. */
+export function problemTold(thrown: unknown, { method, route, overTcp, type, log }: Asked): Problem {
   const found = problemOfThrown(thrown, type);
-  return { found, shown: found.code === 'INTERNAL' && overTcp ? problemOf(new CaissonError('INTERNAL', { detail: 'the log of Caisson says more' })) : found };
+  if (found.code !== 'INTERNAL') return found;
+  log('request failed', { method, route, message: found.message });
+  return overTcp ? problemOf(new CaissonError('INTERNAL', { detail: 'the log of Caisson says more' })) : found;
 }
 
 /** A whole HTTP/1.1 response for a connection that the HTTP server has let go of. */

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Problem } from '@caisson/contract';
 import type { Asking } from '@caisson/sandbox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
@@ -20,6 +21,8 @@ export interface Call<Query = unknown, Body = unknown> {
   readonly reply: FastifyReply;
   readonly rooms: ApiRooms;
   readonly streams: Streams;
+  /** What the caller is told of what was thrown when the answer has begun. */
+  told(thrown: unknown): Problem;
 }
 
 export type ByteType = 'application/octet-stream' | 'application/x-tar';

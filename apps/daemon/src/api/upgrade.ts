@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Problem } from '@caisson/contract';
 import type { Asking } from '@caisson/sandbox';
 import type { Caller } from './access.ts';
 import type { ApiRooms } from './rooms.ts';
@@ -16,6 +17,8 @@ export interface Upgrade {
   readonly head: Buffer;
   readonly rooms: ApiRooms;
   readonly streams: Streams;
+  /** What the caller is told of what was thrown when it has its connection. */
+  told(thrown: unknown): Problem;
   /** How often an attached client is asked whether it is there. */
   readonly pingMs: number;
 }
